@@ -1,0 +1,30 @@
+//! The decisions of regrow, as plain values.
+//!
+//! Nothing in this crate reads a clock, waits, spawns, or does input and output: a machine is told what happened and when
+//! (`on_…(.., now)`), answers what to do, and says when it wants to be woken (`next_wakeup()`). Its shells live in `regrow`,
+//! `regrow-process` and `regrow-server`. The compiler holds the rule: no runtime is among the dependencies, and clippy bans the
+//! clock.
+//!
+//! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
+//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`].
+
+mod backoff;
+pub mod dependencies;
+mod id;
+mod intensity;
+pub mod lifecycle;
+mod phase;
+mod restart;
+mod rng;
+pub mod supervision;
+#[cfg(test)]
+mod testing;
+mod words;
+
+pub use backoff::{Attempts, Backoff, FirstRestart, NextStart};
+pub use id::{InvalidId, check_id};
+pub use intensity::{RestartIntensity, RestartWindow, Verdict};
+pub use phase::{ChildKind, Desired, Health, Phase};
+pub use restart::{ExitKind, GiveUp, Restart, Shutdown, StopCause, Strategy};
+pub use rng::SplitMix64;
+pub use words::UnknownWord;

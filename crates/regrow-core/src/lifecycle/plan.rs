@@ -1,0 +1,148 @@
+//! The steps of a stop, and how long each may take.
+
+use std::time::Duration;
+
+/// A step of the stop ladder, from the gentlest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It gets no new work and finishes the old.
+    Drain,
+    /// It is asked in its own words: a line on its standard input.
+    Ask,
+    /// Its standard input is closed.
+    CloseStdin,
+    /// Its group gets the stop signal, SIGTERM by default.
+    Terminate,
+    /// Its group gets SIGKILL.
+    Kill,
+    /// Whatever left its group is looked for and killed.
+    Sweep,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 6] = [
+        Self::Drain,
+        Self::Ask,
+        Self::CloseStdin,
+        Self::Terminate,
+        Self::Kill,
+        Self::Sweep,
+    ];
+
+    /// Its name in events and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Ask => "ask",
+            Self::CloseStdin => "close_stdin",
+            Self::Terminate => "terminate",
+            Self::Kill => "kill",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// The stage after this one.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Drain => Some(Self::Ask),
+            Self::Ask => Some(Self::CloseStdin),
+            Self::CloseStdin => Some(Self::Terminate),
+            Self::Terminate => Some(Self::Kill),
+            Self::Kill => Some(Self::Sweep),
+            Self::Sweep => None,
+        }
+    }
+}
+
+/// How long each [`Stage`] of a stop may take. A stage without time is skipped.
+///
+/// The default takes 20 s at most: 5 to drain, 3 to ask, 1 after standard input was closed, 8 after
+/// the stop signal, 2 after SIGKILL, 1 for the sweep. A stage ends early when the process does.
+///
+/// ```
+/// use regrow_core::lifecycle::{Stage, StopPlan};
+/// use std::time::Duration;
+///
+/// let plan = StopPlan::default().stage(Stage::Terminate, Duration::from_secs(30));
+/// assert_eq!(plan.total(), Duration::from_secs(42));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct StopPlan {
+    drain: Duration,
+    ask: Duration,
+    close_stdin: Duration,
+    terminate: Duration,
+    kill: Duration,
+    sweep: Duration,
+}
+
+impl Default for StopPlan {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_secs(5),
+            ask: Duration::from_secs(3),
+            close_stdin: Duration::from_secs(1),
+            terminate: Duration::from_secs(8),
+            kill: Duration::from_secs(2),
+            sweep: Duration::from_secs(1),
+        }
+    }
+}
+
+impl StopPlan {
+    /// The default plan stretched or shrunk to take `total` at most, each stage in proportion.
+    pub fn within(total: Duration) -> Self {
+        let whole = Self::default();
+        let share = |part: Duration| {
+            let ratio = part.as_secs_f64() / whole.total().as_secs_f64();
+            Duration::try_from_secs_f64(total.as_secs_f64() * ratio).unwrap_or(total)
+        };
+        Self {
+            drain: share(whole.drain),
+            ask: share(whole.ask),
+            close_stdin: share(whole.close_stdin),
+            terminate: share(whole.terminate),
+            kill: share(whole.kill),
+            sweep: share(whole.sweep),
+        }
+    }
+
+    /// The same plan with another budget for one stage.
+    pub fn stage(mut self, stage: Stage, budget: Duration) -> Self {
+        *match stage {
+            Stage::Drain => &mut self.drain,
+            Stage::Ask => &mut self.ask,
+            Stage::CloseStdin => &mut self.close_stdin,
+            Stage::Terminate => &mut self.terminate,
+            Stage::Kill => &mut self.kill,
+            Stage::Sweep => &mut self.sweep,
+        } = budget;
+        self
+    }
+
+    /// How long `stage` may take.
+    #[must_use]
+    pub fn budget(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Drain => self.drain,
+            Stage::Ask => self.ask,
+            Stage::CloseStdin => self.close_stdin,
+            Stage::Terminate => self.terminate,
+            Stage::Kill => self.kill,
+            Stage::Sweep => self.sweep,
+        }
+    }
+
+    /// How long the whole stop may take.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        Stage::ALL
+            .iter()
+            .map(|stage| self.budget(*stage))
+            .fold(Duration::ZERO, Duration::saturating_add)
+    }
+}

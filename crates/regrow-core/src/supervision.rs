@@ -1,0 +1,422 @@
+//! The supervisor's decisions.
+//!
+//! A [`Supervision`] is told what happened and when, and answers with [`Directive`]s. Events only *mark* children; one step then
+//! decides by two rules: **stop what is doomed, last child first; then start what is due, first child first.** All three
+//! strategies are these two rules with different marks, so failures that arrive in the middle of a transition are simply more
+//! marks, and are merged into it.
+//!
+//! The contract with the shell:
+//!
+//! * every method takes the present time, which never goes backwards; after any call [`Supervision::next_wakeup`] is in the
+//!   future, or `None`;
+//! * each [`Directive::Start`] is answered by one [`Supervision::on_started`], [`Supervision::on_start_failed`] or
+//!   [`Supervision::on_exit`] of the same [`Who`]; each life that started by one `on_exit`. Answers of an earlier life are ignored;
+//! * [`Directive::Close`] is the last one, given once, with nobody alive.
+//!
+//! An event costs O(log n) in the number of children, plus O(log n) for each child that it touches: one for `one_for_one`.
+
+mod directive;
+mod marks;
+mod slot;
+mod steps;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
+pub use slot::ChildPlan;
+use slot::{After, Slot, State};
+
+use crate::backoff::Attempts;
+use crate::intensity::{RestartIntensity, RestartWindow};
+use crate::phase::{Desired, Phase};
+use crate::restart::{ExitKind, Restart, StopCause, Strategy};
+use crate::rng::SplitMix64;
+use crate::words::words;
+
+words! {
+    /// What decides when a child of a starting or stopping supervisor has its turn.
+    pub enum Order {
+        /// One after the other: each starts when the one before it has started, and stops when the one after it is gone.
+        Sequence = "sequence",
+        /// Each starts when all that it depends on have started, and stops when all that depend on it are gone.
+        Dependencies = "dependencies",
+    }
+}
+
+/// How a supervisor as a whole behaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Which siblings a failed child takes along.
+    pub strategy: Strategy,
+    /// How many restarts it takes to give up; `None`: it never does.
+    pub intensity: Option<RestartIntensity>,
+    /// Whose turn it is at boot and shutdown.
+    pub order: Order,
+    /// Whether children that do not depend on each other stop all at once instead of one at a time.
+    pub stop_together: bool,
+    /// How long a killed child may take before it is abandoned as `unresponsive`.
+    pub kill_grace: Duration,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+impl Default for Policy {
+    /// `one_for_one`, 3 restarts in 5 s, in sequence, 5 s for a kill.
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::OneForOne,
+            intensity: Some(RestartIntensity::new(3, Duration::from_secs(5))),
+            order: Order::Sequence,
+            stop_together: false,
+            kill_grace: Duration::from_secs(5),
+            seed: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    New,
+    Up,
+    Closing(Closed),
+    Closed,
+}
+
+/// The children of one supervisor and what becomes of them; see the [module](self).
+#[derive(Clone, Debug)]
+pub struct Supervision {
+    policy: Policy,
+    window: Option<RestartWindow>,
+    rng: SplitMix64,
+    mode: Mode,
+    slots: Vec<Option<Slot>>,
+    /// Places of removed children, with the last life each has seen.
+    free: Vec<(u32, u32)>,
+    by_order: BTreeMap<u64, u32>,
+    next_order: u64,
+    /// Alive and doomed, and not asked to stop yet, in start order.
+    stops: BTreeSet<(u64, u32)>,
+    /// How many lives are on their way out as steps of a plan.
+    leaving: u32,
+    /// Due in turn, in start order.
+    starts: BTreeSet<(u64, u32)>,
+    /// The one of them that is under way.
+    starting: Option<u32>,
+    /// No start in turn before this instant: the longest delay of the group.
+    hold_until: Option<Instant>,
+    timers: BTreeSet<(Instant, u32)>,
+    alive: u32,
+    boot_left: u32,
+    booted: bool,
+}
+
+impl Supervision {
+    /// A supervisor without children, not started yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            window: policy.intensity.map(RestartWindow::new),
+            rng: SplitMix64::new(policy.seed),
+            mode: Mode::New,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_order: BTreeMap::new(),
+            next_order: 0,
+            stops: BTreeSet::new(),
+            leaving: 0,
+            starts: BTreeSet::new(),
+            starting: None,
+            hold_until: None,
+            timers: BTreeSet::new(),
+            alive: 0,
+            boot_left: 0,
+            booted: false,
+        }
+    }
+
+    /// Adds a place for a child after all others. Before [`Self::boot`] it takes part in the boot; afterwards it waits for
+    /// [`Self::restart_child`].
+    pub fn add(&mut self, plan: ChildPlan, now: Instant) -> u32 {
+        let (index, life) = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 children"), 0)
+        });
+        let booting = self.mode == Mode::New;
+        self.boot_left += u32::from(booting);
+        let order = self.next_order;
+        self.next_order += 1;
+        self.by_order.insert(order, index);
+        self.slots[index as usize] = Some(Slot {
+            plan,
+            order,
+            life,
+            life_before: life,
+            state: if booting { State::Pending } else { State::Stopped },
+            desired: Desired::Up,
+            after: None,
+            in_turn: false,
+            holds_boot: booting,
+            since: now,
+            timer: None,
+            attempts: Attempts::default(),
+            window: None,
+            links: None,
+        });
+        index
+    }
+
+    /// Says that `slot` starts only when `on` has started, and stops before it. Only before [`Self::boot`]; the caller sees to it
+    /// that there is no cycle ([`crate::dependencies`]).
+    pub fn depend(&mut self, slot: u32, on: u32) {
+        if let Some(waiting) = self.slot_mut(slot) {
+            let links = waiting.links.get_or_insert_default();
+            links.depends_on.push(on);
+            links.unmet += 1;
+        }
+        if let Some(awaited) = self.slot_mut(on) {
+            awaited.links.get_or_insert_default().dependents.push(slot);
+        }
+    }
+
+    /// Starts the children, as [`Policy::order`] says.
+    #[must_use]
+    pub fn boot(&mut self, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        if self.mode != Mode::New {
+            return out;
+        }
+        self.mode = Mode::Up;
+        match self.policy.order {
+            Order::Sequence => self.starts = self.by_order.iter().map(|(order, slot)| (*order, *slot)).collect(),
+            Order::Dependencies => {
+                let ready: Vec<u32> = self.by_order.values().copied().filter(|slot| self.unmet(*slot) == 0).collect();
+                for slot in ready {
+                    self.start(slot, now, &mut out);
+                }
+            }
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// The start of this life did not finish at once; its timeout begins to run.
+    pub fn on_start_pending(&mut self, who: Who, now: Instant) {
+        if let Some(slot) = self.current(who)
+            && slot.state == State::Starting
+        {
+            let until = now.checked_add(slot.plan.start_timeout);
+            self.set_timer(who.slot, until);
+        }
+    }
+
+    /// This life has started.
+    #[must_use]
+    pub fn on_started(&mut self, who: Who, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        let Some(slot) = self.current(who) else { return out };
+        if slot.state != State::Starting {
+            return out;
+        }
+        slot.state = State::Running;
+        slot.since = now;
+        self.set_timer(who.slot, None);
+        self.turn_is_over(who.slot);
+        self.release_boot(who.slot);
+        self.meet_dependents(who.slot, now, &mut out);
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// This life could not be started; `permanent` says that trying again is of no use.
+    #[must_use]
+    pub fn on_start_failed(&mut self, who: Who, end: ExitKind, permanent: bool, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        if self.current(who).is_some_and(|slot| slot.state.is_alive()) {
+            self.gone(who.slot, end, permanent, now, &mut out);
+            self.settle(now, &mut out);
+        }
+        out
+    }
+
+    /// This life has ended.
+    #[must_use]
+    pub fn on_exit(&mut self, who: Who, end: ExitKind, now: Instant) -> Vec<Directive> {
+        self.on_start_failed(who, end, false, now)
+    }
+
+    /// When [`Self::on_wakeup`] wants to be called, if nothing else happens before.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let held = if self.may_start_in_turn() { self.hold_until } else { None };
+        match (timer, held) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Time has passed.
+    #[must_use]
+    pub fn on_wakeup(&mut self, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// Stops every child in order, then closes.
+    #[must_use]
+    pub fn shut_down(&mut self, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        self.close(Closed::ShutDown, now, &mut out);
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// Stops every child by force, all at once, then closes: somebody has asked twice.
+    #[must_use]
+    pub fn hurry(&mut self, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        self.close(Closed::ShutDown, now, &mut out);
+        let alive: Vec<u32> = self.by_order.values().rev().copied().filter(|slot| self.is_alive(*slot)).collect();
+        for slot in alive {
+            self.kill(slot, StopCause::Parent, now, &mut out);
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// Stops a child and keeps its place, so that it can be started again; in any phase. A temporary child's place goes with it.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] and [`Refused::Closing`].
+    pub fn terminate_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        let mut out = Vec::new();
+        let slot = self.operable(index)?;
+        slot.desired = Desired::Down;
+        let after = if slot.plan.restart == Restart::Temporary { After::Remove } else { After::Stopped };
+        match slot.state {
+            State::Starting | State::Running => {
+                self.doom(index, after);
+                self.ask(index, StopCause::Operator, now, &mut out);
+            }
+            State::Leaving { .. } => slot.after = Some(after),
+            State::Pending | State::Backoff | State::Completed | State::Failed => self.rest(index, after, &mut out),
+            State::Stopped => {}
+        }
+        self.settle(now, &mut out);
+        Ok(out)
+    }
+
+    /// Starts a child that is not running, at once, as if it had never failed.
+    ///
+    /// # Errors
+    /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
+    pub fn restart_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        let slot = self.operable(index)?;
+        match slot.state {
+            State::Starting | State::Running | State::Leaving { .. } => return Err(Refused::Running),
+            State::Pending | State::Backoff => return Err(Refused::Restarting),
+            State::Completed | State::Stopped | State::Failed => {}
+        }
+        self.bounce_child(index, now)
+    }
+
+    /// Stops a child if it is alive, then starts it at once; neither counts as a failure, and earlier failures are forgotten.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] and [`Refused::Closing`].
+    pub fn bounce_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        let mut out = Vec::new();
+        let slot = self.operable(index)?;
+        slot.desired = Desired::Up;
+        slot.forget_failures();
+        match slot.state {
+            State::Starting | State::Running => {
+                self.doom(index, After::AtOnce);
+                self.ask(index, StopCause::Operator, now, &mut out);
+            }
+            State::Leaving { .. } => slot.after = Some(After::AtOnce),
+            State::Pending | State::Backoff | State::Completed | State::Stopped | State::Failed => {
+                self.start(index, now, &mut out);
+            }
+        }
+        self.settle(now, &mut out);
+        Ok(out)
+    }
+
+    /// Removes the place of a child that is not running.
+    ///
+    /// # Errors
+    /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
+    pub fn delete_child(&mut self, index: u32) -> Result<Vec<Directive>, Refused> {
+        let mut out = Vec::new();
+        match self.operable(index)?.state {
+            State::Starting | State::Running | State::Leaving { .. } => return Err(Refused::Running),
+            State::Pending | State::Backoff => return Err(Refused::Restarting),
+            State::Completed | State::Stopped | State::Failed => self.remove(index, &mut out),
+        }
+        Ok(out)
+    }
+
+    /// Where a child stands.
+    #[must_use]
+    pub fn phase(&self, index: u32) -> Option<Phase> {
+        self.slot(index).map(|slot| slot.state.phase())
+    }
+
+    /// What the operator wants of a child.
+    #[must_use]
+    pub fn desired(&self, index: u32) -> Option<Desired> {
+        self.slot(index).map(|slot| slot.desired)
+    }
+
+    /// Which life of a child is the present or last one: 1 for its first, 0 before.
+    #[must_use]
+    pub fn generation(&self, index: u32) -> u32 {
+        self.slot(index).map_or(0, |slot| slot.life - slot.life_before)
+    }
+
+    /// When a child that waits will be started.
+    #[must_use]
+    pub fn next_start_at(&self, index: u32) -> Option<Instant> {
+        let slot = self.slot(index)?;
+        match slot.state {
+            State::Backoff => slot.timer.or(self.hold_until),
+            State::Pending
+            | State::Starting
+            | State::Running
+            | State::Leaving { .. }
+            | State::Completed
+            | State::Stopped
+            | State::Failed => None,
+        }
+    }
+
+    /// The children's places, in start order.
+    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.by_order.values().copied()
+    }
+
+    /// How many restarts the supervisor's window holds, and how many it may hold; `None` without a limit.
+    pub fn intensity_used(&mut self, now: Instant) -> Option<(u32, u32)> {
+        self.window.as_mut().map(|window| (window.count(now), window.intensity().max_restarts()))
+    }
+
+    /// The window of the supervisor's own limit, if it has one.
+    #[must_use]
+    pub fn period(&self) -> Option<Duration> {
+        self.policy.intensity.map(RestartIntensity::period)
+    }
+
+    /// Whether it is ending or has ended.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.mode, Mode::Closing(_) | Mode::Closed)
+    }
+}

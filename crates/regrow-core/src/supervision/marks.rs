@@ -1,0 +1,357 @@
+//! What an event marks: who is doomed, who is due, who has had enough.
+
+use std::time::{Duration, Instant};
+
+use super::slot::{After, State};
+use super::{Closed, Directive, Mode, Order, Parked, Refused, Scheduled, Slot, Supervision, Who};
+use crate::backoff::NextStart;
+use crate::intensity::{RestartWindow, Verdict};
+use crate::phase::{Desired, Phase};
+use crate::restart::{ExitKind, GiveUp, Restart, StopCause, Strategy};
+
+impl Supervision {
+    /// A life that was alive is not any more.
+    pub(super) fn gone(&mut self, index: u32, end: ExitKind, permanent: bool, now: Instant, out: &mut Vec<Directive>) {
+        self.set_timer(index, None);
+        self.alive -= 1;
+        let slot = self.slots[index as usize].as_mut().expect("a living child has a slot");
+        let (before, after, order) = (slot.state, slot.after.take(), slot.order);
+        let uptime = if before == State::Running { now.saturating_duration_since(slot.since) } else { Duration::ZERO };
+        slot.state = State::Pending;
+        if std::mem::take(&mut slot.in_turn) {
+            self.leaving -= 1;
+        }
+        self.stops.remove(&(order, index));
+        self.turn_is_over(index);
+        match after {
+            Some(After::InTurn) => self.due_in_turn(index, out),
+            Some(After::AtOnce) => self.start(index, now, out),
+            Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
+            Some(After::StartTimedOut) => self.start_failed(index, ExitKind::StartTimeout, false, now, out),
+            None if before == State::Starting => self.start_failed(index, end, permanent, now, out),
+            None => self.ended(index, end, uptime, now, out),
+        }
+        self.release_dependencies(index, now, out);
+    }
+
+    /// A life ended by itself.
+    fn ended(&mut self, index: u32, end: ExitKind, uptime: Duration, now: Instant, out: &mut Vec<Directive>) {
+        let slot = self.slots[index as usize].as_mut().expect("a living child has a slot");
+        if slot.plan.restart.restarts_after(end) {
+            self.failed(index, end, uptime, now, out);
+        } else if slot.plan.restart == Restart::Temporary {
+            self.remove(index, out);
+        } else {
+            slot.state = State::Completed;
+            out.push(Directive::Rest { slot: index, phase: Phase::Completed });
+        }
+    }
+
+    /// A start did not succeed.
+    fn start_failed(&mut self, index: u32, end: ExitKind, permanent: bool, now: Instant, out: &mut Vec<Directive>) {
+        let slot = self.slots[index as usize].as_ref().expect("a starting child has a slot");
+        let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
+        let first = slot.life - slot.life_before == 1;
+        match give_up {
+            GiveUp::Park if permanent => self.park(index, Parked::CannotStart, out),
+            GiveUp::Park => self.failed(index, end, Duration::ZERO, now, out),
+            GiveUp::Escalate if booting => self.close(Closed::StartFailed { slot: index }, now, out),
+            GiveUp::Escalate if restart == Restart::Temporary => self.remove(index, out),
+            GiveUp::Escalate if first => self.rest(index, After::Stopped, out),
+            GiveUp::Escalate if permanent => self.close(Closed::StartFailed { slot: index }, now, out),
+            GiveUp::Escalate => self.failed(index, end, Duration::ZERO, now, out),
+        }
+    }
+
+    /// A child has to be started again, if its limits allow it.
+    fn failed(&mut self, index: u32, end: ExitKind, uptime: Duration, now: Instant, out: &mut Vec<Directive>) {
+        if self.is_closing() {
+            self.rest(index, After::Stopped, out);
+            return;
+        }
+        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
+        let own_limit = slot.plan.limit;
+        let mut used = (0, None);
+        if let Some(limit) = own_limit {
+            let window = slot.window.get_or_insert_with(|| Box::new(RestartWindow::new(limit)));
+            match window.record(now) {
+                Verdict::Within(count) => used = (count, Some(limit.max_restarts())),
+                Verdict::Exceeded => return self.exceeded(index, limit, now, out),
+            }
+        }
+        if let Some(window) = &mut self.window {
+            let limit = window.intensity();
+            match window.record(now) {
+                Verdict::Within(count) if own_limit.is_none() => used = (count, Some(limit.max_restarts())),
+                Verdict::Within(_) => {}
+                Verdict::Exceeded => return self.meltdown(index, limit, now, out),
+            }
+        }
+        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
+        let next = slot.attempts.on_failure(&slot.plan.backoff, uptime, &mut self.rng);
+        self.schedule(index, end, uptime, next, used, now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one decision with all its inputs; it is called in one place")]
+    fn schedule(
+        &mut self,
+        index: u32,
+        end: ExitKind,
+        uptime: Duration,
+        next: NextStart,
+        (in_window, max_restarts): (u32, Option<u32>),
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        if next.reset {
+            out.push(Directive::BackoffReset { slot: index, stable_for: uptime });
+        }
+        let at = now.checked_add(next.delay).unwrap_or(now);
+        out.push(Directive::Backoff(Scheduled {
+            slot: index,
+            at,
+            delay: next.delay,
+            attempt: next.attempt,
+            in_window,
+            max_restarts,
+            after: end,
+        }));
+        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
+        slot.state = State::Backoff;
+        let order = slot.order;
+        match self.policy.strategy {
+            Strategy::OneForOne => self.set_timer(index, Some(at)),
+            Strategy::OneForAll => self.take_along(0, index, at, out),
+            Strategy::RestForOne => self.take_along(order, index, at, out),
+        }
+    }
+
+    /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
+    fn take_along(&mut self, from: u64, victim: u32, at: Instant, out: &mut Vec<Directive>) {
+        self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
+        let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
+        for index in group {
+            let slot = self.slots[index as usize].as_mut().expect("a child in order has a slot");
+            match slot.state {
+                State::Backoff | State::Pending => {
+                    let (order, timer) = (slot.order, slot.timer);
+                    self.hold_until = self.hold_until.max(timer);
+                    self.set_timer(index, None);
+                    self.starts.insert((order, index));
+                }
+                State::Starting | State::Running => {
+                    let temporary = slot.plan.restart == Restart::Temporary;
+                    self.doom(index, if temporary { After::Remove } else { After::InTurn });
+                }
+                State::Leaving { .. } => {
+                    if slot.after == Some(After::AtOnce) {
+                        slot.after = Some(After::InTurn);
+                    }
+                    if !std::mem::replace(&mut slot.in_turn, true) {
+                        self.leaving += 1;
+                    }
+                }
+                State::Completed if slot.desired == Desired::Up && index != victim => self.due_in_turn(index, out),
+                State::Completed | State::Stopped | State::Failed => {}
+            }
+        }
+    }
+
+    fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
+        if self.is_closing() {
+            self.rest(index, After::Stopped, out);
+            return;
+        }
+        let slot = self.slots[index as usize].as_mut().expect("a due child has a slot");
+        slot.state = State::Pending;
+        self.starts.insert((slot.order, index));
+        out.push(Directive::Rest { slot: index, phase: Phase::Pending });
+    }
+
+    fn exceeded(&mut self, index: u32, limit: crate::RestartIntensity, now: Instant, out: &mut Vec<Directive>) {
+        let slot = self.slots[index as usize].as_ref().expect("a failed child has a slot");
+        match slot.plan.give_up {
+            GiveUp::Escalate => self.meltdown(index, limit, now, out),
+            GiveUp::Park => {
+                let why = Parked::Intensity { max_restarts: limit.max_restarts(), period: limit.period() };
+                self.park(index, why, out);
+            }
+        }
+    }
+
+    fn meltdown(&mut self, index: u32, limit: crate::RestartIntensity, now: Instant, out: &mut Vec<Directive>) {
+        out.push(Directive::Meltdown { slot: index, restarts: limit.max_restarts(), period: limit.period() });
+        self.close(Closed::Intensity { slot: index }, now, out);
+    }
+
+    /// Gives up on a child; those that wait for its first start are given up on with it.
+    fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
+        let mut parked = vec![(index, why)];
+        while let Some((index, why)) = parked.pop() {
+            self.set_timer(index, None);
+            let slot = self.slots[index as usize].as_mut().expect("a parked child has a slot");
+            self.starts.remove(&(slot.order, index));
+            slot.state = State::Failed;
+            out.push(Directive::Park { slot: index, why });
+            let never_met = slot.links.as_ref().filter(|links| !links.met);
+            let waiting = never_met.map(|links| links.dependents.clone()).unwrap_or_default();
+            self.release_boot(index);
+            let pending = waiting.into_iter().filter(|slot| self.phase(*slot) == Some(Phase::Pending));
+            parked.extend(pending.map(|slot| (slot, Parked::Dependency { on: index })));
+        }
+    }
+
+    /// A child is not to be started: it rests, or its place goes.
+    pub(super) fn rest(&mut self, index: u32, after: After, out: &mut Vec<Directive>) {
+        if after == After::Remove {
+            self.remove(index, out);
+            return;
+        }
+        self.set_timer(index, None);
+        let slot = self.slots[index as usize].as_mut().expect("a resting child has a slot");
+        self.starts.remove(&(slot.order, index));
+        slot.state = State::Stopped;
+        out.push(Directive::Rest { slot: index, phase: Phase::Stopped });
+        self.release_boot(index);
+    }
+
+    pub(super) fn remove(&mut self, index: u32, out: &mut Vec<Directive>) {
+        self.set_timer(index, None);
+        self.release_boot(index);
+        let slot = self.slots[index as usize].take().expect("a removed child has a slot");
+        self.starts.remove(&(slot.order, index));
+        self.by_order.remove(&slot.order);
+        self.free.push((index, slot.life));
+        for on in slot.links.iter().flat_map(|links| &links.depends_on) {
+            if let Some(links) = self.slot_mut(*on).and_then(|slot| slot.links.as_mut()) {
+                links.dependents.retain(|dependent| *dependent != index);
+            }
+        }
+        for dependent in slot.links.iter().flat_map(|links| &links.dependents) {
+            if let Some(links) = self.slot_mut(*dependent).and_then(|slot| slot.links.as_mut()) {
+                links.depends_on.retain(|on| *on != index);
+            }
+        }
+        out.push(Directive::Remove(index));
+    }
+
+    /// Everything living is doomed and nothing is due any more.
+    pub(super) fn close(&mut self, why: Closed, now: Instant, out: &mut Vec<Directive>) {
+        if self.is_closing() {
+            return;
+        }
+        self.mode = Mode::Closing(why);
+        self.starts.clear();
+        self.hold_until = None;
+        let children: Vec<u32> = self.by_order.values().copied().collect();
+        for index in children {
+            let slot = self.slots[index as usize].as_mut().expect("a child in order has a slot");
+            match slot.state {
+                State::Starting | State::Running => self.doom(index, After::Stopped),
+                State::Leaving { .. } => {
+                    slot.after = Some(After::Stopped);
+                    if !std::mem::replace(&mut slot.in_turn, true) {
+                        self.leaving += 1;
+                    }
+                }
+                State::Pending | State::Backoff => self.rest(index, After::Stopped, out),
+                State::Completed | State::Stopped | State::Failed => {}
+            }
+        }
+        if self.policy.order == Order::Dependencies || self.policy.stop_together {
+            let doomed: Vec<u32> = self.stops.iter().rev().map(|(_, slot)| *slot).collect();
+            for index in doomed {
+                self.stop_if_free(index, now, out);
+            }
+        }
+    }
+
+    /// Marks a living child: it will be stopped, and then `after`.
+    pub(super) fn doom(&mut self, index: u32, after: After) {
+        let slot = self.slots[index as usize].as_mut().expect("a doomed child has a slot");
+        slot.after = Some(after);
+        self.stops.insert((slot.order, index));
+    }
+
+    /// Stops a doomed child unless somebody alive depends on it.
+    pub(super) fn stop_if_free(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        let Some(slot) = self.slot(index) else { return };
+        if !self.stops.contains(&(slot.order, index)) {
+            return;
+        }
+        let needed = slot.links.iter().flat_map(|links| &links.dependents).any(|dependent| self.is_alive(*dependent));
+        if !needed {
+            self.stop_in_turn(index, now, out);
+        }
+    }
+
+    fn release_dependencies(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        if !matches!(self.mode, Mode::Closing(_)) || self.policy.order != Order::Dependencies {
+            return;
+        }
+        let depends_on = self.slot(index).and_then(|slot| slot.links.as_ref()).map(|links| links.depends_on.clone());
+        for on in depends_on.unwrap_or_default() {
+            self.stop_if_free(on, now, out);
+        }
+    }
+
+    /// Tells the dependents, once, that a child has started.
+    pub(super) fn meet_dependents(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        let Some(links) = self.slot_mut(index).and_then(|slot| slot.links.as_mut()) else { return };
+        if std::mem::replace(&mut links.met, true) {
+            return;
+        }
+        for dependent in links.dependents.clone() {
+            let Some(slot) = self.slot_mut(dependent) else { continue };
+            let unmet = slot.links.as_mut().map_or(0, |links| {
+                links.unmet -= 1;
+                links.unmet
+            });
+            let never_started = slot.life == slot.life_before && slot.desired == Desired::Up;
+            let waits = matches!(slot.state, State::Pending | State::Failed);
+            if unmet == 0 && waits && never_started && self.policy.order == Order::Dependencies && !self.is_closing() {
+                self.start(dependent, now, out);
+            }
+        }
+    }
+
+    pub(super) fn unmet(&self, index: u32) -> u32 {
+        self.slot(index).and_then(|slot| slot.links.as_ref()).map_or(0, |links| links.unmet)
+    }
+
+    pub(super) fn release_boot(&mut self, index: u32) {
+        if let Some(slot) = self.slot_mut(index)
+            && std::mem::take(&mut slot.holds_boot)
+        {
+            self.boot_left -= 1;
+        }
+    }
+
+    pub(super) fn operable(&mut self, index: u32) -> Result<&mut Slot, Refused> {
+        if self.is_closing() {
+            return Err(Refused::Closing);
+        }
+        self.slot_mut(index).ok_or(Refused::NotFound)
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize)?.as_ref()
+    }
+
+    pub(super) fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(index as usize)?.as_mut()
+    }
+
+    pub(super) fn is_alive(&self, index: u32) -> bool {
+        self.slot(index).is_some_and(|slot| slot.state.is_alive())
+    }
+
+    /// The slot, if this is its present life.
+    pub(super) fn current(&mut self, who: Who) -> Option<&mut Slot> {
+        self.slot_mut(who.slot).filter(|slot| slot.life == who.life)
+    }
+
+    pub(super) fn ask(&mut self, index: u32, cause: StopCause, now: Instant, out: &mut Vec<Directive>) {
+        self.begin_stop(index, cause, false, now, out);
+    }
+}

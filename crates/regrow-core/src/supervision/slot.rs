@@ -1,0 +1,136 @@
+//! One place in a supervisor, and the life in it.
+
+use std::time::{Duration, Instant};
+
+use super::directive::Who;
+use crate::backoff::{Attempts, Backoff};
+use crate::intensity::{RestartIntensity, RestartWindow};
+use crate::phase::{Desired, Phase};
+use crate::restart::{GiveUp, Restart, Shutdown};
+
+/// What a supervisor has to know of a child in order to decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildPlan {
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is stopped.
+    pub shutdown: Shutdown,
+    /// How long before the next start.
+    pub backoff: Backoff,
+    /// Its own limit of restarts, beside that of its supervisor.
+    pub limit: Option<RestartIntensity>,
+    /// What happens when a limit is exceeded or its first start fails.
+    pub give_up: GiveUp,
+    /// How long a start may take.
+    pub start_timeout: Duration,
+}
+
+impl Default for ChildPlan {
+    /// Permanent, 5 s to stop, the default backoff, no limit of its own, escalates, 30 s to start.
+    fn default() -> Self {
+        Self {
+            restart: Restart::Permanent,
+            shutdown: Shutdown::Timeout(Duration::from_secs(5)),
+            backoff: Backoff::default(),
+            limit: None,
+            give_up: GiveUp::Escalate,
+            start_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What follows when the present life is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next life, when its turn comes.
+    InTurn,
+    /// The next life, at once.
+    AtOnce,
+    /// Nothing; an operator wants it so.
+    Stopped,
+    /// The place goes too.
+    Remove,
+    /// What follows a start that took too long.
+    StartTimedOut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for its turn or its dependencies.
+    Pending,
+    Starting,
+    Running,
+    /// On its way out; `killed` once force was used.
+    Leaving { killed: bool },
+    /// Waits for its own delay.
+    Backoff,
+    Completed,
+    Stopped,
+    Failed,
+}
+
+impl State {
+    pub(super) const fn phase(self) -> Phase {
+        match self {
+            Self::Pending => Phase::Pending,
+            Self::Starting => Phase::Starting,
+            Self::Running => Phase::Running,
+            Self::Leaving { .. } => Phase::Stopping,
+            Self::Backoff => Phase::Backoff,
+            Self::Completed => Phase::Completed,
+            Self::Stopped => Phase::Stopped,
+            Self::Failed => Phase::Failed,
+        }
+    }
+
+    pub(super) const fn is_alive(self) -> bool {
+        self.phase().is_alive()
+    }
+}
+
+/// Who waits for whom; only for children that take part in dependencies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links {
+    pub(super) depends_on: Vec<u32>,
+    pub(super) dependents: Vec<u32>,
+    /// How many of `depends_on` have not started yet.
+    pub(super) unmet: u32,
+    /// Whether the dependents have been told that this one has started.
+    pub(super) met: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) plan: ChildPlan,
+    /// Position in the start order; never repeats.
+    pub(super) order: u64,
+    pub(super) life: u32,
+    /// The last life of the child that had this slot before.
+    pub(super) life_before: u32,
+    pub(super) state: State,
+    pub(super) desired: Desired,
+    /// Set while the child is to be stopped or is being stopped.
+    pub(super) after: Option<After>,
+    /// The stop is a step of a plan that waits for it.
+    pub(super) in_turn: bool,
+    /// The boot is not over before this child has come to rest once.
+    pub(super) holds_boot: bool,
+    pub(super) since: Instant,
+    pub(super) timer: Option<Instant>,
+    pub(super) attempts: Attempts,
+    pub(super) window: Option<Box<RestartWindow>>,
+    pub(super) links: Option<Box<Links>>,
+}
+
+impl Slot {
+    pub(super) fn who(&self, slot: u32) -> Who {
+        Who { slot, life: self.life }
+    }
+
+    pub(super) fn forget_failures(&mut self) {
+        self.attempts.clear();
+        if let Some(window) = &mut self.window {
+            window.clear();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is done about the marks: one stop or start at a time, and the timers.
+
+use std::time::Instant;
+
+use super::slot::{After, State};
+use super::{Closed, Directive, Mode, Order, Supervision};
+use crate::restart::{Shutdown, StopCause};
+
+impl Supervision {
+    /// Fires what is due and takes steps until nothing moves any more.
+    pub(super) fn settle(&mut self, now: Instant, out: &mut Vec<Directive>) {
+        loop {
+            while let Some((at, index)) = self.timers.first().copied()
+                && at <= now
+            {
+                self.set_timer(index, None);
+                self.fire(index, now, out);
+            }
+            if !self.step(now, out) {
+                break;
+            }
+        }
+        if self.boot_left == 0 && self.mode == Mode::Up && !std::mem::replace(&mut self.booted, true) {
+            out.push(Directive::Booted);
+        }
+    }
+
+    fn fire(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        let Some(slot) = self.slot_mut(index) else { return };
+        match slot.state {
+            State::Backoff => self.start(index, now, out),
+            // One that is doomed already is stopped in its turn.
+            State::Starting if slot.after.is_some() => {}
+            State::Starting => {
+                out.push(Directive::StartTimeout(slot.who(index)));
+                self.doom(index, After::StartTimedOut);
+                self.ask(index, StopCause::Parent, now, out);
+            }
+            State::Leaving { killed: false } => self.kill(index, StopCause::Parent, now, out),
+            State::Leaving { killed: true } => {
+                out.push(Directive::Abandon(slot.who(index)));
+                self.gone(index, crate::ExitKind::Unresponsive, false, now, out);
+            }
+            State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {}
+        }
+    }
+
+    /// One step of the plan; whether there was one.
+    fn step(&mut self, now: Instant, out: &mut Vec<Directive>) -> bool {
+        if self.step_stop(now, out) {
+            return true;
+        }
+        if self.leaving > 0 || !self.stops.is_empty() {
+            return false;
+        }
+        if let Mode::Closing(why) = self.mode {
+            if self.alive == 0 {
+                self.mode = Mode::Closed;
+                out.push(Directive::Close(why));
+            }
+            return false;
+        }
+        if !self.may_start_in_turn() || self.hold_until.is_some_and(|until| until > now) {
+            return false;
+        }
+        self.hold_until = None;
+        let Some((_, index)) = self.starts.pop_first() else { return false };
+        self.starting = Some(index);
+        self.start(index, now, out);
+        true
+    }
+
+    fn step_stop(&mut self, now: Instant, out: &mut Vec<Directive>) -> bool {
+        let closing = matches!(self.mode, Mode::Closing(_));
+        if closing && (self.policy.order == Order::Dependencies || self.policy.stop_together) {
+            // Begun by `close`, and then by each that is gone; a cycle among dependencies must not hang the shutdown.
+            if self.leaving > 0 || self.stops.is_empty() {
+                return false;
+            }
+        } else if self.leaving > 0 {
+            return false;
+        }
+        let Some((_, index)) = self.stops.last().copied() else { return false };
+        self.stop_in_turn(index, now, out);
+        true
+    }
+
+    pub(super) fn may_start_in_turn(&self) -> bool {
+        self.mode == Mode::Up
+            && self.stops.is_empty()
+            && self.leaving == 0
+            && self.starting.is_none()
+            && !self.starts.is_empty()
+    }
+
+    pub(super) fn turn_is_over(&mut self, index: u32) {
+        if self.starting == Some(index) {
+            self.starting = None;
+        }
+    }
+
+    /// Begins the next life of a child.
+    pub(super) fn start(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        if self.is_closing() {
+            self.rest(index, After::Stopped, out);
+            return;
+        }
+        self.set_timer(index, None);
+        let slot = self.slots[index as usize].as_mut().expect("a child that starts has a slot");
+        self.starts.remove(&(slot.order, index));
+        slot.life += 1;
+        slot.since = now;
+        slot.state = State::Starting;
+        self.alive += 1;
+        out.push(Directive::Start(slot.who(index)));
+    }
+
+    pub(super) fn stop_in_turn(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        let cause = match self.mode {
+            Mode::Closing(Closed::ShutDown | Closed::Intensity { .. } | Closed::StartFailed { .. }) | Mode::Closed => {
+                StopCause::Parent
+            }
+            Mode::New | Mode::Up => StopCause::Sibling,
+        };
+        self.begin_stop(index, cause, true, now, out);
+    }
+
+    /// Takes a doomed child out of the line and asks it to stop, or kills it, as its shutdown says.
+    pub(super) fn begin_stop(
+        &mut self,
+        index: u32,
+        cause: StopCause,
+        in_turn: bool,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize].as_mut().expect("a child that is stopped has a slot");
+        self.stops.remove(&(slot.order, index));
+        slot.in_turn = in_turn;
+        self.leaving += u32::from(in_turn);
+        slot.state = State::Leaving { killed: false };
+        let until = match slot.plan.shutdown {
+            Shutdown::BrutalKill => return self.kill(index, cause, now, out),
+            Shutdown::Timeout(timeout) => now.checked_add(timeout),
+            Shutdown::Infinity => None,
+        };
+        out.push(Directive::Stop(slot.who(index), cause));
+        self.set_timer(index, until);
+    }
+
+    /// Uses force on a living child, once.
+    pub(super) fn kill(&mut self, index: u32, cause: StopCause, now: Instant, out: &mut Vec<Directive>) {
+        let slot = self.slots[index as usize].as_mut().expect("a child that is killed has a slot");
+        if slot.state == (State::Leaving { killed: true }) {
+            return;
+        }
+        if self.stops.remove(&(slot.order, index)) {
+            slot.in_turn = true;
+            self.leaving += 1;
+        }
+        slot.state = State::Leaving { killed: true };
+        out.push(Directive::Kill(slot.who(index), cause));
+        let until = now.checked_add(self.policy.kill_grace);
+        self.set_timer(index, until);
+    }
+
+    pub(super) fn set_timer(&mut self, index: u32, at: Option<Instant>) {
+        let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        if let Some(old) = std::mem::replace(&mut slot.timer, at) {
+            self.timers.remove(&(old, index));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, index));
+        }
+    }
+}

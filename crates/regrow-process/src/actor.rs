@@ -1,0 +1,192 @@
+//! The actor that stands for a process in the tree.
+//!
+//! It holds the task that drives the process, and ends when the process has ended, with the same reason.
+//! It carries no messages of its own: `()` says that the task is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor as _, ActorProcessingErr, ActorRef};
+use regrow::telemetry::Payload;
+use regrow::{
+    ChildKind, ChildSpec, Control, ExitReason, Phase, Shutdown, StartContext, StartFailure,
+    Started, StopCause,
+};
+use regrow_core::lifecycle::{End, Ending, Exit};
+use tokio::task::JoinHandle;
+
+use crate::driver::{Driver, Observer, Wish, Wishes};
+use crate::environment::SpawnError;
+use crate::process::{Process, Template};
+
+/// How much longer than its start window and the stop of its predecessor a start may take.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The actor of one life.
+struct Keeper;
+
+/// What the actor is started with.
+struct Arguments {
+    driver: Box<Driver>,
+    wishes: Wishes,
+    context: StartContext,
+}
+
+/// What it holds: without it the process has nobody, and is killed.
+struct Hold {
+    wishes: Wishes,
+    driven: JoinHandle<Ending>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.wishes.raise(Wish::Kill);
+    }
+}
+
+/// Wakes the actor when the task ends, in whatever way.
+struct Wake(ActorRef<()>);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        // An actor that is gone needs no news.
+        drop(self.0.cast(()));
+    }
+}
+
+#[ractor::actor(message = (), state = Hold, arguments = Arguments)]
+impl Keeper {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<()>,
+        arguments: Arguments,
+    ) -> Result<Hold, ActorProcessingErr> {
+        let Arguments {
+            driver,
+            wishes,
+            context,
+        } = arguments;
+        let driven = tokio::spawn(async move {
+            let _wake = Wake(myself);
+            driver.run(context).await
+        });
+        Ok(Hold { wishes, driven })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<()>,
+        _done: (),
+        hold: &mut Hold,
+    ) -> Result<(), ActorProcessingErr> {
+        // An error here is a panic of ours; it is told as such, and the driver has killed the group.
+        let ending = (&mut hold.driven).await?;
+        Err(Box::new(reason(ending.end)))
+    }
+}
+
+/// How the supervisor stops a process: by the ladder, or at once.
+#[derive(Debug)]
+struct Ladder(Wishes);
+
+impl Control for Ladder {
+    fn stop(&self, _cause: StopCause) {
+        self.0.raise(Wish::Stop);
+    }
+
+    fn kill(&self) {
+        self.0.raise(Wish::Kill);
+    }
+}
+
+impl Observer for StartContext {
+    fn announced(&self) {
+        self.announce();
+    }
+
+    fn happened(&self, phase: Phase, payload: Payload) {
+        self.emit(phase, || payload);
+    }
+}
+
+/// What the supervisor is told of an end.
+fn reason(end: End) -> ExitReason {
+    match end {
+        End::Natural(exit) => exit_reason(exit),
+        End::Stopped(_) => ExitReason::Shutdown,
+        End::Killed(_) => ExitReason::Killed,
+        End::Unresponsive => ExitReason::Unresponsive,
+    }
+}
+
+/// How the process itself ended.
+pub(crate) fn exit_reason(exit: Exit) -> ExitReason {
+    match exit {
+        Exit::Code(code) => ExitReason::Exit(code),
+        Exit::Signal(signal) => ExitReason::Signal(signal),
+    }
+}
+
+async fn start(template: Arc<Template>, context: StartContext) -> Result<Started, StartFailure> {
+    let (driver, wishes) = match Driver::spawn(template, context.generation()).await {
+        Ok(spawned) => spawned,
+        Err(error) => return Err(failure(error)),
+    };
+    let control = Arc::new(Ladder(wishes.clone()));
+    let supervisor = context.supervisor();
+    let arguments = Arguments {
+        driver: Box::new(driver),
+        wishes,
+        context,
+    };
+    let (actor, _joined) = Keeper::spawn_linked(None, Keeper, arguments, supervisor)
+        .await
+        .map_err(StartFailure::retry)?;
+    Ok(Started::new(actor.get_cell()).control(control))
+}
+
+fn failure(error: SpawnError) -> StartFailure {
+    if error.is_permanent() {
+        StartFailure::permanent(error)
+    } else {
+        StartFailure::retry(error)
+    }
+}
+
+impl From<Process> for ChildSpec {
+    fn from(process: Process) -> Self {
+        let Process { template, terms } = process;
+        if let Some(port) = template.port {
+            template.host.publish_port(&template.id, port);
+        }
+        let id: Arc<str> = template.id.as_str().into();
+        let type_: Arc<str> = template.type_.as_str().into();
+        let longest_start = START_TIMEOUT
+            .saturating_add(template.start_window)
+            .saturating_add(template.stop_plan.total());
+        let template = Arc::new(template);
+        let mut spec = Self::start_with(id, move |context| start(Arc::clone(&template), context))
+            .kind(ChildKind::Process)
+            .of_type(type_)
+            .tags(terms.tags)
+            .depends_on(terms.depends_on)
+            .required(terms.required)
+            .announced()
+            .start_timeout(longest_start)
+            // The ladder has a budget for each of its steps.
+            .shutdown(Shutdown::Infinity);
+        if let Some(restart) = terms.restart {
+            spec = spec.restart(restart);
+        }
+        if let Some(backoff) = terms.backoff {
+            spec = spec.backoff(backoff);
+        }
+        if let Some(limit) = terms.limit {
+            spec = spec.limit(limit);
+        }
+        if let Some(give_up) = terms.give_up {
+            spec = spec.give_up(give_up);
+        }
+        spec
+    }
+}

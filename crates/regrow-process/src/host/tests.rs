@@ -1,0 +1,142 @@
+//! Rules of leftovers: what a dead run left is ended, and nobody else.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::*;
+
+/// A process as a run that died would have left it, and the pid that it wrote.
+async fn left_behind(instance: &str, script: &str) -> (Child, i32) {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+        .env("REGROW_INSTANCE", instance)
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pid = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+    (child, pid)
+}
+
+fn record(agent: &str, instance: &str, leader: Identity) -> Record {
+    Record {
+        agent: agent.to_owned(),
+        generation: 1,
+        pid: leader.pid,
+        start_time: leader.start_time,
+        pgid: leader.pid,
+        instance: instance.to_owned(),
+        boot_id: os::boot_id(),
+    }
+}
+
+fn leader_of(child: &Child) -> Identity {
+    os::identify(i32::try_from(child.id().unwrap()).unwrap()).unwrap()
+}
+
+async fn lives(pid: i32) -> bool {
+    let Some(process) = os::identify(pid) else {
+        return false;
+    };
+    let quarry = Quarry {
+        marks: vec![],
+        leaders: vec![process],
+        noted: vec![],
+        not_before: 0,
+    };
+    os::find(quarry).await.contains(&process)
+}
+
+#[tokio::test]
+async fn leftovers_of_a_dead_run_are_ended_and_no_stranger_is() {
+    let state = tempfile::tempdir().unwrap();
+    let (dead, other) = (Host::new(), Host::new());
+    let unmarked = "env -i sh -c 'echo $$; exec sleep 1000' & read line";
+    let escaped = "setsid sh -c 'echo $$; exec sleep 1000' & exit 0";
+    let (first, descendant) = left_behind(dead.instance(), unmarked).await;
+    let (mut second, escapee) = left_behind(dead.instance(), escaped).await;
+    let (stranger, strangers_child) = left_behind(other.instance(), unmarked).await;
+    second.wait().await.unwrap();
+    let pids = state.path().join("pids");
+    record("first", dead.instance(), leader_of(&first))
+        .write(&pids)
+        .unwrap();
+    let gone = Identity {
+        pid: 999_999_999,
+        start_time: 1,
+    };
+    record("second", dead.instance(), gone)
+        .write(&pids)
+        .unwrap();
+
+    let leftovers = Host::end_leftovers(state.path()).await.unwrap();
+
+    let mut found = vec![
+        u32::try_from(descendant).unwrap(),
+        u32::try_from(escapee).unwrap(),
+        first.id().unwrap(),
+    ];
+    found.sort_unstable();
+    assert_eq!(
+        leftovers,
+        Leftovers {
+            found,
+            ..Leftovers::default()
+        }
+    );
+    assert!(!lives(descendant).await && !lives(escapee).await);
+    assert!(lives(leader_of(&stranger).pid).await && lives(strangers_child).await);
+    assert_eq!(std::fs::read_dir(&pids).unwrap().count(), 0);
+    assert_eq!(other.sweep_all().await, Vec::<u32>::new());
+    drop((first, stranger));
+}
+
+#[tokio::test]
+async fn a_leftover_that_ignores_the_request_is_killed() {
+    let state = tempfile::tempdir().unwrap();
+    let dead = Host::new();
+    let script = "trap '' TERM; echo $$; while :; do sleep 1000; done";
+    let (child, pid) = left_behind(dead.instance(), script).await;
+    record("deaf", dead.instance(), leader_of(&child))
+        .write(&state.path().join("pids"))
+        .unwrap();
+    let leftovers = Host::end_leftovers(state.path()).await.unwrap();
+    assert_eq!(leftovers.leaked, Vec::<u32>::new());
+    assert!(!lives(pid).await);
+}
+
+#[tokio::test]
+async fn a_recorded_pid_that_is_somebody_elses_by_now_is_left_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let stranger = Host::new();
+    let (child, pid) = left_behind(stranger.instance(), "echo $$; read line").await;
+    let now = leader_of(&child);
+    let recorded = Identity {
+        start_time: now.start_time - 1,
+        ..now
+    };
+    let dead = Host::new();
+    record("agent", dead.instance(), recorded)
+        .write(&state.path().join("pids"))
+        .unwrap();
+    assert_eq!(
+        Host::end_leftovers(state.path()).await.unwrap(),
+        Leftovers::default()
+    );
+    assert!(lives(pid).await);
+}
+
+#[tokio::test]
+async fn a_directory_without_records_has_no_leftovers() {
+    let state = tempfile::tempdir().unwrap();
+    assert_eq!(
+        Host::end_leftovers(state.path()).await.unwrap(),
+        Leftovers::default()
+    );
+}

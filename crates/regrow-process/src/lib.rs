@@ -1,0 +1,24 @@
+//! OS processes as supervised children: any program, in any language.
+//!
+//! A [`Process`] says what to run. Each life of it is a process group of its own with a bounded
+//! [`Output`], an exact environment and a typed end; when it is over, however it ended, nothing of
+//! it is left running, not even what left the group.
+
+mod actor;
+mod driver;
+mod environment;
+mod handle;
+mod host;
+mod os;
+mod process;
+mod record;
+mod stdio;
+
+pub use environment::SpawnError;
+pub use handle::{ProcessHandle, ProcessStatus};
+pub use host::{Holder, Host, Leftovers, port_variable};
+pub use os::{Signal, UnknownSignal, become_subreaper};
+pub use process::{Process, Stdin};
+pub use regrow::telemetry::Stream;
+pub use regrow_core::lifecycle::{Stage, StopPlan};
+pub use stdio::{Chunk, Cursor, Line, MAX_CHUNK, MAX_LINE, Output, StreamCount};

@@ -1,0 +1,268 @@
+//! What the operating system knows of processes: who they are, who belongs together, and their end.
+//!
+//! A pid alone names nobody for long: it is given away again. An [`Identity`] is a pid together with
+//! the time its process was started, and it is checked right before each signal.
+//!
+//! On Linux everything is read from `/proc`. Elsewhere only the process group is known.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use regrow_core::lifecycle::Exit;
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
+use tokio::process::{Child, Command};
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as imp;
+#[cfg(not(target_os = "linux"))]
+mod other;
+#[cfg(not(target_os = "linux"))]
+use other as imp;
+mod signal;
+
+pub use signal::{Signal, UnknownSignal};
+
+/// At most this many descendants of one incarnation are written down.
+const MAX_NOTED: usize = 1024;
+
+/// The pause between two looks of a sweep that found something.
+const SWEEP_PAUSE: Duration = Duration::from_millis(5);
+
+/// A process that cannot be mistaken for another one with the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    pub(crate) pid: i32,
+    /// In ticks since the machine was started; 0 where the system does not tell.
+    pub(crate) start_time: u64,
+}
+
+/// The marks in the environment by which regrow knows what it started.
+#[derive(Debug, Clone)]
+pub(crate) enum Marks {
+    /// Everything of one run of regrow.
+    Run { instance: String },
+    /// One life of one agent.
+    Life {
+        instance: String,
+        agent: String,
+        generation: u32,
+    },
+}
+
+/// What a sweep looks for. A process belongs to the quarry if any of these holds; its descendants do, too.
+#[derive(Debug, Clone)]
+pub(crate) struct Quarry {
+    /// It bears one of these marks.
+    pub(crate) marks: Vec<Marks>,
+    /// It is one of these, or in the group that one of them leads.
+    pub(crate) leaders: Vec<Identity>,
+    /// It was seen as a descendant of a leader.
+    pub(crate) noted: Vec<Identity>,
+    /// What was started before this time is somebody else's.
+    pub(crate) not_before: u64,
+}
+
+/// The pids that tokio waits for. Nobody else may reap them.
+static OWN: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+
+fn own() -> MutexGuard<'static, Option<HashSet<i32>>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spawns `command` as the leader of a group of its own.
+///
+/// The child is known as ours before anybody can look for strays.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Identity)> {
+    let mut own = own();
+    let child = command.process_group(0).kill_on_drop(true).spawn()?;
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .unwrap_or_default();
+    own.get_or_insert_default().insert(pid);
+    drop(own);
+    Ok((
+        child,
+        Identity {
+            pid,
+            start_time: imp::start_time(pid).unwrap_or_default(),
+        },
+    ))
+}
+
+/// Takes the exit status of `child`, if it ended; from then on its pid may be anybody's.
+pub(crate) fn reap(child: &mut Child, leader: Identity) -> io::Result<Option<ExitStatus>> {
+    let mut own = own();
+    let status = child.try_wait()?;
+    if let (Some(_), Some(own)) = (status, own.as_mut()) {
+        own.remove(&leader.pid);
+    }
+    Ok(status)
+}
+
+/// Whether `pid` is a child that tokio waits for.
+fn is_own(pid: i32) -> bool {
+    own().as_ref().is_some_and(|own| own.contains(&pid))
+}
+
+/// Sends `signal` to the group that `leader` leads. Only for a leader that is not reaped yet.
+pub(crate) fn signal_group(leader: Identity, signal: Signal) -> io::Result<()> {
+    let Some(group) = Pid::from_raw(leader.pid) else {
+        return Ok(());
+    };
+    match rustix::process::kill_process_group(group, signal.into()) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How `pid`, a child of ours, ended, if it did. It stays to be reaped.
+fn peek_exit(pid: i32) -> io::Result<Option<Exit>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let Some(pid) = Pid::from_raw(pid) else {
+        return Ok(None);
+    };
+    let status = rustix::process::waitid(WaitId::Pid(pid), options)?;
+    Ok(status.as_ref().and_then(exit_of))
+}
+
+fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
+    let code = status.exit_status().map(Exit::Code);
+    code.or_else(|| status.terminating_signal().map(Exit::Signal))
+}
+
+/// The exit in `status`, as tokio tells it.
+pub(crate) fn exit_of_status(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(status.into_raw()),
+    }
+}
+
+/// Waits until `leader`, a child of ours, has ended, and leaves it to be reaped.
+///
+/// Until it is reaped, no stranger can get its pid, nor the group of that name.
+pub(crate) async fn exited(leader: Identity) -> io::Result<Exit> {
+    let mut children = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?;
+    loop {
+        if let Some(exit) = peek_exit(leader.pid)? {
+            return Ok(exit);
+        }
+        if children.recv().await.is_none() {
+            return Err(io::Error::other(
+                "the runtime no longer tells of ended children",
+            ));
+        }
+    }
+}
+
+/// The descendants that `leader` has now, at most 1,024.
+pub(crate) async fn descendants(leader: Identity) -> Vec<Identity> {
+    blocking(move || imp::descendants(leader, MAX_NOTED))
+        .await
+        .unwrap_or_default()
+}
+
+/// Kills everything of `quarry` until two looks in a row find nothing, or `until` has come.
+///
+/// Returns the pids of what is left. With two looks a process that forks while it is being killed
+/// loses: its child bears the same marks.
+pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
+    let mut quiet_looks = 0;
+    loop {
+        let hunted = quarry.clone();
+        let left = match blocking(move || imp::kill_all(&hunted)).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "failed to look for what an agent left behind");
+                return Vec::new();
+            }
+        };
+        quiet_looks = if left.is_empty() { quiet_looks + 1 } else { 0 };
+        if quiet_looks == 2 {
+            return Vec::new();
+        }
+        if Instant::now() >= until {
+            return pids(&left);
+        }
+        if !left.is_empty() {
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+    }
+}
+
+/// Asks everything of `quarry` to end: SIGTERM, then SIGCONT. Returns whom it asked.
+pub(crate) async fn ask_all(quarry: Quarry) -> Vec<Identity> {
+    blocking(move || imp::ask_all(&quarry))
+        .await
+        .unwrap_or_default()
+}
+
+/// What of `quarry` lives.
+pub(crate) async fn find(quarry: Quarry) -> Vec<Identity> {
+    blocking(move || imp::find(&quarry))
+        .await
+        .unwrap_or_default()
+}
+
+/// The process with this pid, if it lives.
+pub(crate) fn identify(pid: i32) -> Option<Identity> {
+    imp::start_time(pid).map(|start_time| Identity { pid, start_time })
+}
+
+/// Which boot of the machine this is; empty where the system does not tell.
+pub(crate) fn boot_id() -> String {
+    imp::boot_id()
+}
+
+/// Makes this program the parent of every orphan among its descendants, and reaps those that end.
+///
+/// For a program that owns all its children, such as the program `regrow`: from now on each child
+/// that was not spawned by this crate counts as such an orphan. So call it once, inside the runtime, before the first start.
+/// It does nothing where the system has no subreapers (all but Linux).
+///
+/// # Errors
+///
+/// When the system refuses, or when called outside a tokio runtime.
+pub fn become_subreaper() -> io::Result<()> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+    imp::become_subreaper(&runtime)
+}
+
+/// Kills the orphans that this program adopted, if it is a subreaper; returns what is left.
+pub(crate) async fn sweep_adopted(until: Instant) -> Vec<u32> {
+    loop {
+        let left = blocking(imp::kill_adopted).await.unwrap_or_default();
+        if left.is_empty() || Instant::now() >= until {
+            return pids(&left);
+        }
+        tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+}
+
+/// The pids of `processes`.
+pub(crate) fn pids(processes: &[Identity]) -> Vec<u32> {
+    processes
+        .iter()
+        .filter_map(|process| u32::try_from(process.pid).ok())
+        .collect()
+}
+
+/// Runs `work`, which reads many small files, where it blocks nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,433 @@
+//! Processes as `/proc` shows them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Identity, Marks, Quarry, Signal};
+
+/// No environment larger than this is read; the system allows about 2 MiB.
+const MAX_ENVIRON: u64 = 4 * 1024 * 1024;
+
+/// Whether this program adopts its orphaned descendants.
+static SUBREAPER: AtomicBool = AtomicBool::new(false);
+
+/// One line of the table of processes.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    identity: Identity,
+    parent: i32,
+    group: i32,
+    life: Life,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Alive,
+    Zombie,
+}
+
+/// Every process of the machine that can be seen.
+struct Table(Vec<Entry>);
+
+impl Table {
+    fn read() -> io::Result<Self> {
+        let pids = fs::read_dir("/proc")?.flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Ok(Self(pids.filter_map(read_entry).collect()))
+    }
+
+    /// All that `picked` picks, and their descendants; neither us nor zombies.
+    fn family(&self, picked: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let us = own_pid();
+        let mut children: HashMap<i32, Vec<&Entry>> = HashMap::new();
+        for entry in &self.0 {
+            children.entry(entry.parent).or_default().push(entry);
+        }
+        let mut todo: Vec<&Entry> = self.0.iter().filter(|entry| picked(entry)).collect();
+        let mut family = HashMap::new();
+        while let Some(entry) = todo.pop() {
+            let pid = entry.identity.pid;
+            let ours_to_end = pid != us && pid != 1;
+            if ours_to_end && family.insert(pid, *entry).is_none() {
+                todo.extend(children.get(&pid).into_iter().flatten());
+            }
+        }
+        let mut family: Vec<Entry> = family.into_values().collect();
+        family.sort_by_key(|entry| entry.identity);
+        family
+    }
+
+    fn get(&self, pid: i32) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.identity.pid == pid)
+    }
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+fn read_entry(pid: i32) -> Option<Entry> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(pid, &stat)
+}
+
+/// Reads `pid (name) state parent group …`; the name may hold anything, `)` too.
+fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let life = match *fields.first()? {
+        "Z" | "X" | "x" => Life::Zombie,
+        _ => Life::Alive,
+    };
+    Some(Entry {
+        identity: Identity {
+            pid,
+            start_time: fields.get(19)?.parse().ok()?,
+        },
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        life,
+    })
+}
+
+/// Whether the process was started with one of these marks. One that ended has no environment any more.
+fn bears_any(pid: i32, marks: &[Marks]) -> bool {
+    let Ok(owner) = fs::metadata(format!("/proc/{pid}")).map(|dir| dir.uid()) else {
+        return false;
+    };
+    let user = rustix::process::geteuid();
+    if !user.is_root() && owner != user.as_raw() {
+        return false;
+    }
+    let mut environ = Vec::new();
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
+    read.is_ok() && marks.iter().any(|marks| environ_bears(&environ, marks))
+}
+
+fn environ_bears(environ: &[u8], marks: &Marks) -> bool {
+    let holds = |name: &str, value: &str| {
+        let wanted = format!("{name}={value}");
+        environ
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == wanted.as_bytes())
+    };
+    match marks {
+        Marks::Run { instance } => holds("REGROW_INSTANCE", instance),
+        Marks::Life {
+            instance,
+            agent,
+            generation,
+        } => {
+            holds("REGROW_INSTANCE", instance)
+                && holds("REGROW_AGENT_ID", agent)
+                && holds("REGROW_GENERATION", &generation.to_string())
+        }
+    }
+}
+
+/// When the process was started; `None` if there is none.
+pub(super) fn start_time(pid: i32) -> Option<u64> {
+    read_entry(pid).map(|entry| entry.identity.start_time)
+}
+
+pub(super) fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+pub(super) fn descendants(leader: Identity, limit: usize) -> io::Result<Vec<Identity>> {
+    let family = Table::read()?.family(|entry| entry.identity == leader);
+    let descendants = family.into_iter().map(|entry| entry.identity);
+    Ok(descendants
+        .filter(|identity| *identity != leader)
+        .take(limit)
+        .collect())
+}
+
+/// Picks what belongs to `quarry`, descendants not included.
+fn picker<'a>(quarry: &'a Quarry, table: &'a Table) -> impl Fn(&Entry) -> bool + 'a {
+    let known: HashSet<Identity> = quarry
+        .leaders
+        .iter()
+        .chain(&quarry.noted)
+        .copied()
+        .collect();
+    // While a group has members its number is nobody's pid but its leader's. So if somebody else
+    // has the pid, then ours is gone and the group is a stranger's.
+    let still_ours = |leader: &&Identity| {
+        table
+            .get(leader.pid)
+            .is_none_or(|entry| entry.identity == **leader)
+    };
+    let groups: HashSet<i32> = quarry
+        .leaders
+        .iter()
+        .filter(still_ours)
+        .map(|leader| leader.pid)
+        .collect();
+    move |entry| {
+        entry.identity.start_time >= quarry.not_before
+            && (known.contains(&entry.identity)
+                || groups.contains(&entry.group)
+                || (entry.life == Life::Alive && bears_any(entry.identity.pid, &quarry.marks)))
+    }
+}
+
+/// What belongs to `quarry` and lives.
+pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    let table = Table::read()?;
+    let family = table.family(picker(quarry, &table));
+    let living = family.iter().filter(|entry| entry.life == Life::Alive);
+    Ok(living.map(|entry| entry.identity).collect())
+}
+
+pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    let found = find(quarry)?;
+    for process in &found {
+        signal_one(*process, Signal::Term);
+        signal_one(*process, Signal::Cont);
+    }
+    Ok(found)
+}
+
+/// Kills what belongs to `quarry` and reaps what we adopted of it; returns what it had to kill.
+pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    let table = Table::read()?;
+    let family = table.family(picker(quarry, &table));
+    kill_family(&table, &family);
+    let living = family.iter().filter(|entry| entry.life == Life::Alive);
+    Ok(living.map(|entry| entry.identity).collect())
+}
+
+fn kill_family(table: &Table, family: &[Entry]) {
+    let members: HashSet<Identity> = family.iter().map(|entry| entry.identity).collect();
+    for group in whole_groups(table, family, &members) {
+        // One signal for all of a group outruns a member that forks faster than we look.
+        let leader = start_time(group).map(|start_time| Identity {
+            pid: group,
+            start_time,
+        });
+        let not_a_stranger = leader.is_none_or(|leader| members.contains(&leader));
+        if let Some(group) = Pid::from_raw(group).filter(|_| not_a_stranger) {
+            report(
+                rustix::process::kill_process_group(group, Signal::Kill.into()),
+                "group",
+                group,
+            );
+        }
+    }
+    for entry in family {
+        match entry.life {
+            Life::Alive => signal_one(entry.identity, Signal::Kill),
+            Life::Zombie => {}
+        }
+        if entry.parent == own_pid() {
+            reap(entry.identity.pid);
+        }
+    }
+}
+
+/// The groups of which every member is to be killed; never our own.
+fn whole_groups(table: &Table, family: &[Entry], members: &HashSet<Identity>) -> HashSet<i32> {
+    let alive = family.iter().filter(|entry| entry.life == Life::Alive);
+    let mut groups: HashSet<i32> = alive.map(|entry| entry.group).collect();
+    groups.remove(&rustix::process::getpgrp().as_raw_nonzero().get());
+    for entry in table
+        .0
+        .iter()
+        .filter(|entry| !members.contains(&entry.identity))
+    {
+        groups.remove(&entry.group);
+    }
+    groups
+}
+
+/// Signals exactly this process, or nobody.
+fn signal_one(process: Identity, signal: Signal) {
+    let Some(pid) = Pid::from_raw(process.pid) else {
+        return;
+    };
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        // The descriptor names one process for good: who it is, is looked up after it was opened.
+        Ok(pidfd) if start_time(process.pid) == Some(process.start_time) => {
+            report(
+                rustix::process::pidfd_send_signal(pidfd, signal.into()),
+                "process",
+                pid,
+            );
+        }
+        Ok(_stranger) => {}
+        Err(rustix::io::Errno::SRCH) => {}
+        Err(_no_pidfd) => {
+            if start_time(process.pid) == Some(process.start_time) {
+                report(
+                    rustix::process::kill_process(pid, signal.into()),
+                    "process",
+                    pid,
+                );
+            }
+        }
+    }
+}
+
+fn report(result: rustix::io::Result<()>, what: &str, pid: Pid) {
+    match result {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => {
+            tracing::debug!(pid = pid.as_raw_nonzero(), %error, "failed to signal a {what}");
+        }
+    }
+}
+
+/// Takes the exit status of an orphan that we adopted, if it ended. Never of a child that tokio waits for.
+fn reap(pid: i32) {
+    if super::is_own(pid) {
+        return;
+    }
+    if let Some(pid) = Pid::from_raw(pid) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if let Err(error) = rustix::process::waitid(WaitId::Pid(pid), options) {
+            tracing::trace!(pid = pid.as_raw_nonzero(), %error, "nothing to reap");
+        }
+    }
+}
+
+pub(super) fn become_subreaper(runtime: &Handle) -> io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    if SUBREAPER.swap(true, Ordering::AcqRel) {
+        return Ok(());
+    }
+    let _runtime = runtime.enter();
+    let mut children = signal(SignalKind::child())?;
+    runtime.spawn(async move {
+        while children.recv().await.is_some() {
+            match super::blocking(adopted).await {
+                Ok(adopted) => adopted.iter().for_each(reap_if_ended),
+                Err(error) => tracing::debug!(%error, "failed to look for ended orphans"),
+            }
+        }
+    });
+    Ok(())
+}
+
+fn reap_if_ended(entry: &Entry) {
+    match entry.life {
+        Life::Zombie => reap(entry.identity.pid),
+        Life::Alive => {}
+    }
+}
+
+/// The children of ours that tokio does not wait for.
+fn adopted() -> io::Result<Vec<Entry>> {
+    let mut adopted = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")?.flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let pids = children
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        adopted.extend(pids.filter_map(read_entry));
+    }
+    let us = own_pid();
+    adopted.retain(|entry| entry.parent == us && !super::is_own(entry.identity.pid));
+    Ok(adopted)
+}
+
+/// Kills the orphans that we adopted, with all that descends from them; returns what it had to kill.
+pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
+    if !SUBREAPER.load(Ordering::Acquire) {
+        return Ok(Vec::new());
+    }
+    let roots: HashSet<Identity> = adopted()?.iter().map(|entry| entry.identity).collect();
+    let table = Table::read()?;
+    let family = table.family(|entry| roots.contains(&entry.identity));
+    kill_family(&table, &family);
+    let living = family.iter().filter(|entry| entry.life == Life::Alive);
+    Ok(living.map(|entry| entry.identity).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_brackets_does_not_confuse_the_parser() {
+        let stat = b"42 (a) b) (c) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 2";
+        let entry = parse_stat(42, stat).unwrap();
+        assert_eq!(
+            entry.identity,
+            Identity {
+                pid: 42,
+                start_time: 98765
+            }
+        );
+        assert_eq!(
+            (entry.parent, entry.group, entry.life),
+            (7, 42, Life::Alive)
+        );
+    }
+
+    #[test]
+    fn we_can_read_ourselves() {
+        assert!(Table::read().unwrap().get(own_pid()).is_some());
+        assert!(!boot_id().is_empty());
+    }
+
+    #[test]
+    fn marks_are_compared_whole() {
+        let life = |agent: &str, generation| Marks::Life {
+            instance: "run".to_owned(),
+            agent: agent.to_owned(),
+            generation,
+        };
+        let environ = b"A=1\0REGROW_INSTANCE=run\0REGROW_AGENT_ID=web\0REGROW_GENERATION=12\0";
+        assert!(environ_bears(environ, &life("web", 12)));
+        assert!(!environ_bears(environ, &life("web", 1)));
+        assert!(!environ_bears(environ, &life("we", 12)));
+        assert!(environ_bears(
+            environ,
+            &Marks::Run {
+                instance: "run".to_owned()
+            }
+        ));
+        assert!(!environ_bears(
+            environ,
+            &Marks::Run {
+                instance: "ru".to_owned()
+            }
+        ));
+    }
+
+    #[test]
+    fn the_group_of_a_reused_pid_is_left_alone() {
+        let entry = |pid, start_time, group| Entry {
+            identity: Identity { pid, start_time },
+            parent: 1,
+            group,
+            life: Life::Alive,
+        };
+        let quarry = Quarry {
+            marks: vec![Marks::Run {
+                instance: "nobody".to_owned(),
+            }],
+            leaders: vec![Identity {
+                pid: 999_001,
+                start_time: 5,
+            }],
+            noted: vec![],
+            not_before: 5,
+        };
+        let ours = Table(vec![entry(999_002, 6, 999_001)]);
+        assert_eq!(ours.family(picker(&quarry, &ours)).len(), 1);
+        let reused = Table(vec![entry(999_001, 7, 999_001), entry(999_002, 8, 999_001)]);
+        assert_eq!(reused.family(picker(&quarry, &reused)).len(), 0);
+    }
+}

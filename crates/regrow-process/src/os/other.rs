@@ -1,0 +1,55 @@
+//! Systems without `/proc`: only the process group is known, so whatever leaves it is lost.
+
+use std::io;
+
+use rustix::process::Pid;
+use tokio::runtime::Handle;
+
+use super::{Identity, Quarry, Signal};
+
+/// Not told by the system in a way that is safe to read.
+pub(super) fn start_time(_pid: i32) -> Option<u64> {
+    None
+}
+
+pub(super) fn boot_id() -> String {
+    String::new()
+}
+
+pub(super) fn descendants(_leader: Identity, _limit: usize) -> io::Result<Vec<Identity>> {
+    Ok(Vec::new())
+}
+
+/// The leader stands for its group while the group has members.
+pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    let alive = |leader: &Identity| {
+        Pid::from_raw(leader.pid)
+            .is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+    };
+    Ok(quarry.leaders.iter().copied().filter(alive).collect())
+}
+
+pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    signal_all(quarry, Signal::Term)
+}
+
+pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+    signal_all(quarry, Signal::Kill)?;
+    find(quarry)
+}
+
+fn signal_all(quarry: &Quarry, signal: Signal) -> io::Result<Vec<Identity>> {
+    let found = find(quarry)?;
+    for leader in &found {
+        super::signal_group(*leader, signal)?;
+    }
+    Ok(found)
+}
+
+pub(super) fn become_subreaper(_runtime: &Handle) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
+    Ok(Vec::new())
+}

@@ -1,0 +1,244 @@
+//! An OS process as a value: what to run, with what, and how to end it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use regrow_core::lifecycle::StopPlan;
+use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
+
+use crate::handle::ProcessHandle;
+use crate::host::Host;
+use crate::os::Signal;
+use crate::stdio::Output;
+
+/// An agent that lives less than this has failed to start.
+const START_WINDOW: Duration = Duration::from_secs(1);
+
+/// What an agent has as its standard input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Stdin {
+    /// A pipe that stays open until the agent is asked to stop.
+    #[default]
+    Pipe,
+    /// Nothing: it reads the end at once.
+    Null,
+}
+
+impl Stdin {
+    pub(crate) fn stdio(self) -> Stdio {
+        match self {
+            Self::Pipe => Stdio::piped(),
+            Self::Null => Stdio::null(),
+        }
+    }
+}
+
+/// Everything that each life of an agent is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    pub(crate) id: String,
+    pub(crate) type_: String,
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) inherit: Vec<String>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) stdin: Stdin,
+    pub(crate) port: Option<u16>,
+    pub(crate) stop_signal: Signal,
+    pub(crate) stop_plan: StopPlan,
+    pub(crate) stop_line: Option<String>,
+    pub(crate) start_window: Duration,
+    pub(crate) host: Host,
+    pub(crate) handle: ProcessHandle,
+}
+
+/// What the supervisor is told about the child; what is absent has the supervisor's default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Terms {
+    pub(crate) tags: Vec<String>,
+    pub(crate) depends_on: Vec<String>,
+    pub(crate) required: bool,
+    pub(crate) restart: Option<Restart>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) limit: Option<RestartIntensity>,
+    pub(crate) give_up: Option<GiveUp>,
+}
+
+/// An OS process to be supervised: any program, in any language.
+///
+/// It is a value; hand it to a supervisor as a child. The environment of the process is exactly this: of regrow's own
+/// the variables `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and those of [`Process::inherit_env`], then those of [`Process::env`],
+/// then what regrow tells it (`AGENT_ID`, `PORT`, …). In arguments and values `${PORT}`, `${AGENT_ID}`, `${REGROW_PORT_<ID>}`
+/// and the like are filled in at each start.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Process {
+    pub(crate) template: Template,
+    pub(crate) terms: Terms,
+}
+
+impl Process {
+    /// Runs `program` as the child `id`; a name without slash is looked for in the child's `PATH`.
+    pub fn new(id: impl Into<String>, program: impl Into<OsString>) -> Self {
+        let template = Template {
+            id: id.into(),
+            type_: "process".to_owned(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            inherit: Vec::new(),
+            cwd: None,
+            stdin: Stdin::default(),
+            port: None,
+            stop_signal: Signal::Term,
+            stop_plan: StopPlan::default(),
+            stop_line: None,
+            start_window: START_WINDOW,
+            host: Host::new(),
+            handle: ProcessHandle::new(Output::default()),
+        };
+        Self {
+            template,
+            terms: Terms::default(),
+        }
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.template.args.push(arg.into());
+        self
+    }
+
+    /// More arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.template.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets one variable of the environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.template.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Passes on these variables of our own environment, where they are set.
+    pub fn inherit_env(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.template
+            .inherit
+            .extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// The working directory; ours, unless given.
+    pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.template.cwd = Some(directory.into());
+        self
+    }
+
+    /// What it has as standard input: an open pipe, unless given.
+    pub fn stdin(mut self, stdin: Stdin) -> Self {
+        self.template.stdin = stdin;
+        self
+    }
+
+    /// The port it is to listen on: told to it as `PORT`, and to the others of its [`Host`].
+    pub fn port(mut self, port: u16) -> Self {
+        self.template.port = Some(port);
+        self
+    }
+
+    /// The signal that asks it to stop: SIGTERM, unless given.
+    pub fn stop_signal(mut self, signal: Signal) -> Self {
+        self.template.stop_signal = signal;
+        self
+    }
+
+    /// How long each step of a stop may take: 20 s in all, unless given.
+    pub fn stop_plan(mut self, plan: StopPlan) -> Self {
+        self.template.stop_plan = plan;
+        self
+    }
+
+    /// A line that asks it to stop, such as `exit`; written to its standard input before anything harsher.
+    pub fn stop_line(mut self, line: impl Into<String>) -> Self {
+        self.template.stop_line = Some(line.into());
+        self
+    }
+
+    /// How long it has to live to count as started: 1 s, unless given.
+    pub fn start_window(mut self, window: Duration) -> Self {
+        self.template.start_window = window;
+        self
+    }
+
+    /// Keeps this much of what it writes, instead of 10,000 lines and 4 MiB.
+    pub fn output(mut self, output: Output) -> Self {
+        self.template.handle = ProcessHandle::new(output);
+        self
+    }
+
+    /// What it is, in your words: `AGENT_TYPE`, and a label of its metrics.
+    pub fn of_type(mut self, type_: impl Into<String>) -> Self {
+        self.template.type_ = type_.into();
+        self
+    }
+
+    /// The run of regrow that it belongs to; all processes of a program share one.
+    pub fn host(mut self, host: Host) -> Self {
+        self.template.host = host;
+        self
+    }
+
+    /// Words to find it by.
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.terms.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// The siblings that have to be up before it is started.
+    pub fn depends_on(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.terms
+            .depends_on
+            .extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Says that the system is not ready while it is down.
+    pub fn required(mut self, required: bool) -> Self {
+        self.terms.required = required;
+        self
+    }
+
+    /// When it is started again.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.terms.restart = Some(restart);
+        self
+    }
+
+    /// How long to wait before each restart.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.terms.backoff = Some(backoff);
+        self
+    }
+
+    /// How often it may be restarted before it is given up.
+    pub fn limit(mut self, limit: RestartIntensity) -> Self {
+        self.terms.limit = Some(limit);
+        self
+    }
+
+    /// What happens when it fails more often than that.
+    pub fn give_up(mut self, give_up: GiveUp) -> Self {
+        self.terms.give_up = Some(give_up);
+        self
+    }
+
+    /// A view of it over all its lives. Take it before the process goes to its supervisor.
+    #[must_use]
+    pub fn handle(&self) -> ProcessHandle {
+        self.template.handle.clone()
+    }
+}

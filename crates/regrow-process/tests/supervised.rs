@@ -1,0 +1,268 @@
+//! Processes as children of a real supervisor.
+
+use std::time::{Duration, Instant};
+
+use regrow::{
+    Backoff, ChildInfo, ExitReason, GiveUp, Phase, Restart, RestartIntensity, Supervisor, System,
+};
+use regrow_process::{Host, Line, Process, ProcessHandle, Stage, StopPlan};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Waits for something real, by looking again and again.
+async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + SOON;
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while !condition().await {
+        assert!(Instant::now() < deadline, "in time: {what}");
+        look.tick().await;
+    }
+}
+
+fn agent(script: &str) -> Process {
+    let plan = StopPlan::default()
+        .stage(Stage::CloseStdin, Duration::from_millis(300))
+        .stage(Stage::Terminate, Duration::from_secs(1));
+    Process::new("agent", "sh")
+        .args(["-c", script])
+        .start_window(Duration::from_millis(50))
+        .stop_plan(plan)
+        .restart(Restart::Transient)
+        .backoff(Backoff::none())
+        .limit(RestartIntensity::new(3, Duration::from_secs(60)))
+        .give_up(GiveUp::Park)
+}
+
+async fn up(process: Process) -> (System, ProcessHandle) {
+    let handle = process.handle();
+    let root = Supervisor::new("root").no_intensity_limit().child(process);
+    (System::launch(root).await.unwrap(), handle)
+}
+
+async fn info(system: &System) -> ChildInfo {
+    system.child("root/agent").await.unwrap()
+}
+
+async fn reaches(system: &System, phase: Phase) -> ChildInfo {
+    until(phase.as_str(), || async {
+        info(system).await.phase == phase
+    })
+    .await;
+    info(system).await
+}
+
+fn texts(handle: &ProcessHandle) -> Vec<String> {
+    handle.output().tail(100).iter().map(Line::text).collect()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn reason_of(info: &ChildInfo) -> &ExitReason {
+    &info.last_exit.as_ref().unwrap().reason
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_grows_back_with_the_next_generation() {
+    let (system, handle) = up(agent("echo $REGROW_GENERATION; exec sleep 1000")).await;
+    reaches(&system, Phase::Running).await;
+    let first = handle.status();
+    assert_eq!(first.generation, 1);
+    kill(first.pid.unwrap());
+    until("the next life", || async {
+        handle.status().generation == 2
+    })
+    .await;
+    until("it is up", || async {
+        info(&system).await.phase == Phase::Running
+    })
+    .await;
+    let child = info(&system).await;
+    assert_eq!((child.generation, child.restarts), (2, 1));
+    assert!(
+        matches!(reason_of(&child), ExitReason::Signal(9)),
+        "{child:?}"
+    );
+    until("it writes", || async { texts(&handle) == ["1", "2"] }).await;
+    assert_ne!(handle.status().pid, first.pid);
+    drop(system.shut_down().await);
+    assert_eq!(handle.status().pid, None);
+}
+
+#[tokio::test]
+async fn a_stop_is_a_shutdown_and_the_agent_stays_down_until_it_is_started() {
+    let (system, handle) = up(agent("trap 'exit 0' TERM; echo up; sleep 1000 & wait")).await;
+    reaches(&system, Phase::Running).await;
+    let child = system.terminate_child("root/agent").await.unwrap();
+    assert_eq!((child.phase, handle.status().pid), (Phase::Stopped, None));
+    assert!(
+        matches!(reason_of(&child), ExitReason::Shutdown),
+        "{child:?}"
+    );
+    system.restart_child("root/agent").await.unwrap();
+    let child = reaches(&system, Phase::Running).await;
+    assert_eq!((child.generation, handle.status().generation), (2, 2));
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn one_that_ignores_the_stop_signal_is_told_as_killed() {
+    let (system, handle) = up(agent("trap '' TERM; echo up; while :; do sleep 1000; done")).await;
+    until("it traps", || async { !texts(&handle).is_empty() }).await;
+    reaches(&system, Phase::Running).await;
+    let child = system.terminate_child("root/agent").await.unwrap();
+    assert!(matches!(reason_of(&child), ExitReason::Killed), "{child:?}");
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_parks_at_once_and_says_what_to_do() {
+    let process = Process::new("agent", "no-such-command").give_up(GiveUp::Park);
+    let (system, _) = up(process).await;
+    let child = reaches(&system, Phase::Failed).await;
+    assert_eq!(child.restarts, 0);
+    let because = child.parked_because.unwrap();
+    assert!(
+        because.contains(r#"command "no-such-command" was not found in PATH"#),
+        "{because}"
+    );
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn a_working_directory_that_does_not_exist_parks_at_once_and_is_named() {
+    let process = agent("exec sleep 1000").cwd("/no/such/directory");
+    let (system, _) = up(process).await;
+    let because = reaches(&system, Phase::Failed)
+        .await
+        .parked_because
+        .unwrap();
+    assert!(
+        because.contains("working directory /no/such/directory cannot be used"),
+        "{because}"
+    );
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn an_exit_within_the_start_window_is_a_failed_start_even_with_code_0() {
+    let process = agent("exit 0").start_window(Duration::from_secs(5));
+    let (system, handle) = up(process).await;
+    let child = reaches(&system, Phase::Failed).await;
+    assert_eq!(
+        handle.status().generation,
+        4,
+        "one start and three restarts"
+    );
+    assert_eq!(child.restarts, 3);
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_done_stays_completed() {
+    let (system, _) = up(agent("read line; exit 0").stdin(regrow_process::Stdin::Pipe)).await;
+    reaches(&system, Phase::Running).await;
+    drop(system.shut_down().await);
+    let (system, _) = up(agent("sleep 0.3; exit 0")).await;
+    let child = reaches(&system, Phase::Completed).await;
+    assert!(
+        matches!(reason_of(&child), ExitReason::Exit(0)),
+        "{child:?}"
+    );
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn it_can_be_stopped_within_its_start_window() {
+    let process = agent("echo up; exec sleep 1000").start_window(Duration::from_secs(1000));
+    let (system, handle) = up(process).await;
+    until("it runs", || async { !texts(&handle).is_empty() }).await;
+    assert_eq!(info(&system).await.phase, Phase::Starting);
+    let child = system.terminate_child("root/agent").await.unwrap();
+    assert_eq!((child.phase, handle.status().pid), (Phase::Stopped, None));
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn the_end_of_the_system_ends_every_process_in_reverse_order() {
+    let host = Host::new();
+    let script = "trap 'echo bye; exit 0' TERM; echo up; sleep 1000 & wait";
+    let first = agent(script).host(host.clone());
+    let handle = first.handle();
+    let second = Process::new("second", "sh")
+        .args(["-c", script])
+        .host(host.clone())
+        .start_window(Duration::ZERO)
+        .stdin(regrow_process::Stdin::Null);
+    let last = second.handle();
+    let root = Supervisor::new("root").child(first).child(second);
+    let system = System::start(root).await.unwrap();
+    until("both run", || async {
+        !texts(&handle).is_empty() && !texts(&last).is_empty()
+    })
+    .await;
+    drop(system.shut_down().await);
+    assert_eq!(
+        (texts(&handle), texts(&last)),
+        (
+            vec!["up".to_owned(), "bye".to_owned()],
+            vec!["up".to_owned(), "bye".to_owned()]
+        )
+    );
+    assert!(last.output().tail(1)[0].at <= handle.output().tail(1)[0].at);
+    assert_eq!(host.sweep_all().await, Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn a_hurried_end_waits_for_nobody() {
+    let process = agent("trap '' TERM; echo up; while :; do sleep 1000; done")
+        .stop_plan(StopPlan::default().stage(Stage::CloseStdin, Duration::from_secs(1000)));
+    let (system, handle) = up(process).await;
+    until("it traps", || async { !texts(&handle).is_empty() }).await;
+    reaches(&system, Phase::Running).await;
+    system.begin_shut_down();
+    until("it is stopping", || async {
+        handle.status().stopping_stage == Some(Stage::CloseStdin)
+    })
+    .await;
+    system.hurry();
+    tokio::time::timeout(SOON, system.shut_down())
+        .await
+        .unwrap();
+    assert_eq!(handle.status().pid, None);
+}
+
+#[tokio::test]
+async fn a_process_is_on_record_while_it_runs() {
+    let state = tempfile::tempdir().unwrap();
+    let host = Host::new().state_dir(state.path());
+    let (system, handle) = up(agent("exec sleep 1000").host(host.clone())).await;
+    reaches(&system, Phase::Running).await;
+    let file = state.path().join("pids/agent.json");
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(record["pid"], handle.status().pid.unwrap());
+    assert_eq!(record["instance"], host.instance());
+    drop(system.shut_down().await);
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn siblings_know_each_others_ports() {
+    let host = Host::new();
+    let first = agent("echo $PORT $REGROW_PORT_WEB_2")
+        .port(8001)
+        .host(host.clone());
+    let handle = first.handle();
+    let web = Process::new("web-2", "sleep")
+        .arg("1000")
+        .port(8002)
+        .host(host);
+    let system = System::launch(Supervisor::new("root").child(first).child(web))
+        .await
+        .unwrap();
+    until("it writes", || async { !texts(&handle).is_empty() }).await;
+    assert_eq!(texts(&handle)[0], "8001 8002");
+    drop(system.shut_down().await);
+}

@@ -1,0 +1,223 @@
+//! Agents: to see, to spawn, to start, to stop.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use regrow::OperateError;
+
+use super::params::Params;
+use super::{Api, known_id, no_such_agent};
+use crate::daemon::{RosterError, Verb};
+use crate::wire::{Agent, Problem, SpawnRequest, Status};
+
+type Outcome<T> = Result<T, Box<Problem>>;
+
+pub(super) async fn status(State(api): State<Api>, uri: Uri) -> Outcome<Json<Status>> {
+    Params::of(&uri, &[])?;
+    let agents = api.roster.all().await;
+    Ok(Json(Status { agents }))
+}
+
+pub(super) async fn one(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Json<Agent>> {
+    Params::of(&uri, &[])?;
+    let id = known_id(&api, path)?;
+    let agent = api.roster.one(&id).await;
+    agent.map(Json).ok_or_else(|| no_such_agent(&id))
+}
+
+pub(super) async fn spawn(
+    State(api): State<Api>,
+    uri: Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Outcome<Response> {
+    Params::of(&uri, &[])?;
+    let request = read_request(&body.map_err(|rejection| unread(&rejection))?)?;
+    // The agent is not left half-spawned when the client goes away meanwhile.
+    let roster = std::sync::Arc::clone(&api.roster);
+    let spawned = tokio::spawn(async move { roster.spawn(&request).await }).await;
+    let agent = finished(spawned)?;
+    let location = HeaderValue::try_from(format!("/v1/agents/{}", agent.id));
+    let mut response = (StatusCode::CREATED, Json(agent)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn start(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Response> {
+    operate(api, path, uri, Verb::Start).await
+}
+
+pub(super) async fn stop(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Response> {
+    operate(api, path, uri, Verb::Stop).await
+}
+
+pub(super) async fn restart(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Response> {
+    operate(api, path, uri, Verb::Restart).await
+}
+
+/// Does it beside the request, and waits for it only as long as was asked for.
+async fn operate(api: Api, path: Path<String>, uri: Uri, verb: Verb) -> Outcome<Response> {
+    let wait = Params::of(&uri, &["wait"])?.duration("wait")?;
+    let id = known_id(&api, path)?;
+    let permit = api.roster.begin(&id, verb)?;
+    let roster = std::sync::Arc::clone(&api.roster);
+    let done = tokio::spawn(async move { roster.operate(permit).await });
+    let Some(wait) = wait else {
+        // The answer tells how far it has come by now.
+        let agent = api
+            .roster
+            .one(&id)
+            .await
+            .ok_or_else(|| no_such_agent(&id))?;
+        return Ok((StatusCode::ACCEPTED, Json(agent)).into_response());
+    };
+    match tokio::time::timeout(wait, done).await {
+        Ok(done) => Ok((StatusCode::OK, Json(finished(done)?)).into_response()),
+        Err(_) => Err(too_slow(&api, &id, verb, wait).await),
+    }
+}
+
+async fn too_slow(api: &Api, id: &str, verb: Verb, wait: Duration) -> Box<Problem> {
+    let phase = api
+        .roster
+        .one(id)
+        .await
+        .map_or_else(|| "gone".to_owned(), |agent| agent.phase);
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "wait_timeout",
+        format!(
+            "agent {id:?} is {phase} after {} ms: its {} is not done",
+            wait.as_millis(),
+            verb.as_str()
+        ),
+    )
+    .hint("it goes on; wait longer, or look: regrow ps")
+}
+
+fn finished<T>(outcome: Result<Result<T, RosterError>, tokio::task::JoinError>) -> Outcome<T> {
+    match outcome {
+        Ok(outcome) => outcome.map_err(Box::from),
+        Err(error) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            format!("regrow itself failed: {error}"),
+        )),
+    }
+}
+
+fn unread(rejection: &BytesRejection) -> Box<Problem> {
+    let status = rejection.status();
+    let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
+        "body_too_large"
+    } else {
+        "body_unread"
+    };
+    Problem::new(status, code, rejection.body_text())
+}
+
+fn read_request(body: &[u8]) -> Outcome<SpawnRequest> {
+    let refuse = |status, code, error: &serde_json::Error| {
+        Problem::new(status, code, format!("the body is wrong: {error}")).hint(
+            "send {\"agent_id\": \"…\", \"command\": \"…\", \"args\": [\"…\"], \"type\": \"…\", \
+             \"tags\": [\"…\"], \"env_vars\": {\"NAME\": \"value\"}}",
+        )
+    };
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => {
+            refuse(StatusCode::UNPROCESSABLE_ENTITY, "bad_body", &error)
+        }
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => refuse(StatusCode::BAD_REQUEST, "bad_json", &error),
+    })
+}
+
+impl From<RosterError> for Box<Problem> {
+    fn from(error: RosterError) -> Self {
+        let (status, code, hint) = match &error {
+            RosterError::NotFound { .. } => (
+                StatusCode::NOT_FOUND,
+                "agent_not_found",
+                "see which there are: regrow ps",
+            ),
+            RosterError::IdInUse { .. } => (
+                StatusCode::CONFLICT,
+                "agent_id_in_use",
+                "choose another agent_id",
+            ),
+            RosterError::Full { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_agents",
+                "raise limits.max_agents in the config file",
+            ),
+            RosterError::Packages => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "packages_not_supported",
+                "send command and args",
+            ),
+            RosterError::SameVariable { .. } => (
+                StatusCode::CONFLICT,
+                "port_variable_in_use",
+                "choose another agent_id",
+            ),
+            RosterError::Invalid { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad_agent",
+                "correct the fields that are named",
+            ),
+            RosterError::Ports(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ports_exhausted",
+                "make `ports` in the config file wider",
+            ),
+            RosterError::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "try again when some are done",
+            ),
+            RosterError::Draining => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "start regrow again: regrow up",
+            ),
+            RosterError::NotDone {
+                source: OperateError::DidNotStart { .. },
+                ..
+            } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "agent_did_not_start",
+                "see what it says: regrow logs",
+            ),
+            RosterError::NotDone { .. } => (
+                StatusCode::CONFLICT,
+                "not_done",
+                "see why: regrow ps, regrow logs",
+            ),
+        };
+        Problem::new(status, code, error.to_string()).hint(hint)
+    }
+}

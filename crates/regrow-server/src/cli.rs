@@ -1,0 +1,268 @@
+//! The command line: what can be said, and who does it.
+
+mod config_check;
+mod console;
+mod down;
+mod exit;
+mod logs;
+mod operate;
+mod ps;
+mod words;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::config_check::read as read_config;
+pub(crate) use self::console::{complain, say};
+pub(crate) use self::exit::{CliError, Exit};
+pub(crate) use self::words::{agent_line, first_line, seconds};
+use crate::client::{Place, Verb, WaitFor};
+use crate::sample_agent::{self, SampleAgent};
+use crate::up;
+
+/// Runs agents of any language under one supervision tree, and grows back those that fail
+#[derive(Debug, Parser)]
+#[command(
+    name = "regrow",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  regrow up                   run the agents of regrow.yaml until Ctrl-C\n  \
+                  regrow up -d --wait         the same in the background; returns when all are up\n  \
+                  regrow ps                   what runs, since when, and what comes next\n  \
+                  regrow logs -f worker       what the agent worker writes, as it comes\n  \
+                  regrow down                 stop everything, in order\n\n\
+                  Exit codes: 0 ok, 1 failure, 2 usage, 3 no daemon, 4 not found, 5 conflict, 6 timeout,\n\
+                  7 config missing or wrong, 8 an agent failed, 9 not allowed"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the agents of a configuration file
+    Up(Up),
+    /// Show the agents: phase, process, port, uptime, last exit
+    Ps(Ps),
+    /// Show what agents write
+    Logs(Logs),
+    /// Stop agents; they stay stopped until they are started again
+    #[command(after_help = "Example:\n  regrow stop worker")]
+    Stop(Operate),
+    /// Start agents that are not up: stopped, completed or failed ones
+    #[command(after_help = "Example:\n  regrow start worker")]
+    Start(Operate),
+    /// Stop agents, and start them again
+    #[command(after_help = "Example:\n  regrow restart worker coder")]
+    Restart(Operate),
+    /// Stop all agents in order, and end the daemon
+    Down(Down),
+    /// Look at configuration files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Be an agent to try regrow with
+    #[command(hide = true, subcommand)]
+    SampleAgent(SampleAgent),
+}
+
+/// Start the agents of a configuration file
+///
+/// Stays in the foreground and says what becomes of each agent; Ctrl-C stops all of them in
+/// order, and a second Ctrl-C at once. What the agents themselves write is shown by `regrow logs -f`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow up                          the agents of regrow.yaml, in the foreground\n  \
+                  regrow up team/regrow.yaml         those of another file\n  \
+                  regrow up -d --wait=ready          in the background; returns when all may be given work\n  \
+                  regrow up --listen 127.0.0.1:0     on a free port, which is printed"
+)]
+pub(crate) struct Up {
+    /// The configuration file [default: regrow.yaml, regrow.yml or agents.yaml here]
+    #[arg(value_name = "FILE", conflicts_with = "file")]
+    pub(crate) positional: Option<PathBuf>,
+    /// The same, said with a flag
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Go to the background; return when the API answers
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// With -d: return when all agents are up; exit code 8 if one is parked
+    #[arg(
+        long,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "started"
+    )]
+    pub(crate) wait: Option<WaitFor>,
+    /// How long --wait may take
+    #[arg(long, value_name = "TIME", value_parser = words::duration, requires = "wait")]
+    pub(crate) wait_timeout: Option<Duration>,
+    /// Where the API and the way to the agents listen; port 0 chooses a free one [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS", env = "REGROW_LISTEN", value_parser = words::loopback)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where regrow keeps its state [default: .regrow beside the file]
+    #[arg(long, value_name = "DIR", env = "REGROW_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Said by `up -d` to the process that it starts
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "wait"])]
+    pub(crate) in_background: bool,
+}
+
+/// Where the daemon is
+#[derive(Debug, Args)]
+struct Where {
+    /// The configuration file that the daemon was started with
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    more: WhereMore,
+}
+
+#[derive(Debug, Args)]
+struct WhereMore {
+    /// The daemon's state directory [default: .regrow here or above]
+    #[arg(long, value_name = "DIR", env = "REGROW_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where to ask for the state directory when there is none here or above
+    #[arg(long, hide = true, value_name = "ADDRESS", env = "REGROW_LISTEN", value_parser = words::loopback)]
+    listen: Option<SocketAddr>,
+}
+
+impl Where {
+    fn place(&self) -> Place {
+        self.more.place(self.file.clone())
+    }
+}
+
+impl WhereMore {
+    fn place(&self, file: Option<PathBuf>) -> Place {
+        Place {
+            state_dir: self.state_dir.clone(),
+            file,
+            listen: self.listen.filter(|address| address.port() != 0),
+        }
+    }
+}
+
+/// Show the agents: phase, process, port, uptime, last exit
+#[derive(Debug, Args)]
+struct Ps {
+    /// One JSON object per line, as the API has it
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Show what agents write
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow logs                 the last lines of all agents\n  \
+                  regrow logs -f worker       those of one, and what follows\n  \
+                  regrow logs --json coder    with time, stream and generation"
+)]
+struct Logs {
+    /// The agents [default: all]
+    #[arg(value_name = "ID")]
+    agents: Vec<String>,
+    /// Go on with what they write from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// So many of the last lines
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    tail: usize,
+    /// One JSON object per line: agent, stream, time, generation, text
+    #[arg(long)]
+    json: bool,
+    /// The configuration file that the daemon was started with
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhereMore,
+}
+
+#[derive(Debug, Args)]
+struct Operate {
+    /// The agents
+    #[arg(value_name = "ID", required = true)]
+    agents: Vec<String>,
+    /// How long it may take
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = words::duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// Stop all agents in order, and end the daemon
+#[derive(Debug, Args)]
+struct Down {
+    /// How long it may take
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = words::duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say everything that is wrong with a file; start nothing
+    #[command(
+        after_help = "Examples:\n  regrow config check\n  regrow config check team/regrow.yaml"
+    )]
+    Check {
+        /// The file [default: regrow.yaml, regrow.yml or agents.yaml here]
+        #[arg(value_name = "FILE", conflicts_with = "file")]
+        positional: Option<PathBuf>,
+        /// The same, said with a flag
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Reads the command line, does what it says, and answers the exit code.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::end(Err(CliError::Runtime(error))),
+    };
+    // A task that hangs in the kernel must not keep a program alive that has done its work.
+    let code = runtime.block_on(dispatch(cli.command));
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(command: Command) -> ExitCode {
+    let done = match command {
+        Command::SampleAgent(agent) => return sample_agent::run(agent).await,
+        Command::Up(up) => up::run(up).await,
+        Command::Ps(ps) => ps::run(&ps).await,
+        Command::Logs(logs) => logs::run(logs).await,
+        Command::Stop(operate) => operate::run(Verb::Stop, operate).await,
+        Command::Start(operate) => operate::run(Verb::Start, operate).await,
+        Command::Restart(operate) => operate::run(Verb::Restart, operate).await,
+        Command::Down(down) => down::run(&down).await,
+        Command::Config {
+            command: ConfigCommand::Check { positional, file },
+        } => config_check::run(positional.or(file)),
+    };
+    exit::end(done)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! `regrow stop`, `start` and `restart`.
+
+use std::time::Instant;
+
+use super::exit::chain;
+use super::{CliError, Exit, Operate, agent_line, complain, say, seconds};
+use crate::client::{Verb, discover};
+
+/// Does it to all agents at once, and tells of each in the order they were named.
+pub(super) async fn run(verb: Verb, operate: Operate) -> Result<(), CliError> {
+    let client = discover(&operate.place.place()).await?.client;
+    let width = operate
+        .agents
+        .iter()
+        .map(String::len)
+        .max()
+        .unwrap_or_default();
+    let begun = Instant::now();
+    let tasks: Vec<_> = operate
+        .agents
+        .into_iter()
+        .map(|id| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let answer = client.operate(&id, verb, operate.timeout).await;
+                (answer, begun.elapsed())
+            })
+        })
+        .collect();
+    let mut worst = None;
+    for task in tasks {
+        let (answer, took) = task
+            .await
+            .expect("the client does not panic and is not cancelled");
+        match answer {
+            Ok(agent) => say(&agent_line(&agent, width, &seconds(took)))?,
+            Err(error) => {
+                let exit = Exit::of(&error);
+                complain(&format!("regrow: {}", chain(&error)));
+                worst.get_or_insert(exit);
+            }
+        }
+    }
+    match worst {
+        None => Ok(()),
+        Some(exit) => Err(CliError::Told(exit)),
+    }
+}

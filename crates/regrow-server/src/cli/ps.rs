@@ -1,0 +1,159 @@
+//! `regrow ps`: the agents as a table.
+
+use std::time::SystemTime;
+
+use super::{CliError, Ps, say, words};
+use crate::client::discover;
+use crate::wire::Agent;
+
+const HEADER: [&str; 10] = [
+    "ID",
+    "TYPE",
+    "PHASE",
+    "READY",
+    "GEN",
+    "RESTARTS",
+    "PID",
+    "PORT",
+    "UPTIME",
+    "LAST EXIT / NEXT START",
+];
+
+pub(super) async fn run(ps: &Ps) -> Result<(), CliError> {
+    let found = discover(&ps.place.place()).await?;
+    let agents = found.client.agents().await?;
+    if !ps.json {
+        return say(&table(&agents, SystemTime::now()));
+    }
+    for agent in &agents {
+        say(&serde_json::to_string(agent).expect("an agent is plain text and numbers"))?;
+    }
+    Ok(())
+}
+
+fn table(agents: &[Agent], now: SystemTime) -> String {
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(agents.iter().map(|agent| row(agent, now)));
+    let mut widths = [0; HEADER.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; HEADER.len()]| {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let alive = agent.pid.is_some();
+    let uptime = words::since(agent.started_at.as_deref(), now)
+        .filter(|_| alive)
+        .map(words::span);
+    [
+        agent.id.clone(),
+        agent.type_name.clone(),
+        agent.phase.clone(),
+        if agent.ready { "yes" } else { "no" }.to_owned(),
+        agent.generation.to_string(),
+        agent.restarts.to_string(),
+        or_dash(agent.pid.map(|pid| pid.to_string())),
+        or_dash(agent.port.map(|port| port.to_string())),
+        or_dash(uptime),
+        or_dash(last_and_next(agent, now)),
+    ]
+}
+
+/// How it ended last, when that was, and what comes next.
+fn last_and_next(agent: &Agent, now: SystemTime) -> Option<String> {
+    let last = agent.last_exit.as_ref();
+    if agent.phase == "failed" {
+        let why = agent.message.as_deref().map(words::first_line);
+        return why.or_else(|| last.map(words::exit));
+    }
+    if agent.phase == "backoff" {
+        let next = words::until(agent.next_start_at.as_deref(), now)
+            .map(|wait| format!("next start in {}", words::seconds(wait)));
+        let parts: Vec<_> = last.map(words::exit).into_iter().chain(next).collect();
+        return (!parts.is_empty()).then(|| parts.join(", "));
+    }
+    let last = last?;
+    Some(match words::since(Some(&last.at), now) {
+        Some(ago) => format!("{}, {} ago", words::exit(last), words::span(ago)),
+        None => words::exit(last),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wire::tests::agent;
+    use crate::wire::{LastExit, rfc3339};
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
+    }
+
+    fn exited(code: i32, seconds_ago: u64) -> LastExit {
+        LastExit {
+            reason: "exit".to_owned(),
+            code: Some(code),
+            signal: None,
+            message: Some(format!("exit code {code}")),
+            at: rfc3339(now() - Duration::from_secs(seconds_ago)),
+        }
+    }
+
+    #[test]
+    fn the_table_tells_of_the_past_and_of_what_comes_next() {
+        let running = Agent {
+            phase: "running".to_owned(),
+            ready: true,
+            generation: 2,
+            restarts: 1,
+            pid: Some(4711),
+            port: Some(8001),
+            started_at: Some(rfc3339(now() - Duration::from_secs(185))),
+            last_exit: Some(exited(1, 190)),
+            ..agent("worker")
+        };
+        let backoff = Agent {
+            phase: "backoff".to_owned(),
+            generation: 3,
+            restarts: 2,
+            next_start_at: Some(rfc3339(now() + Duration::from_millis(3_200))),
+            last_exit: Some(exited(3, 1)),
+            started_at: Some(rfc3339(now() - Duration::from_secs(9))),
+            ..agent("crasher")
+        };
+        let failed = Agent {
+            phase: "failed".to_owned(),
+            message: Some("6 failures within 60 s; the last: exit code 1".to_owned()),
+            last_exit: Some(exited(1, 1)),
+            ..agent("x")
+        };
+        assert_eq!(
+            table(&[running, backoff, failed, agent("new")], now()),
+            "\
+ID       TYPE    PHASE    READY  GEN  RESTARTS  PID   PORT  UPTIME     LAST EXIT / NEXT START
+worker   worker  running  yes    2    1         4711  8001  3 min 5 s  exit code 1, 3 min 10 s ago
+crasher  worker  backoff  no     3    2         -     -     -          exit code 3, next start in 3.2 s
+x        worker  failed   no     0    0         -     -     -          6 failures within 60 s; the last: exit code 1
+new      worker  pending  no     0    0         -     -     -          -"
+        );
+    }
+
+    #[test]
+    fn no_agents_are_an_empty_table() {
+        assert_eq!(table(&[], now()).lines().count(), 1);
+    }
+}

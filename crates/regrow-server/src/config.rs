@@ -1,0 +1,444 @@
+//! The configuration: one YAML file, read and checked as a whole before anything is started.
+//!
+//! [`load`] gives either a [`Config`] in which every default is filled in, or all errors at once, each with file, line,
+//! column and key. The file becomes a tree that knows its places (`tree`), the tree becomes values (`read`, `agent`,
+//! `policy`, `units`, `expand`), and what concerns several agents is checked last (`check`, `depends`).
+
+mod agent;
+mod check;
+mod depends;
+mod error;
+mod expand;
+mod nearest;
+mod policy;
+mod read;
+mod request;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use regrow_core::Restart;
+
+pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
+pub(crate) use self::request::AgentParts;
+pub(crate) use self::units::{Refusal, listen_address};
+
+use self::agent::{Draft, Shared};
+use self::read::{Field, Fields, Found, Reader, Shape};
+use self::tree::{Node, Scalar, Value};
+
+/// The longest file that is read: 1 MiB.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// How many agents there may be where the file does not say.
+const MAX_AGENTS: usize = 100;
+
+/// The highest number that `limits.max_agents` may be.
+const MOST_AGENTS: u32 = 10_000;
+
+const TOP_KEYS: &[&str] = &["version", "server", "ports", "limits", "defaults", "agents"];
+
+/// What a configuration file says, with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The file, as it was named.
+    pub(crate) file: PathBuf,
+    /// The folder of the file, as an absolute path.
+    pub(crate) folder: PathBuf,
+    /// Where the API and the gateway listen.
+    pub(crate) listen: SocketAddr,
+    /// The ports for agents with `port: auto`.
+    pub(crate) ports: RangeInclusive<u16>,
+    /// How many agents there may be, those of the API included.
+    pub(crate) max_agents: usize,
+    /// What an agent gets that says nothing.
+    pub(crate) defaults: AgentDefaults,
+    /// The agents, in the order of the file.
+    pub(crate) agents: Vec<AgentConfig>,
+    /// What is allowed but hardly meant.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// What an agent gets that says nothing itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AgentDefaults {
+    /// When it is started again.
+    pub(crate) restart: RestartConfig,
+    /// How it is stopped.
+    pub(crate) stop: StopConfig,
+    /// An exit within this time after the start is a failed start.
+    pub(crate) start_window: Duration,
+}
+
+/// One agent.
+#[derive(Clone, PartialEq)]
+pub(crate) struct AgentConfig {
+    /// Its id, unique in the file.
+    pub(crate) id: String,
+    /// What it is, in the user's words; its id where the file does not say.
+    pub(crate) type_name: String,
+    /// Words to find it by.
+    pub(crate) tags: Vec<String>,
+    /// The program and its arguments, at least one; `${PORT}` and what else is known only then is not filled yet.
+    pub(crate) command: Vec<String>,
+    /// Variables that are set for it; what is filled at its start is not filled yet, as in the command.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Variables that it takes over from regrow's own environment.
+    pub(crate) inherit: Vec<String>,
+    /// Where it runs: a directory that existed when the file was read.
+    pub(crate) workdir: PathBuf,
+    /// The port it listens on, if it does.
+    pub(crate) port: Option<PortSetting>,
+    /// The agents that must be up before it is started; each exists, and there is no cycle.
+    pub(crate) depends_on: Vec<String>,
+    /// When it is started again.
+    pub(crate) restart: RestartConfig,
+    /// How it is stopped.
+    pub(crate) stop: StopConfig,
+    /// What it reads.
+    pub(crate) stdin: StdinSetting,
+    /// An exit within this time after the start is a failed start.
+    pub(crate) start_window: Duration,
+    /// Whether `/readyz` is 503 while it is down.
+    pub(crate) required: bool,
+}
+
+/// Variables and arguments may be secrets: only their names and number are shown.
+impl fmt::Debug for AgentConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentConfig")
+            .field("id", &self.id)
+            .field("type_name", &self.type_name)
+            .field("tags", &self.tags)
+            .field("program", &self.command.first())
+            .field("arguments", &self.command.len().saturating_sub(1))
+            .field("env", &self.env.keys())
+            .field("inherit", &self.inherit)
+            .field("workdir", &self.workdir)
+            .field("port", &self.port)
+            .field("depends_on", &self.depends_on)
+            .field("restart", &self.restart)
+            .field("stop", &self.stop)
+            .field("stdin", &self.stdin)
+            .field("start_window", &self.start_window)
+            .field("required", &self.required)
+            .finish()
+    }
+}
+
+/// Which port an agent listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PortSetting {
+    /// One of the range `ports`, chosen at the start of regrow.
+    Auto,
+    /// This one.
+    Fixed(u16),
+}
+
+/// What an agent reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StdinSetting {
+    /// A pipe that stays open until the agent is asked to stop.
+    Pipe,
+    /// Nothing: the end of the file from the start.
+    Null,
+}
+
+/// When an agent is started again, and when regrow gives up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RestartConfig {
+    /// After which ends.
+    pub(crate) policy: Restart,
+    /// The first delay.
+    pub(crate) base: Duration,
+    /// What each further delay is multiplied by, 1 to 100.
+    pub(crate) factor: f64,
+    /// The longest delay, at least `base`.
+    pub(crate) max: Duration,
+    /// How much a delay may differ by chance, as a share of it, 0 to 1.
+    pub(crate) jitter: f64,
+    /// With more restarts than this …
+    pub(crate) max_restarts: u32,
+    /// … within this time the agent is parked.
+    pub(crate) within: Duration,
+    /// After this time up the delays begin anew.
+    pub(crate) stable_after: Duration,
+}
+
+impl Default for RestartConfig {
+    fn default() -> Self {
+        Self {
+            policy: Restart::Transient,
+            base: Duration::from_secs(1),
+            factor: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.2,
+            max_restarts: 5,
+            within: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RestartConfig {
+    /// How long the delays of the first `max_restarts` restarts take in all, without jitter.
+    pub(crate) fn shortest_time_to_limit(&self) -> Duration {
+        let mut delay = self.base;
+        let mut total = Duration::ZERO;
+        for _ in 0..self.max_restarts {
+            total += delay;
+            let longer = Duration::try_from_secs_f64(delay.as_secs_f64() * self.factor);
+            delay = longer.unwrap_or(self.max).min(self.max);
+        }
+        total
+    }
+}
+
+/// How an agent is stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StopConfig {
+    /// The signal that asks it to stop.
+    pub(crate) signal: StopSignal,
+    /// How long the whole stop may take, the kill included.
+    pub(crate) timeout: Duration,
+    /// A line on stdin that asks it to stop, before the signal.
+    pub(crate) line: Option<String>,
+}
+
+impl Default for StopConfig {
+    fn default() -> Self {
+        Self {
+            signal: StopSignal::Term,
+            timeout: Duration::from_secs(20),
+            line: None,
+        }
+    }
+}
+
+/// A signal that asks an agent to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopSignal {
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGHUP.
+    Hup,
+    /// SIGQUIT.
+    Quit,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+}
+
+/// Reads and checks a configuration file; `environment` fills its `${VARIABLES}`.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the file.
+pub(crate) fn load(
+    file: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let text = text_of(file).map_err(|problem| ConfigErrors::of_file(file, problem))?;
+    match String::from_utf8(text) {
+        Ok(text) => parse(&text, file, environment),
+        Err(error) => {
+            let good =
+                String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let last = good.rsplit('\n').next().unwrap_or_default();
+            let place = Place {
+                line: good.matches('\n').count() + 1,
+                column: last.chars().count() + 1,
+            };
+            let byte = error
+                .as_bytes()
+                .get(good.len())
+                .copied()
+                .unwrap_or_default();
+            let mut errors = ConfigErrors::of_file(file, Problem::NotUtf8 { byte });
+            errors.errors[0].place = Some(place);
+            Err(errors)
+        }
+    }
+}
+
+fn text_of(file: &Path) -> Result<Vec<u8>, Problem> {
+    let unreadable = |source| Problem::Unreadable { source };
+    let mut text = Vec::new();
+    let open = File::open(file).map_err(unreadable)?;
+    open.take(LARGEST_FILE + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(Problem::TooLarge { most: LARGEST_FILE });
+    }
+    Ok(text)
+}
+
+/// Checks the text of a configuration file; `file` is its name, for messages and relative paths.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the file.
+pub(crate) fn parse(
+    text: &str,
+    file: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let folder = match std::path::absolute(file) {
+        Ok(path) => path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+        Err(source) => return Err(ConfigErrors::of_file(file, Problem::Unreadable { source })),
+    };
+    let mut reader = Reader::new(environment);
+    let root = match tree::read(text, &mut reader.errors) {
+        Ok(root) => root,
+        Err(error) => {
+            reader.errors.push(*error);
+            return Err(ConfigErrors::new(file, reader.errors));
+        }
+    };
+    let nothing = Node {
+        place: Place::START,
+        value: Value::Scalar(Scalar {
+            text: String::new(),
+            plain: true,
+        }),
+    };
+    let top = Field {
+        way: String::new(),
+        place: Place::START,
+        node: root.as_deref().unwrap_or(&nothing),
+    };
+    let config = read_top(&mut reader, &top, file, folder);
+    match config {
+        Some(config) if reader.errors.is_empty() => Ok(config),
+        Some(_) | None => Err(ConfigErrors::new(file, reader.errors)),
+    }
+}
+
+fn read_top(
+    reader: &mut Reader<'_>,
+    top: &Field<'_>,
+    file: &Path,
+    folder: PathBuf,
+) -> Option<Config> {
+    let fields = reader.known_fields(top, "the file", TOP_KEYS)?;
+    let version = |text: &str| match text {
+        "1" => Ok(()),
+        _ => Err(Refusal::new("1, the only version there is")),
+    };
+    if let Some(field) = fields.get("version") {
+        reader.value(&field, &Shape::new("1", &version));
+    }
+    let listen = fields
+        .get("server")
+        .and_then(|field| read_listen(reader, &field));
+    let range = Shape::new("a range of ports such as 8001-8100", &units::ports);
+    let ports = reader.value_at(&fields, "ports", &range);
+    let ports = ports.map_or(8001..=8100, |found| found.value);
+    let max_agents = fields
+        .get("limits")
+        .and_then(|field| read_max_agents(reader, &field))
+        .unwrap_or(MAX_AGENTS);
+    let shared = fields
+        .get("defaults")
+        .map_or_else(Shared::default, |field| Shared::read(reader, &field));
+    let defaults = shared.settle(reader);
+    let agents = agents(reader, top, &fields, max_agents);
+    let ids: Vec<&str> = agents.iter().map(|(id, _)| *id).collect();
+    let read = |(id, field): &(&str, Field<'_>)| agent::read(reader, id, field, &shared, &folder);
+    let drafts: Vec<Draft> = agents.iter().filter_map(read).collect();
+    check::ports(reader, &drafts, &ports, listen.as_ref());
+    check::port_variables(reader, &drafts);
+    depends::check(reader, &drafts, &ids);
+    let warnings = warnings(&drafts, file);
+    Some(Config {
+        file: file.to_path_buf(),
+        folder,
+        listen: listen.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)), |found| {
+            found.value
+        }),
+        ports,
+        max_agents,
+        defaults,
+        agents: drafts.into_iter().map(|draft| draft.agent).collect(),
+        warnings,
+    })
+}
+
+fn read_listen(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Found<SocketAddr>> {
+    let fields = reader.known_fields(field, "server", &["listen"])?;
+    let address = Shape::new(
+        "a loopback address with a port such as 127.0.0.1:8000",
+        &listen_address,
+    );
+    reader.value(&fields.get("listen")?, &address)
+}
+
+fn read_max_agents(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<usize> {
+    let fields = reader.known_fields(field, "limits", &["max_agents"])?;
+    let number = units::whole(1..=MOST_AGENTS);
+    let found = reader.value(
+        &fields.get("max_agents")?,
+        &Shape::new("a whole number", &number),
+    )?;
+    usize::try_from(found.value).ok()
+}
+
+/// The entries of `agents`, which must be there.
+fn agents<'n>(
+    reader: &mut Reader<'_>,
+    top: &Field<'n>,
+    fields: &Fields<'n>,
+    most: usize,
+) -> Vec<(&'n str, Field<'n>)> {
+    let Some(field) = fields.get("agents") else {
+        let problem = Problem::Unexpected {
+            expected: "the key agents".to_owned(),
+            got: "none".to_owned(),
+            hint: Some("add agents: {} for no agents".to_owned()),
+        };
+        reader.note(top.node.place, "agents", problem);
+        return Vec::new();
+    };
+    let Some(agents) = reader.fields(&field, "a mapping of ids to agents, {} for none") else {
+        return Vec::new();
+    };
+    let agents: Vec<_> = agents.all().collect();
+    check::number(reader, &field, agents.len(), most);
+    agents
+}
+
+fn warnings(drafts: &[Draft], file: &Path) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    for draft in drafts {
+        if let Some(policy::Oddity { place, way, text }) =
+            draft.restart.oddity(&draft.agent.restart)
+        {
+            let key = way;
+            let file = file.to_path_buf();
+            warnings.push(Warning {
+                file,
+                place,
+                key,
+                text,
+            });
+        }
+    }
+    warnings.sort_by(|left, right| (left.place, &left.text).cmp(&(right.place, &right.text)));
+    warnings.dedup();
+    warnings
+}

@@ -1,0 +1,112 @@
+//! What no agent can know alone: ports, names of ports, how many there are.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use regrow_process::port_variable;
+
+use super::PortSetting;
+use super::agent::Draft;
+use super::error::{Place, Problem};
+use super::read::{Field, Found, Reader};
+
+/// Notes that there are more agents than allowed.
+pub(crate) fn number(reader: &mut Reader<'_>, agents: &Field<'_>, count: usize, most: usize) {
+    if count > most {
+        let problem = Problem::Unexpected {
+            expected: format!("at most {most} agents"),
+            got: count.to_string(),
+            hint: Some("raise limits.max_agents, or remove some".to_owned()),
+        };
+        reader.note(agents.place, &agents.way, problem);
+    }
+}
+
+/// Notes ports that two want, and more agents with `port: auto` than the range has ports.
+pub(crate) fn ports(
+    reader: &mut Reader<'_>,
+    drafts: &[Draft],
+    range: &RangeInclusive<u16>,
+    listen: Option<&Found<SocketAddr>>,
+) {
+    let mut taken: HashMap<u16, (&str, Place)> = HashMap::new();
+    if let Some(listen) = listen {
+        taken.insert(listen.value.port(), (&listen.way, listen.place));
+    }
+    let mut left = range.clone().count();
+    let mut autos = Vec::new();
+    for port in drafts.iter().filter_map(|draft| draft.port.as_ref()) {
+        match port.value {
+            PortSetting::Auto => autos.push(port),
+            PortSetting::Fixed(number) => match taken.get(&number) {
+                Some((owner, first)) => {
+                    let problem = Problem::Taken {
+                        expected: "a port of its own",
+                        got: number.to_string(),
+                        owner: (*owner).to_owned(),
+                        first: *first,
+                    };
+                    reader.note(port.place, &port.way, problem);
+                }
+                None => {
+                    taken.insert(number, (&port.way, port.place));
+                }
+            },
+        }
+    }
+    left -= taken.keys().filter(|number| range.contains(number)).count();
+    if let Some(first_without) = autos.get(left) {
+        let problem = Problem::Unexpected {
+            expected: format!(
+                "at most {left} agents with port: auto, as many as ports {}-{} leaves",
+                range.start(),
+                range.end()
+            ),
+            got: autos.len().to_string(),
+            hint: Some("widen ports".to_owned()),
+        };
+        reader.note(first_without.place, &first_without.way, problem);
+    }
+}
+
+/// Notes two agents whose ports would have one name, and names of ports that nobody has.
+pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft]) {
+    let mut names: HashMap<String, &Found<String>> = HashMap::new();
+    for draft in drafts.iter().filter(|draft| draft.port.is_some()) {
+        let name = port_variable(&draft.id.value);
+        if let Some(first) = names.get(&name) {
+            let problem = Problem::Taken {
+                expected: "an id whose port has a name of its own",
+                got: name,
+                owner: first.way.clone(),
+                first: first.place,
+            };
+            reader.note(draft.id.place, &draft.id.way, problem);
+        } else {
+            names.insert(name, &draft.id);
+        }
+    }
+    let mut known: Vec<&str> = names.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    for draft in drafts {
+        for used in &draft.at_spawn {
+            let hint = match used.value.as_str() {
+                "PORT" if draft.agent.port.is_none() => "add port: auto to this agent".to_owned(),
+                name if !name.starts_with("REGROW_PORT_") || names.contains_key(name) => continue,
+                name => match reader.suggestion(name, known.iter().copied()) {
+                    Some(meant) => {
+                        format!("no agent with a port has this name; did you mean {meant:?}?")
+                    }
+                    None => "no agent with a port has this name; give it port: auto".to_owned(),
+                },
+            };
+            let problem = Problem::Unexpected {
+                expected: "a variable that is set when the agent is started".to_owned(),
+                got: format!("${{{}}}", used.value),
+                hint: Some(hint),
+            };
+            reader.note(used.place, &used.way, problem);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `restart` and `stop`: parts as they were written, the agent's own over the defaults, and checked together.
+
+use std::time::Duration;
+
+use regrow_core::Restart;
+
+use super::error::{Place, Problem};
+use super::expand::Fill;
+use super::read::{Field, Found, Reader, Shape};
+use super::tree::Value;
+use super::units::{self, A_DURATION, in_words};
+use super::{RestartConfig, StopConfig, StopSignal};
+
+const RESTART_KEYS: &[&str] = &[
+    "policy",
+    "base",
+    "factor",
+    "max",
+    "jitter",
+    "max_restarts",
+    "within",
+    "stable_after",
+];
+
+const STOP_KEYS: &[&str] = &["signal", "timeout", "line"];
+
+/// What a `restart` says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RestartPart {
+    policy: Option<Found<Restart>>,
+    base: Option<Found<Duration>>,
+    factor: Option<Found<f64>>,
+    max: Option<Found<Duration>>,
+    jitter: Option<Found<f64>>,
+    max_restarts: Option<Found<u32>>,
+    within: Option<Found<Duration>>,
+    stable_after: Option<Found<Duration>>,
+}
+
+/// Something odd about settings that are each right.
+pub(crate) struct Oddity {
+    /// Where one of them stands.
+    pub(crate) place: Place,
+    /// The way to that one.
+    pub(crate) way: String,
+    /// What is odd.
+    pub(crate) text: String,
+}
+
+impl RestartPart {
+    /// Reads a word, which is the policy, or a mapping.
+    pub(crate) fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Self {
+        let policy = Shape::new(
+            "permanent, transient, temporary, or a mapping",
+            &units::policy,
+        );
+        match &field.node.value {
+            Value::Map(_) => {}
+            Value::Scalar(_) | Value::List(_) => {
+                return Self {
+                    policy: reader.value(field, &policy),
+                    ..Self::default()
+                };
+            }
+        }
+        let Some(fields) = reader.known_fields(field, "restart", RESTART_KEYS) else {
+            return Self::default();
+        };
+        let policy = Shape::new("permanent, transient or temporary", &units::policy);
+        let duration = Shape::new(A_DURATION, &units::some_duration);
+        let (factor, share, count) = (
+            units::decimal(1.0..=100.0),
+            units::decimal(0.0..=1.0),
+            units::whole(0..=10_000),
+        );
+        let factor = Shape::new("a number from 1 to 100", &factor);
+        let share = Shape::new("a number from 0 to 1", &share);
+        let count = Shape::new("a whole number from 0 to 10000", &count);
+        let mut time = |key| {
+            fields
+                .get(key)
+                .and_then(|field| reader.value(&field, &duration))
+        };
+        let (base, max, within, stable_after) = (
+            time("base"),
+            time("max"),
+            time("within"),
+            time("stable_after"),
+        );
+        Self {
+            policy: reader.value_at(&fields, "policy", &policy),
+            base,
+            factor: reader.value_at(&fields, "factor", &factor),
+            max,
+            jitter: reader.value_at(&fields, "jitter", &share),
+            max_restarts: reader.value_at(&fields, "max_restarts", &count),
+            within,
+            stable_after,
+        }
+    }
+
+    /// These settings, and those of `under` where these say nothing.
+    pub(crate) fn over(self, under: &Self) -> Self {
+        Self {
+            policy: self.policy.or_else(|| under.policy.clone()),
+            base: self.base.or_else(|| under.base.clone()),
+            factor: self.factor.or_else(|| under.factor.clone()),
+            max: self.max.or_else(|| under.max.clone()),
+            jitter: self.jitter.or_else(|| under.jitter.clone()),
+            max_restarts: self.max_restarts.or_else(|| under.max_restarts.clone()),
+            within: self.within.or_else(|| under.within.clone()),
+            stable_after: self.stable_after.or_else(|| under.stable_after.clone()),
+        }
+    }
+
+    /// The settings with the defaults of the program; what does not go together is noted.
+    pub(crate) fn settle(&self, reader: &mut Reader<'_>) -> RestartConfig {
+        let program = RestartConfig::default();
+        let settled = RestartConfig {
+            policy: said(self.policy.as_ref(), program.policy),
+            base: said(self.base.as_ref(), program.base),
+            factor: said(self.factor.as_ref(), program.factor),
+            max: said(self.max.as_ref(), program.max),
+            jitter: said(self.jitter.as_ref(), program.jitter),
+            max_restarts: said(self.max_restarts.as_ref(), program.max_restarts),
+            within: said(self.within.as_ref(), program.within),
+            stable_after: said(self.stable_after.as_ref(), program.stable_after),
+        };
+        if settled.base > settled.max {
+            let (base, max) = (in_words(settled.base), in_words(settled.max));
+            let problem = Problem::Unexpected {
+                expected: format!("base <= max, the longest delay ({max})"),
+                got: format!("base {base}"),
+                hint: Some("raise max or lower base".to_owned()),
+            };
+            if let Some(place) = [spot(self.base.as_ref()), spot(self.max.as_ref())]
+                .into_iter()
+                .flatten()
+                .min()
+            {
+                reader.note(place.place, &place.way, problem);
+            }
+        }
+        settled
+    }
+
+    /// Says so when the delays are so long that the restart limit can never be reached.
+    pub(crate) fn oddity(&self, settled: &RestartConfig) -> Option<Oddity> {
+        let needed = settled.shortest_time_to_limit();
+        if settled.policy == Restart::Temporary || needed <= settled.within {
+            return None;
+        }
+        let spots = [
+            spot(self.within.as_ref()),
+            spot(self.max_restarts.as_ref()),
+            spot(self.base.as_ref()),
+            spot(self.factor.as_ref()),
+            spot(self.max.as_ref()),
+        ];
+        let Spot { way, place, .. } = spots.into_iter().flatten().min()?;
+        let RestartConfig {
+            max_restarts,
+            within,
+            ..
+        } = settled;
+        let text = format!(
+            "the limit of {max_restarts} restarts within {} is never reached, because their delays take {} in all: \
+             an agent that always fails is restarted for ever; raise within, or lower base, factor or max_restarts",
+            in_words(*within),
+            in_words(needed),
+        );
+        Some(Oddity { place, way, text })
+    }
+}
+
+/// Where a setting stands; the agent's own ones come before those of the defaults.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    of_defaults: bool,
+    place: Place,
+    way: String,
+}
+
+fn spot<T>(found: Option<&Found<T>>) -> Option<Spot> {
+    found.map(|Found { way, place, .. }| Spot {
+        of_defaults: way.starts_with("defaults."),
+        place: *place,
+        way: way.clone(),
+    })
+}
+
+fn said<T: Copy>(found: Option<&Found<T>>, program: T) -> T {
+    found.map_or(program, |found| found.value)
+}
+
+/// What a `stop` says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StopPart {
+    signal: Option<Found<StopSignal>>,
+    timeout: Option<Found<Duration>>,
+    /// The line that asks the agent to stop.
+    pub(crate) line: Option<Found<String>>,
+}
+
+impl StopPart {
+    /// Reads a mapping.
+    pub(crate) fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Self {
+        let Some(fields) = reader.known_fields(field, "stop", STOP_KEYS) else {
+            return Self::default();
+        };
+        let signal = Shape::new("one of TERM, INT, HUP, QUIT, USR1, USR2", &units::signal);
+        let timeout = Shape::new(A_DURATION, &units::some_duration);
+        let line = Shape {
+            expected: "one line such as \"exit\"",
+            fill: Fill::Now,
+            parse: &units::stop_line,
+        };
+        Self {
+            signal: reader.value_at(&fields, "signal", &signal),
+            timeout: reader.value_at(&fields, "timeout", &timeout),
+            line: reader.value_at(&fields, "line", &line),
+        }
+    }
+
+    /// These settings, and those of `under` where these say nothing.
+    pub(crate) fn over(self, under: &Self) -> Self {
+        Self {
+            signal: self.signal.or_else(|| under.signal.clone()),
+            timeout: self.timeout.or_else(|| under.timeout.clone()),
+            line: self.line.or_else(|| under.line.clone()),
+        }
+    }
+
+    /// The settings with the defaults of the program.
+    pub(crate) fn settle(&self) -> StopConfig {
+        let program = StopConfig::default();
+        StopConfig {
+            signal: said(self.signal.as_ref(), program.signal),
+            timeout: said(self.timeout.as_ref(), program.timeout),
+            line: self.line.as_ref().map(|line| line.value.clone()),
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Whole files: what they give, and what is said of wrong ones.
+
+use proptest::prelude::*;
+
+use super::*;
+
+mod wrong;
+
+/// The environment of the tests.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "HOST" => Some("db.local".to_owned()),
+        "SECRET" => Some("hunter2".to_owned()),
+        "WORD" => Some("transient".to_owned()),
+        _ => None,
+    }
+}
+
+fn parsed(text: &str) -> Result<Config, ConfigErrors> {
+    parse(text, Path::new("agents.yaml"), &environment)
+}
+
+fn good(text: &str) -> Config {
+    match parsed(text) {
+        Ok(config) => config,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+/// The only agent of a file whose `agents` is this.
+fn agent(text: &str) -> AgentConfig {
+    let mut config = good(text);
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.agents.len(), 1);
+    config.agents.remove(0)
+}
+
+/// What is said of the file, without the closing line.
+fn errors(text: &str) -> Vec<String> {
+    let said = parsed(text).expect_err("the file is wrong").to_string();
+    let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+    let closing = lines.pop().expect("there is a closing line");
+    assert!(
+        closing.ends_with(" in agents.yaml; nothing was started"),
+        "{closing}"
+    );
+    lines
+}
+
+#[test]
+fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
+    let config = good("agents:\n  worker: { command: [sleep, 10] }\n");
+    let folder = std::env::current_dir().unwrap();
+    let defaults = AgentDefaults {
+        restart: RestartConfig::default(),
+        stop: StopConfig::default(),
+        start_window: Duration::from_secs(1),
+    };
+    let worker = AgentConfig {
+        id: "worker".to_owned(),
+        type_name: "worker".to_owned(),
+        tags: Vec::new(),
+        command: vec!["sleep".to_owned(), "10".to_owned()],
+        env: BTreeMap::new(),
+        inherit: Vec::new(),
+        workdir: folder.clone(),
+        port: None,
+        depends_on: Vec::new(),
+        restart: RestartConfig {
+            policy: Restart::Transient,
+            base: Duration::from_secs(1),
+            factor: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.2,
+            max_restarts: 5,
+            within: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+        },
+        stop: StopConfig {
+            signal: StopSignal::Term,
+            timeout: Duration::from_secs(20),
+            line: None,
+        },
+        stdin: StdinSetting::Pipe,
+        start_window: Duration::from_secs(1),
+        required: false,
+    };
+    let want = Config {
+        file: PathBuf::from("agents.yaml"),
+        folder,
+        listen: "127.0.0.1:8000".parse().unwrap(),
+        ports: 8001..=8100,
+        max_agents: 100,
+        defaults,
+        agents: vec![worker],
+        warnings: Vec::new(),
+    };
+    assert_eq!(config, want);
+}
+
+/// A file that says all there is to say.
+const EVERYTHING: &str = r#"
+version: 1
+server: { listen: "[::1]:9000" }
+ports: 9001-9010
+limits: { max_agents: 3 }
+agents:
+  db: { command: 'redis-server --port ${PORT}', port: auto }
+  worker:
+    command: ["python3", "-m", "http.server", "${PORT}", 0x10, 1.50, "true", "$${HOME}"]
+    type: coder
+    tags: [fast, lang=rust]
+    env: { inherit: [REDIS_URL], set: { HOST: "${HOST}", DB: "${REGROW_PORT_DB}", N: 007, EMPTY: "" } }
+    workdir: ./src
+    port: 9001
+    depends_on: [db, db]
+    restart: { policy: permanent, base: 100ms, factor: 1.5, max: 1m30s, jitter: 0, max_restarts: 3, within: 10s, stable_after: 1h }
+    stop: { signal: SIGINT, timeout: 5s, line: "exit" }
+    stdin: pipe
+    start_window: 0s
+    required: true
+"#;
+
+#[test]
+fn an_agent_may_say_everything() {
+    let config = good(EVERYTHING);
+    assert_eq!(config.listen, "[::1]:9000".parse().unwrap());
+    assert_eq!((config.ports, config.max_agents), (9001..=9010, 3));
+    assert_eq!(
+        config.agents[0].command,
+        ["sh", "-c", "redis-server --port ${PORT}"]
+    );
+    assert_eq!(config.agents[0].port, Some(PortSetting::Auto));
+    let worker = &config.agents[1];
+    let command = [
+        "python3",
+        "-m",
+        "http.server",
+        "${PORT}",
+        "0x10",
+        "1.50",
+        "true",
+        "${HOME}",
+    ];
+    assert_eq!(worker.command, command);
+    assert_eq!(worker.type_name, "coder");
+    assert_eq!(worker.tags, ["fast", "lang=rust"]);
+    assert_eq!(worker.inherit, ["REDIS_URL"]);
+    let env = [
+        ("DB", "${REGROW_PORT_DB}"),
+        ("EMPTY", ""),
+        ("HOST", "db.local"),
+        ("N", "007"),
+    ];
+    assert_eq!(
+        worker.env,
+        env.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    );
+    assert!(worker.workdir.is_absolute() && worker.workdir.ends_with("src"));
+    assert_eq!(worker.port, Some(PortSetting::Fixed(9001)));
+    assert_eq!(worker.depends_on, ["db"]);
+    let restart = RestartConfig {
+        policy: Restart::Permanent,
+        base: Duration::from_millis(100),
+        factor: 1.5,
+        max: Duration::from_secs(90),
+        jitter: 0.0,
+        max_restarts: 3,
+        within: Duration::from_secs(10),
+        stable_after: Duration::from_secs(3600),
+    };
+    assert_eq!(worker.restart, restart);
+    let stop = StopConfig {
+        signal: StopSignal::Int,
+        timeout: Duration::from_secs(5),
+        line: Some("exit".to_owned()),
+    };
+    assert_eq!(worker.stop, stop);
+    assert_eq!(
+        (worker.start_window, worker.required),
+        (Duration::ZERO, true)
+    );
+}
+
+#[test]
+fn a_file_without_agents_must_say_so() {
+    assert_eq!(good("agents: {}").agents, []);
+    assert_eq!(good("\u{feff}agents: {} # none\r\n").agents, []);
+    assert_eq!(
+        errors("version: 1\n"),
+        [
+            "agents.yaml:1:1: agents: expected the key agents, got none; add agents: {} for no agents"
+        ]
+    );
+}
+
+#[test]
+fn defaults_are_under_each_agents_own() {
+    let config = good(concat!(
+        "defaults: { restart: { max_restarts: 2, base: 2s }, stop: { timeout: 3s, line: bye }, start_window: 5s }\n",
+        "agents:\n",
+        "  a: { command: x, restart: permanent }\n",
+        "  b: { command: x, restart: { base: 1s }, stop: { signal: HUP }, start_window: 2s, stdin: null }\n",
+    ));
+    let [a, b] = &config.agents[..] else {
+        panic!("two agents")
+    };
+    let under = RestartConfig {
+        max_restarts: 2,
+        base: Duration::from_secs(2),
+        ..RestartConfig::default()
+    };
+    assert_eq!(config.defaults.restart, under);
+    let policy = Restart::Permanent;
+    assert_eq!(a.restart, RestartConfig { policy, ..under });
+    assert_eq!(
+        b.restart,
+        RestartConfig {
+            base: Duration::from_secs(1),
+            ..under
+        }
+    );
+    assert_eq!(
+        (a.start_window, b.start_window),
+        (Duration::from_secs(5), Duration::from_secs(2))
+    );
+    assert_eq!(
+        (a.stop.timeout, b.stop.timeout),
+        (Duration::from_secs(3), Duration::from_secs(3))
+    );
+    assert_eq!(
+        (a.stop.signal, b.stop.signal),
+        (StopSignal::Term, StopSignal::Hup)
+    );
+    // An agent that reads nothing cannot hear the line of the defaults.
+    assert_eq!(
+        (a.stop.line.as_deref(), b.stop.line.as_deref()),
+        (Some("bye"), None)
+    );
+}
+
+#[test]
+fn variables_are_filled_in_values_of_every_kind() {
+    let text = "agents: { a: { command: x, restart: '${WORD}', port: '${NONE:-auto}', start_window: '${NONE:-2s}' } }";
+    let a = agent(text);
+    assert_eq!(
+        (a.restart.policy, a.port),
+        (Restart::Transient, Some(PortSetting::Auto))
+    );
+    assert_eq!(a.start_window, Duration::from_secs(2));
+}
+
+#[test]
+fn keys_are_never_filled() {
+    let said = errors("agents: { '${HOST}': { command: x } }");
+    assert!(
+        said[0].starts_with("agents.yaml:1:11: agents.${HOST}: expected an id of "),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn aliases_repeat_a_value() {
+    let config = good("agents:\n  a: &a { command: [x] }\n  b: *a\n");
+    assert_eq!(config.agents[0].command, config.agents[1].command);
+    assert_eq!(config.agents[1].id, "b");
+}
+
+#[test]
+fn aliases_of_aliases_have_a_bound() {
+    let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (last, next) in ('a'..='h').zip('b'..='i') {
+        let aliases = vec![format!("*{last}"); 10].join(", ");
+        text += &format!("{next}: &{next} [{aliases}]\n");
+    }
+    let said = errors(&text);
+    assert!(
+        said[0].contains("expected at most 100000 values, repeated ones counted, got more"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_limit_that_the_delays_put_out_of_reach_is_warned_of() {
+    let config = good(concat!(
+        "defaults: { restart: { within: 10s } }\n",
+        "agents:\n",
+        "  a: { command: x }\n",
+        "  b: { command: x, restart: { max_restarts: 10 } }\n",
+        "  c: { command: x, restart: { within: 31s } }\n",
+        "  d: { command: x, restart: temporary }\n",
+        "  e: { command: x }\n",
+    ));
+    let said: Vec<String> = config.warnings.iter().map(Warning::to_string).collect();
+    let rest = "an agent that always fails is restarted for ever; raise within, or lower base, factor or max_restarts";
+    let want = [
+        format!(
+            "agents.yaml:1:32: warning: defaults.restart.within: the limit of 5 restarts within 10s is never reached, \
+             because their delays take 31s in all: {rest}"
+        ),
+        format!(
+            "agents.yaml:4:45: warning: agents.b.restart.max_restarts: the limit of 10 restarts within 10s is never \
+             reached, because their delays take 5m3s in all: {rest}"
+        ),
+    ];
+    assert_eq!(said, want);
+}
+
+#[test]
+fn neither_debug_nor_messages_show_secrets() {
+    let text = "agents: { a: { command: [x, '${SECRET}'], env: { set: { KEY: '${SECRET}' } } } }";
+    assert!(!format!("{:?}", good(text)).contains("hunter2"));
+    for wrong in [
+        "port: '${SECRET}'",
+        "start_window: '${SECRET}'",
+        "tags: ['${SECRET} x']",
+    ] {
+        let said = errors(&format!("agents: {{ a: {{ command: x, {wrong} }} }}")).join("\n");
+        assert!(said.contains("with its variables filled"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let said = |path: &Path| {
+        let said = load(path, &environment).unwrap_err().to_string();
+        said.replace(&folder.path().display().to_string(), "D")
+    };
+    assert_eq!(
+        said(&folder.path().join("none.yaml")),
+        "D/none.yaml: cannot be read: No such file or directory (os error 2); check the path and its permissions\n\
+         1 error in D/none.yaml; nothing was started"
+    );
+    assert!(said(folder.path()).starts_with("D: cannot be read: "));
+    assert_eq!(
+        said(&file("large.yaml", &vec![b'#'; 1024 * 1024 + 1])),
+        "D/large.yaml: expected at most 1048576 bytes, got more; split the team into several files, one regrow each\n\
+         1 error in D/large.yaml; nothing was started"
+    );
+    assert_eq!(
+        said(&file("latin.yaml", b"a: 1\nb: \xe9\n")),
+        "D/latin.yaml:2:4: expected UTF-8 text, got the byte 0xe9; save the file as UTF-8\n\
+         1 error in D/latin.yaml; nothing was started"
+    );
+    let good = file("good.yaml", b"agents: { a: { command: x } }");
+    assert_eq!(load(&good, &environment).unwrap().folder, folder.path());
+}
+
+#[test]
+fn an_agent_of_a_request_is_checked_like_one_of_the_file() {
+    let defaults = good("defaults: { restart: permanent }\nagents: {}").defaults;
+    let folder = Path::new("/srv");
+    let env = BTreeMap::from([("KEY".to_owned(), "${HOST}".to_owned())]);
+    let (args, tags) = (["-p".to_owned(), "${PORT}".to_owned()], ["fast".to_owned()]);
+    let parts = AgentParts {
+        id: "extra",
+        command: Some("python3"),
+        args: &args,
+        type_name: None,
+        tags: &tags,
+        env: &env,
+    };
+    let agent = AgentConfig::from_parts(parts, &defaults, folder).unwrap();
+    assert_eq!(
+        (agent.id.as_str(), agent.type_name.as_str()),
+        ("extra", "extra")
+    );
+    assert_eq!(agent.command, ["python3", "-p", "${PORT}"]);
+    assert_eq!(
+        (agent.env, agent.port),
+        (env.clone(), Some(PortSetting::Auto))
+    );
+    assert_eq!(
+        (agent.restart.policy, agent.workdir.as_path()),
+        (Restart::Permanent, folder)
+    );
+
+    let env = BTreeMap::from([("PORT".to_owned(), "1".to_owned())]);
+    let (args, tags) = (["\0secret".to_owned()], ["a b".to_owned()]);
+    let wrong = AgentParts {
+        id: "A",
+        command: None,
+        args: &args,
+        type_name: Some("T"),
+        tags: &tags,
+        env: &env,
+    };
+    let errors = AgentConfig::from_parts(wrong, &defaults, folder).unwrap_err();
+    let said: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    let an_id = "expected an id of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit";
+    let want = [
+        format!("agent_id: {an_id}, got \"A\"; write \"a\""),
+        "command: expected the name of a program, got none".to_owned(),
+        "args[0]: expected a text without the character NUL, got another one".to_owned(),
+        format!("type: {an_id}, got \"T\"; write \"t\""),
+        "tags[0]: expected a tag such as fast or lang=rust, of at most 64 letters without blanks, commas and quotes, \
+         got \"a b\""
+            .to_owned(),
+        "env_vars.PORT: expected a variable that regrow does not set itself, got \"PORT\"; use the agent's port: auto, \
+         or a number"
+            .to_owned(),
+    ];
+    assert_eq!(said, want);
+}
+
+/// Pieces of which files that are nearly right are made.
+const PIECES: [&str; 40] = [
+    "agents:",
+    "\n  a:",
+    "\n  b-c:",
+    "\n    command: ",
+    "\n    depends_on: ",
+    "\n    restart: ",
+    "\n    stop: ",
+    "\n    env: ",
+    "\n    port: ",
+    "\n    stdin: ",
+    "\ndefaults: ",
+    "\nports: ",
+    "\nserver: ",
+    "version: ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    ": ",
+    "a",
+    "b-c",
+    "auto",
+    "8001",
+    "30s",
+    "1m30s",
+    "&x ",
+    "*x",
+    "!!str ",
+    "'",
+    "\"",
+    "${PORT}",
+    "${",
+    "}",
+    "~",
+    "- ",
+    "|\n",
+    "# ",
+    "\t",
+    "é\u{feff}\u{0}",
+];
+
+proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in "\\PC{0,200}") {
+        if let Err(errors) = parsed(&text) {
+            prop_assert!(!errors.errors.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_reading_panic(pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..60)) {
+        let text = pieces.concat();
+        match parsed(&text) {
+            Ok(config) => prop_assert!(config.agents.iter().all(|agent| !agent.command.is_empty())),
+            Err(errors) => {
+                prop_assert!(!errors.errors.is_empty());
+                let lines = text.lines().count() + 1;
+                prop_assert!(errors.errors.iter().filter_map(|error| error.place).all(|place| place.line <= lines));
+            }
+        }
+    }
+
+    #[test]
+    fn no_duration_makes_reading_panic(text in "[0-9msdh.é]{0,40}") {
+        if let Ok(duration) = units::duration(&text) {
+            prop_assert_eq!(units::duration(&units::in_words(duration)), Ok(duration));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The daemon: one config, one state directory, one tree of agents, one API.
+//!
+//! What runs here is the order of things. A dead run's leftovers end before anything is started;
+//! the API answers before the first agent is up; the agents go before the API does.
+
+mod child;
+mod listen;
+mod progress;
+mod roster;
+mod stop;
+mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use regrow::telemetry::Event;
+use regrow::{Order, Supervisor, System};
+use regrow_process::{Host, Leftovers, become_subreaper};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub(crate) use self::progress::{Progress, ProgressStream, What};
+use self::roster::Cast;
+pub(crate) use self::roster::{Roster, RosterError, Verb};
+use self::stop::Signals;
+pub(crate) use self::stop::{Cause, Report};
+use crate::api::{self, Api};
+use crate::config::Config;
+use crate::http::front::Front;
+use crate::http::guard::Guard;
+use crate::http::serve;
+use crate::ports::PortError;
+use crate::state_dir::{Run, StateDir, StateDirError};
+use crate::wire::{DaemonPhase, Info, rfc3339};
+
+/// How long open requests may go on when the agents are gone.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum DaemonError {
+    /// The address is not one of this machine alone.
+    #[error(
+        "cannot listen on {listen}: only loopback addresses are possible yet, such as 127.0.0.1:8000"
+    )]
+    NotLoopback {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {listen}: {source}; another regrow may run (curl http://{listen}/v1/info \
+         tells where its state is), or choose another address with --listen, such as 127.0.0.1:0"
+    )]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The Unix socket cannot be made.
+    #[error("cannot make the socket {path}: {source}")]
+    Socket {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What an earlier run left cannot be looked at.
+    #[error("cannot read what an earlier run left in {path}: {source}")]
+    Leftovers {
+        /// The state directory.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There are too few ports.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// The state directory cannot be written.
+    #[error(transparent)]
+    State(#[from] StateDirError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {source}")]
+    Signals {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The tree cannot be made.
+    #[error("the agents cannot be supervised: {source}")]
+    System {
+        /// What is wrong with it.
+        #[from]
+        source: regrow::StartError,
+    },
+}
+
+/// A daemon whose API answers and whose agents are on their way.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    address: SocketAddr,
+    leftovers: Leftovers,
+    roster: Arc<Roster>,
+    state: StateDir,
+    signals: Signals,
+    events: Option<mpsc::Receiver<Event>>,
+    down: watch::Receiver<bool>,
+    /// Turned to true when the agents are gone: followers of logs are sent home.
+    ended: watch::Sender<bool>,
+    /// Turned to true, it ends the API.
+    stop_serving: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Ends what a dead run left, listens, leases the ports and launches the agents.
+    ///
+    /// It returns when the API answers; the agents are then on their way.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken, a port is missing, or the state directory cannot be used.
+    pub(crate) async fn start(
+        config: Config,
+        state: StateDir,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, DaemonError> {
+        let signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
+        if let Err(error) = become_subreaper() {
+            tracing::warn!(%error, "failed to become the parent of orphans; some may stay behind");
+        }
+        let leftovers = end_leftovers(&state).await?;
+        let (listeners, address) = listen::bind(listen.unwrap_or(config.listen), &state).await?;
+        let host = Host::new()
+            .state_dir(state.path())
+            .url(format!("http://{address}"));
+        let about = about(&config, &state, address, &host);
+        let mut cast = Cast::of(&config, &host)?;
+        let mut root = Supervisor::new(child::ROOT)
+            .order(Order::Dependencies)
+            .no_intensity_limit();
+        for process in std::mem::take(&mut cast.processes) {
+            root = root.child(process);
+        }
+        let system = System::launch(root).await?;
+        let changes = watch::Sender::new(0);
+        let events = progress::attach(&system, changes.clone());
+        let roster = Arc::new(Roster::new(config, host, system, cast, changes));
+        note_the_boot(&roster);
+
+        let (down, downed) = watch::channel(false);
+        let ended = watch::Sender::new(false);
+        let (stop_serving, stop_signal) = watch::channel(false);
+        let guard = Guard::new(address, state.token().to_owned(), state.path().to_owned());
+        let run = run_of(&about, address);
+        let api = api::router(Api {
+            roster: Arc::clone(&roster),
+            about: Arc::new(about),
+            down,
+            ended: ended.subscribe(),
+        });
+        let front = Front::new(Arc::new(guard), Arc::clone(&roster), api);
+        let serving = tokio::spawn(serve(listeners, Arc::new(front), stop_signal, GRACE));
+        state.write_run(&run)?;
+        Ok(Self {
+            address,
+            leftovers,
+            roster,
+            state,
+            signals,
+            events: Some(events),
+            down: downed,
+            ended,
+            stop_serving,
+            serving,
+        })
+    }
+
+    /// Where the API and the gateway answer.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What an earlier run had left, and what became of it.
+    pub(crate) fn leftovers(&self) -> &Leftovers {
+        &self.leftovers
+    }
+
+    /// The state directory.
+    pub(crate) fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// The agents.
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// What happens to the agents from the first start on. It can be taken once.
+    pub(crate) fn progress(&mut self) -> Option<ProgressStream> {
+        let events = self.events.take()?;
+        Some(ProgressStream::new(events, Arc::clone(&self.roster)))
+    }
+}
+
+async fn end_leftovers(state: &StateDir) -> Result<Leftovers, DaemonError> {
+    Host::end_leftovers(state.path())
+        .await
+        .map_err(|source| DaemonError::Leftovers {
+            path: state.path().display().to_string(),
+            source,
+        })
+}
+
+fn about(config: &Config, state: &StateDir, address: SocketAddr, host: &Host) -> Info {
+    Info {
+        pid: std::process::id(),
+        instance: host.instance().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: std::path::absolute(&config.file).unwrap_or_else(|_| config.file.clone()),
+        state_dir: state.path().to_owned(),
+        listen: address.to_string(),
+        phase: DaemonPhase::Starting,
+        started_at: rfc3339(SystemTime::now()),
+    }
+}
+
+fn run_of(about: &Info, address: SocketAddr) -> Run {
+    Run {
+        pid: about.pid,
+        instance: about.instance.clone(),
+        listen: address,
+        started_at: about.started_at.clone(),
+        version: about.version.clone(),
+        config: about.config.clone(),
+    }
+}
+
+/// Notes when the boot is over. A boot that was broken off by a stop notes nothing.
+fn note_the_boot(roster: &Arc<Roster>) {
+    let roster = Arc::clone(roster);
+    tokio::spawn(async move {
+        match roster.system().booted().await {
+            Ok(()) => roster.booted(),
+            Err(error) => tracing::debug!(%error, "the boot was broken off"),
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! From what the config says of an agent to a process that can be supervised.
+
+use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
+use regrow_process::{Host, Process, Signal, Stdin, StopPlan};
+use std::time::Duration;
+
+use crate::config::{AgentConfig, RestartConfig, StdinSetting, StopConfig, StopSignal};
+
+/// The id of the root supervisor of the program.
+pub(super) const ROOT: &str = "root";
+
+/// An agent that lived so long is started again at once.
+const AT_ONCE_AFTER: Duration = Duration::from_secs(10);
+
+/// The path of an agent.
+pub(super) fn path(id: &str) -> String {
+    format!("{ROOT}/{id}")
+}
+
+/// The process of an agent.
+pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Process {
+    let mut command = agent.command.iter();
+    let program = command.next().map(String::as_str).unwrap_or_default();
+    let mut process = Process::new(&agent.id, program)
+        .args(command)
+        .of_type(&agent.type_name)
+        .tags(&agent.tags)
+        .depends_on(&agent.depends_on)
+        .inherit_env(&agent.inherit)
+        .cwd(&agent.workdir)
+        .stdin(match agent.stdin {
+            StdinSetting::Pipe => Stdin::Pipe,
+            StdinSetting::Null => Stdin::Null,
+        })
+        .start_window(agent.start_window)
+        .restart(agent.restart.policy)
+        .backoff(backoff(&agent.restart))
+        .limit(RestartIntensity::new(
+            agent.restart.max_restarts,
+            agent.restart.within,
+        ))
+        .give_up(GiveUp::Park)
+        .stop_plan(StopPlan::within(agent.stop.timeout))
+        .stop_signal(signal(&agent.stop))
+        .host(host.clone());
+    for (name, value) in &agent.env {
+        process = process.env(name, value);
+    }
+    if let Some(line) = &agent.stop.line {
+        process = process.stop_line(line);
+    }
+    match port {
+        Some(port) => process.port(port),
+        None => process,
+    }
+}
+
+fn backoff(restart: &RestartConfig) -> Backoff {
+    Backoff::exponential(restart.base..=restart.max)
+        .factor(restart.factor)
+        .jitter(restart.jitter)
+        .reset_after(restart.stable_after)
+        .first(FirstRestart::AtOnceAfter(AT_ONCE_AFTER))
+}
+
+fn signal(stop: &StopConfig) -> Signal {
+    match stop.signal {
+        StopSignal::Term => Signal::Term,
+        StopSignal::Int => Signal::Int,
+        StopSignal::Hup => Signal::Hup,
+        StopSignal::Quit => Signal::Quit,
+        StopSignal::Usr1 => Signal::Usr1,
+        StopSignal::Usr2 => Signal::Usr2,
+    }
+}

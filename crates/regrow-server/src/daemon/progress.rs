@@ -1,0 +1,259 @@
+//! What happens to the agents, for whoever looks on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use regrow::System;
+use regrow::telemetry::{Event, Payload};
+use regrow_core::{Phase, StopCause};
+use regrow_process::Stream;
+use tokio::sync::{mpsc, watch};
+
+use super::Roster;
+use super::child;
+
+/// How many events wait for whoever looks on; who is slower misses some.
+const QUEUE: usize = 4096;
+/// The name of our handler.
+const HANDLER: &str = "daemon";
+/// Where a failed agent's last words are looked for.
+const LAST_LINES: usize = 50;
+
+/// One thing that happened to one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The agent's id.
+    pub(crate) id: String,
+    /// Which of its lives.
+    pub(crate) generation: u32,
+    /// What happened.
+    pub(crate) what: What,
+}
+
+/// What can happen to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Its process was spawned, and its start window runs.
+    Spawned {
+        /// The process.
+        pid: u32,
+    },
+    /// It is up.
+    Running {
+        /// The process.
+        pid: Option<u32>,
+        /// Where it was told to listen.
+        port: Option<u16>,
+        /// How long the start took.
+        took: Duration,
+    },
+    /// Its start failed, or it ended by itself; what follows is told next.
+    Ended {
+        /// How, in words.
+        reason: String,
+        /// The last line it wrote to its standard error.
+        last_words: Option<String>,
+    },
+    /// It will be started again.
+    Restarting {
+        /// When.
+        delay: Duration,
+        /// How its life ended, in words.
+        reason: String,
+    },
+    /// It is being stopped.
+    Stopping {
+        /// Why.
+        cause: StopCause,
+    },
+    /// It was stopped and is gone.
+    Stopped {
+        /// How long that took.
+        took: Option<Duration>,
+        /// How it ended, in words.
+        reason: String,
+    },
+    /// It ended as it should and is not started again.
+    Completed,
+    /// It is parked: it is not started again.
+    Failed {
+        /// Why, in words.
+        reason: String,
+        /// The last line it wrote to its standard error.
+        last_words: Option<String>,
+    },
+    /// Processes of it could not be ended.
+    Leaked {
+        /// Which.
+        pids: Vec<u32>,
+    },
+}
+
+/// What happens to the agents, in order.
+#[derive(Debug)]
+pub(crate) struct ProgressStream {
+    events: mpsc::Receiver<Event>,
+    roster: Arc<Roster>,
+}
+
+/// Listens to a system from now on; every change also turns `changes`.
+pub(super) fn attach(system: &System, changes: watch::Sender<u64>) -> mpsc::Receiver<Event> {
+    let (sender, events) = mpsc::channel(QUEUE);
+    let missed = AtomicU64::new(0);
+    let listen = move |event: &Event| {
+        if !is_change(&event.payload) {
+            return;
+        }
+        changes.send_modify(|turns| *turns = turns.wrapping_add(1));
+        if sender.try_send(event.clone()).is_err() {
+            let missed = missed.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::trace!(missed, "nobody looks on");
+        }
+    };
+    if let Err(error) = system.telemetry().attach(HANDLER, listen) {
+        tracing::warn!(%error, "no progress is told, and waits look once a second");
+    }
+    events
+}
+
+/// Ends the listening: what has happened can still be read, then the stream ends.
+pub(super) fn detach(system: &System) {
+    if !system.telemetry().detach(HANDLER) {
+        tracing::debug!("nobody listened");
+    }
+}
+
+/// Whether an event tells of a change with an agent, not of its work.
+fn is_change(payload: &Payload) -> bool {
+    match payload {
+        Payload::ProcessOutput { .. }
+        | Payload::HttpRequest { .. }
+        | Payload::TelemetryHandlerFailure { .. } => false,
+        Payload::ChildStarted { .. }
+        | Payload::ChildStartFailed { .. }
+        | Payload::ChildStopping { .. }
+        | Payload::ChildTerminated { .. }
+        | Payload::ChildStateChanged { .. }
+        | Payload::SupervisorChildAdded
+        | Payload::SupervisorChildRemoved
+        | Payload::RestartScheduled { .. }
+        | Payload::Restarted { .. }
+        | Payload::BackoffReset { .. }
+        | Payload::Meltdown { .. }
+        | Payload::ProcessSpawned { .. }
+        | Payload::ProcessExited { .. }
+        | Payload::ProcessSignalled { .. }
+        | Payload::ProcessShutdown { .. }
+        | Payload::ProcessLeaked { .. }
+        // More may come with time.
+        | _ => true,
+    }
+}
+
+impl ProgressStream {
+    /// The events of a system, told in terms of its agents.
+    pub(super) fn new(events: mpsc::Receiver<Event>, roster: Arc<Roster>) -> Self {
+        Self { events, roster }
+    }
+
+    /// The next thing that happened; none after the last one, when the system has ended.
+    pub(crate) async fn next(&mut self) -> Option<Progress> {
+        loop {
+            let event = self.events.recv().await?;
+            if let Some(progress) = self.read(&event) {
+                return Some(progress);
+            }
+        }
+    }
+
+    fn read(&self, event: &Event) -> Option<Progress> {
+        if event.subject.path.parent() != Some(child::ROOT) {
+            return None;
+        }
+        let id = event.subject.path.id();
+        let what = self.what(id, event)?;
+        Some(Progress {
+            id: id.to_owned(),
+            generation: event.subject.generation,
+            what,
+        })
+    }
+
+    fn what(&self, id: &str, event: &Event) -> Option<What> {
+        match &event.payload {
+            Payload::ProcessSpawned { pid, .. } => Some(What::Spawned { pid: *pid }),
+            Payload::ChildStarted { took, .. } => {
+                let status = self.roster.handle(id).map(|handle| handle.status());
+                Some(What::Running {
+                    pid: status.as_ref().and_then(|status| status.pid),
+                    port: status.and_then(|status| status.port),
+                    took: *took,
+                })
+            }
+            Payload::ChildStartFailed { reason, .. } => Some(What::Ended {
+                reason: reason.to_string(),
+                last_words: self.last_words(id, event.subject.generation),
+            }),
+            Payload::ChildStopping { cause } => Some(What::Stopping { cause: *cause }),
+            Payload::ChildTerminated {
+                reason,
+                cause,
+                stop_took,
+                ..
+            } => Some(match cause {
+                Some(_) => What::Stopped {
+                    took: *stop_took,
+                    reason: reason.to_string(),
+                },
+                None => What::Ended {
+                    reason: reason.to_string(),
+                    last_words: self.last_words(id, event.subject.generation),
+                },
+            }),
+            Payload::RestartScheduled { delay, reason, .. } => Some(What::Restarting {
+                delay: *delay,
+                reason: reason.to_string(),
+            }),
+            Payload::ChildStateChanged { to, why, .. } => match to {
+                Phase::Failed => Some(What::Failed {
+                    reason: why.as_deref().unwrap_or("given up").to_owned(),
+                    last_words: self.last_words(id, event.subject.generation),
+                }),
+                Phase::Completed => Some(What::Completed),
+                Phase::Pending
+                | Phase::Starting
+                | Phase::Running
+                | Phase::Paused
+                | Phase::Draining
+                | Phase::Stopping
+                | Phase::Backoff
+                | Phase::Stopped => None,
+            },
+            Payload::ProcessLeaked { pids } => Some(What::Leaked { pids: pids.clone() }),
+            // What does not concern an agent's coming and going; more may come with time.
+            Payload::SupervisorChildAdded
+            | Payload::SupervisorChildRemoved
+            | Payload::Restarted { .. }
+            | Payload::BackoffReset { .. }
+            | Payload::Meltdown { .. }
+            | Payload::ProcessExited { .. }
+            | Payload::ProcessSignalled { .. }
+            | Payload::ProcessOutput { .. }
+            | Payload::ProcessShutdown { .. }
+            | Payload::HttpRequest { .. }
+            | Payload::TelemetryHandlerFailure { .. }
+            | _ => None,
+        }
+    }
+
+    fn last_words(&self, id: &str, generation: u32) -> Option<String> {
+        let lines = self.roster.handle(id)?.output().tail(LAST_LINES);
+        lines
+            .iter()
+            .rev()
+            .filter(|line| line.generation == generation && line.stream == Stream::Stderr)
+            .map(regrow_process::Line::text)
+            .find(|text| !text.trim().is_empty())
+    }
+}

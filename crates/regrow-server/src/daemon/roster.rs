@@ -1,0 +1,558 @@
+//! The agents of one daemon: who they are, how they stand, and what can be done with them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
+
+use regrow::telemetry::{Payload, Subject};
+use regrow::{ChildInfo, OperateError, System};
+use regrow_core::{ChildKind, Desired, Phase};
+use regrow_process::{Host, Output, Process, ProcessHandle, port_variable};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::{child, view};
+use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting};
+use crate::gateway::{Agents, Answered, Standing};
+use crate::ports::{self, PortError, Ports};
+use crate::wire::{Agent, DaemonPhase, SpawnRequest};
+
+/// How many starts, stops and restarts may be on their way at once.
+const MAX_OPERATIONS: usize = 256;
+
+/// What can be done with an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Start it, if it is not up.
+    Start,
+    /// Stop it; it stays so.
+    Stop,
+    /// Stop it if it is up, then start it.
+    Restart,
+}
+
+impl Verb {
+    /// The word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// Why nothing was done with an agent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RosterError {
+    /// There is no such agent.
+    #[error("there is no agent {id:?}")]
+    NotFound {
+        /// Its id.
+        id: String,
+    },
+    /// The id of a new agent is another's.
+    #[error("there is an agent {id:?} already")]
+    IdInUse {
+        /// The id.
+        id: String,
+    },
+    /// There are as many agents as there may be.
+    #[error("there are {most} agents, which is the limit (limits.max_agents: {most})")]
+    Full {
+        /// How many there may be.
+        most: usize,
+    },
+    /// A package was named.
+    #[error("agents from packages are not possible yet; send command and args")]
+    Packages,
+    /// What is said of the new agent is wrong.
+    #[error("{}", joined(.errors))]
+    Invalid {
+        /// Everything that is wrong.
+        errors: Vec<ConfigError>,
+    },
+    /// The port's variable of a new agent would be another's.
+    #[error("the ids {id:?} and {other:?} would both be told to others as {}", port_variable(.id))]
+    SameVariable {
+        /// The new agent.
+        id: String,
+        /// The one that has it.
+        other: String,
+    },
+    /// There is no port for it.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// Too much is going on.
+    #[error("{MAX_OPERATIONS} starts and stops are on their way already")]
+    Busy,
+    /// The daemon is being stopped.
+    #[error("regrow is being stopped")]
+    Draining,
+    /// The supervisor said no.
+    #[error("failed to {} agent {id:?}: {source}", .verb.as_str())]
+    NotDone {
+        /// The agent.
+        id: String,
+        /// What was to be done.
+        verb: Verb,
+        /// Why it was not.
+        source: OperateError,
+    },
+}
+
+fn joined(errors: &[ConfigError]) -> String {
+    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    words.join("; ")
+}
+
+/// An operation that may begin.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    id: String,
+    verb: Verb,
+    _place: OwnedSemaphorePermit,
+}
+
+/// One agent, as the daemon knows it beside what the tree knows.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) config: Arc<AgentConfig>,
+    pub(super) handle: ProcessHandle,
+    pub(super) port: Option<u16>,
+    /// Its place in the order of the file and of later spawns.
+    place: usize,
+    /// Whether the tree has heard of it.
+    known: Known,
+}
+
+/// Whether the tree has heard of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is being added: that it is not in the tree means nothing.
+    NotYet,
+    /// It was added: when it is not in the tree, it has gone for good.
+    Yes,
+}
+
+/// The agents of one daemon.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    config: Config,
+    host: Host,
+    system: System,
+    agents: RwLock<BTreeMap<String, Entry>>,
+    ports: Mutex<Ports>,
+    phase: watch::Sender<DaemonPhase>,
+    changes: watch::Sender<u64>,
+    operations: Arc<Semaphore>,
+}
+
+/// The agents of a file with their ports, before the system runs.
+#[derive(Debug)]
+pub(super) struct Cast {
+    /// Each agent as a process, in the order of the file.
+    pub(super) processes: Vec<Process>,
+    agents: BTreeMap<String, Entry>,
+    ports: Ports,
+}
+
+impl Cast {
+    /// Leases every port, then makes a process of every agent, none of which is started.
+    ///
+    /// # Errors
+    ///
+    /// When there are too few ports.
+    pub(super) fn of(config: &Config, host: &Host) -> Result<Self, PortError> {
+        let mut ports = Ports::new(config.ports.clone());
+        for agent in &config.agents {
+            if let Some(PortSetting::Fixed(port)) = agent.port {
+                ports.fix(&agent.id, port)?;
+            }
+        }
+        for agent in &config.agents {
+            if agent.port == Some(PortSetting::Auto) {
+                ports.lease(&agent.id, ports::nothing_listens)?;
+            }
+        }
+        let leased = ports.all();
+        for (id, port) in &leased {
+            host.publish_port(id, *port);
+        }
+        let mut cast = Self {
+            processes: Vec::with_capacity(config.agents.len()),
+            agents: BTreeMap::new(),
+            ports,
+        };
+        for (place, agent) in config.agents.iter().enumerate() {
+            let port = leased.get(&agent.id).copied();
+            let process = child::process(agent, port, host);
+            let entry = Entry {
+                config: Arc::new(agent.clone()),
+                handle: process.handle(),
+                port,
+                place,
+                known: Known::Yes,
+            };
+            cast.agents.insert(agent.id.clone(), entry);
+            cast.processes.push(process);
+        }
+        Ok(cast)
+    }
+}
+
+impl Roster {
+    /// The agents of a system that has just been launched.
+    pub(super) fn new(
+        config: Config,
+        host: Host,
+        system: System,
+        cast: Cast,
+        changes: watch::Sender<u64>,
+    ) -> Self {
+        Self {
+            config,
+            host,
+            system,
+            agents: RwLock::new(cast.agents),
+            ports: Mutex::new(cast.ports),
+            phase: watch::Sender::new(DaemonPhase::Starting),
+            changes,
+            operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+        }
+    }
+
+    /// Whether there is such an agent.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.read().contains_key(id)
+    }
+
+    /// Every id.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// What an agent writes.
+    pub(crate) fn output(&self, id: &str) -> Option<Output> {
+        self.read()
+            .get(id)
+            .map(|entry| entry.handle.output().clone())
+    }
+
+    /// A view of an agent's process.
+    pub(super) fn handle(&self, id: &str) -> Option<ProcessHandle> {
+        self.read().get(id).map(|entry| entry.handle.clone())
+    }
+
+    /// What the daemon is doing.
+    pub(crate) fn phase(&self) -> DaemonPhase {
+        *self.phase.borrow()
+    }
+
+    /// Notes that the boot is over, unless the end has begun.
+    pub(super) fn booted(&self) {
+        self.phase.send_if_modified(|phase| match phase {
+            DaemonPhase::Starting => {
+                *phase = DaemonPhase::Running;
+                true
+            }
+            DaemonPhase::Running | DaemonPhase::Draining => false,
+        });
+    }
+
+    /// Notes that the end has begun.
+    pub(super) fn drain(&self) {
+        self.phase.send_replace(DaemonPhase::Draining);
+    }
+
+    /// Turns whenever something changes with an agent.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The figures, as Prometheus reads them.
+    pub(crate) fn metrics(&self) -> String {
+        self.system.exporter().render()
+    }
+
+    pub(super) fn system(&self) -> &System {
+        &self.system
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Every agent, in the order of the file, then of the spawns.
+    pub(crate) async fn all(&self) -> Vec<Agent> {
+        // A system that has ended has nobody left to tell of them: then all are stopped.
+        let children = self.system.children(child::ROOT).await.ok();
+        if let Some(children) = &children {
+            self.forget_the_gone(children);
+        }
+        let entries: Vec<Entry> = self.read().values().cloned().collect();
+        let mut agents: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let info = children
+                    .iter()
+                    .flatten()
+                    .find(|info| *info.id == *entry.config.id);
+                (entry.place, view::agent(entry, info))
+            })
+            .collect();
+        agents.sort_by_key(|(place, _)| *place);
+        agents.into_iter().map(|(_, agent)| agent).collect()
+    }
+
+    /// One agent.
+    pub(crate) async fn one(&self, id: &str) -> Option<Agent> {
+        let entry = self.read().get(id).cloned()?;
+        let info = self.system.child(&child::path(id)).await.ok();
+        Some(view::agent(&entry, info.as_ref()))
+    }
+
+    /// Starts a new agent, which lives as long as the daemon.
+    ///
+    /// # Errors
+    ///
+    /// When the request is wrong, there is no room, or the supervisor refuses.
+    pub(crate) async fn spawn(&self, request: &SpawnRequest) -> Result<Agent, RosterError> {
+        if request.package_id.is_some() || request.package_path.is_some() {
+            return Err(RosterError::Packages);
+        }
+        let parts = AgentParts {
+            id: &request.agent_id,
+            command: request.command.as_deref(),
+            args: &request.args,
+            type_name: request.type_name.as_deref(),
+            tags: &request.tags,
+            env: &request.env_vars,
+        };
+        let config = AgentConfig::from_parts(parts, &self.config.defaults, &self.config.folder)
+            .map_err(|errors| RosterError::Invalid { errors })?;
+        let process = self.enter(config)?;
+        let id = request.agent_id.clone();
+        match self.system.start_child(child::ROOT, process).await {
+            Ok(info) => {
+                let entry = self.confirm(&id);
+                let entry = entry.ok_or(RosterError::NotFound { id })?;
+                Ok(view::agent(&entry, Some(&info)))
+            }
+            // It is there, and will be tried again.
+            Err(OperateError::DidNotStart {
+                next_start_at: Some(_),
+                ..
+            }) => {
+                drop(self.confirm(&id));
+                let agent = self.one(&id).await;
+                agent.ok_or(RosterError::NotFound { id })
+            }
+            Err(source) => {
+                self.take_back(&id).await;
+                let verb = Verb::Start;
+                Err(RosterError::NotDone { id, verb, source })
+            }
+        }
+    }
+
+    /// Forgets an agent that could not be spawned, so that its id is free for a better try.
+    async fn take_back(&self, id: &str) {
+        match self.system.delete_child(&child::path(id)).await {
+            Ok(_) => {}
+            Err(error) => tracing::debug!(agent = id, %error, "nothing to take back"),
+        }
+        self.leave(id);
+    }
+
+    /// Lets an operation begin, if the agent is there and not too much is going on.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such agent, too much is going on, or the daemon is being stopped.
+    pub(crate) fn begin(&self, id: &str, verb: Verb) -> Result<Permit, RosterError> {
+        if self.phase() == DaemonPhase::Draining {
+            return Err(RosterError::Draining);
+        }
+        if !self.has(id) {
+            return Err(RosterError::NotFound { id: id.to_owned() });
+        }
+        let place = Arc::clone(&self.operations).try_acquire_owned();
+        Ok(Permit {
+            id: id.to_owned(),
+            verb,
+            _place: place.map_err(|_| RosterError::Busy)?,
+        })
+    }
+
+    /// Does what the permit allows, and returns when its effect can be seen.
+    ///
+    /// # Errors
+    ///
+    /// When the supervisor refuses.
+    pub(crate) async fn operate(&self, permit: Permit) -> Result<Agent, RosterError> {
+        let (id, verb) = (&permit.id, permit.verb);
+        let path = child::path(id);
+        let done = match verb {
+            Verb::Stop => self.system.terminate_child(&path).await,
+            Verb::Restart => self.system.bounce_child(&path).await,
+            Verb::Start => match self.system.child(&path).await {
+                Ok(info) if is_up_or_on_its_way(&info) => Ok(info),
+                Ok(_) | Err(_) => self.system.bounce_child(&path).await,
+            },
+        };
+        let entry = self.read().get(id).cloned();
+        match (done, entry) {
+            (Ok(info), Some(entry)) => Ok(view::agent(&entry, Some(&info))),
+            (Ok(_), None) => Err(RosterError::NotFound { id: id.clone() }),
+            (Err(source), _) => {
+                let id = id.clone();
+                Err(RosterError::NotDone { id, verb, source })
+            }
+        }
+    }
+
+    /// Takes a new agent in, with a port, if there is room.
+    fn enter(&self, config: AgentConfig) -> Result<Process, RosterError> {
+        if self.phase() == DaemonPhase::Draining {
+            return Err(RosterError::Draining);
+        }
+        let id = config.id.clone();
+        let mut agents = self.write();
+        if agents.contains_key(&id) {
+            return Err(RosterError::IdInUse { id });
+        }
+        if agents.len() >= self.config.max_agents {
+            let most = self.config.max_agents;
+            return Err(RosterError::Full { most });
+        }
+        let variable = port_variable(&id);
+        if let Some(other) = agents.keys().find(|other| port_variable(other) == variable) {
+            let other = other.clone();
+            return Err(RosterError::SameVariable { id, other });
+        }
+        let port = match config.port {
+            None => None,
+            Some(PortSetting::Auto) => Some(self.ports().lease(&id, ports::nothing_listens)?),
+            Some(PortSetting::Fixed(port)) => Some(self.ports().fix(&id, port)?),
+        };
+        if let Some(port) = port {
+            self.host.publish_port(&id, port);
+        }
+        let process = child::process(&config, port, &self.host);
+        let place = agents.values().map(|entry| entry.place + 1).max();
+        let entry = Entry {
+            config: Arc::new(config),
+            handle: process.handle(),
+            port,
+            place: place.unwrap_or_default(),
+            known: Known::NotYet,
+        };
+        agents.insert(id, entry);
+        Ok(process)
+    }
+
+    fn confirm(&self, id: &str) -> Option<Entry> {
+        let mut agents = self.write();
+        let entry = agents.get_mut(id)?;
+        entry.known = Known::Yes;
+        Some(entry.clone())
+    }
+
+    fn leave(&self, id: &str) {
+        self.write().remove(id);
+        self.ports().release(id);
+    }
+
+    /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
+    fn forget_the_gone(&self, children: &[ChildInfo]) {
+        let gone: Vec<String> = self
+            .read()
+            .iter()
+            .filter(|(_, entry)| entry.known == Known::Yes)
+            .map(|(id, _)| id.clone())
+            .filter(|id| !children.iter().any(|info| *info.id == **id))
+            .collect();
+        for id in gone {
+            self.leave(&id);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ports(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Agents for Roster {
+    async fn standing(&self, id: &str) -> Option<Standing> {
+        let entry = self.read().get(id).cloned()?;
+        let status = entry.handle.status();
+        let now = SystemTime::now();
+        let up_for = status
+            .spawned_at
+            .map(|at| now.duration_since(at).unwrap_or_default());
+        let standing = Standing {
+            phase: Phase::Running,
+            desired: Desired::Up,
+            port: entry.port,
+            alive: status.pid.is_some(),
+            up_for,
+            starts_in: None,
+            message: None,
+        };
+        // A process that lives and is not being stopped is all there is to know: no supervisor is
+        // asked for a request that goes through.
+        if status.pid.is_some() && status.stopping_stage.is_none() {
+            return Some(standing);
+        }
+        let info = self.system.child(&child::path(id)).await.ok();
+        let standing = view::standing(standing, info.as_ref(), now);
+        Some(match self.phase() {
+            DaemonPhase::Starting | DaemonPhase::Running => standing,
+            // Nobody comes back any more.
+            DaemonPhase::Draining => Standing {
+                desired: Desired::Down,
+                ..standing
+            },
+        })
+    }
+
+    fn answered(&self, request: Answered) {
+        let Answered {
+            route,
+            method,
+            status,
+            took,
+        } = request;
+        let subject = || Subject {
+            path: self.system.path().clone(),
+            kind: ChildKind::Supervisor,
+            type_name: child::ROOT.into(),
+            generation: 1,
+            phase: Phase::Running,
+        };
+        let payload = || Payload::HttpRequest {
+            route,
+            method,
+            status,
+            took,
+        };
+        self.system.telemetry().emit(subject, payload);
+    }
+}
+
+fn is_up_or_on_its_way(info: &ChildInfo) -> bool {
+    match info.phase {
+        Phase::Pending | Phase::Starting | Phase::Running | Phase::Paused => true,
+        Phase::Draining | Phase::Stopping => info.desired == Desired::Up,
+        Phase::Backoff | Phase::Completed | Phase::Stopped | Phase::Failed => false,
+    }
+}

@@ -1,0 +1,108 @@
+//! From what the tree and the process tell of an agent to what the API shows.
+
+use std::time::SystemTime;
+
+use regrow::{ChildInfo, ExitReason};
+use regrow_core::{Desired, ExitKind, Phase};
+
+use super::child;
+use super::roster::Entry;
+use crate::gateway::Standing;
+use crate::wire::{Agent, LastExit, rfc3339};
+
+/// An agent as the API shows it; one of which the tree knows nothing any more is stopped.
+pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
+    let status = entry.handle.status();
+    let config = &entry.config;
+    let (phase, desired) = place_of(info);
+    Agent {
+        id: config.id.clone(),
+        path: child::path(&config.id),
+        kind: "process".to_owned(),
+        type_name: config.type_name.clone(),
+        tags: config.tags.clone(),
+        depends_on: config.depends_on.clone(),
+        package_id: None,
+        pid: status.pid,
+        port: entry.port,
+        phase: phase.as_str().to_owned(),
+        desired: desired.as_str().to_owned(),
+        ready: info.is_some_and(|info| info.ready),
+        health: info
+            .map_or("unknown", |info| info.health.as_str())
+            .to_owned(),
+        required: config.required,
+        generation: info.map_or(status.generation, |info| info.generation),
+        restarts: info.map_or(0, |info| info.restarts),
+        started_at: info.and_then(|info| info.started_at).map(rfc3339),
+        next_start_at: next_start(info).map(rfc3339),
+        last_exit: info.and_then(last_exit),
+        message: info.and_then(message),
+        stopping_stage: status.stopping_stage.map(|stage| stage.as_str().to_owned()),
+    }
+}
+
+/// What the gateway needs to know, filled up with what the tree says.
+pub(super) fn standing(known: Standing, info: Option<&ChildInfo>, now: SystemTime) -> Standing {
+    let (phase, desired) = place_of(info);
+    Standing {
+        phase,
+        desired,
+        starts_in: next_start(info).map(|at| at.duration_since(now).unwrap_or_default()),
+        message: info.and_then(message),
+        ..known
+    }
+}
+
+fn place_of(info: Option<&ChildInfo>) -> (Phase, Desired) {
+    info.map_or((Phase::Stopped, Desired::Down), |info| {
+        (info.phase, info.desired)
+    })
+}
+
+fn next_start(info: Option<&ChildInfo>) -> Option<SystemTime> {
+    info.filter(|info| info.phase == Phase::Backoff)
+        .and_then(|info| info.next_start_at)
+}
+
+fn last_exit(info: &ChildInfo) -> Option<LastExit> {
+    let exit = info.last_exit.as_ref()?;
+    let (code, signal) = match exit.reason.kind() {
+        ExitKind::Exit(code) => (Some(code), None),
+        ExitKind::Signal(signal) => (None, Some(signal)),
+        ExitKind::Normal
+        | ExitKind::Shutdown
+        | ExitKind::Error
+        | ExitKind::Panic
+        | ExitKind::Killed
+        | ExitKind::StartFailed
+        | ExitKind::StartTimeout
+        | ExitKind::Intensity
+        | ExitKind::Cancelled
+        | ExitKind::Unresponsive => (None, None),
+    };
+    Some(LastExit {
+        reason: exit.reason.kind().as_str().to_owned(),
+        code,
+        signal,
+        message: Some(exit.reason.to_string()),
+        at: rfc3339(exit.at),
+    })
+}
+
+/// Why it is parked, or how it last failed.
+pub(super) fn message(info: &ChildInfo) -> Option<String> {
+    let failure = info
+        .last_exit
+        .as_ref()
+        .map(|exit| &exit.reason)
+        .filter(|reason| reason.kind().is_abnormal())
+        .map(ExitReason::to_string);
+    match (&info.parked_because, failure) {
+        (Some(because), Some(failure)) if !because.contains(&failure) => {
+            Some(format!("{because}; last: {failure}"))
+        }
+        (Some(because), _) => Some(because.clone()),
+        (None, failure) => failure,
+    }
+}

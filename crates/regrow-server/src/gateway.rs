@@ -1,0 +1,263 @@
+//! The way to the agents: any `/agents/{id}/{rest}` goes to the agent's own port as `/{rest}`.
+//!
+//! A request for an agent that is on its way waits a little for it, so that a restart is a pause
+//! and no error. Bodies stream both ways; nothing is kept.
+
+mod forward;
+mod headers;
+pub(crate) mod route;
+mod verdict;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, Request, Response, request};
+use axum::response::IntoResponse;
+use hyper::body::Body as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use self::forward::ForwardError;
+pub(crate) use self::forward::{Forwarder, StreamForwarder};
+use self::route::Route;
+use self::verdict::Refusal;
+pub(crate) use self::verdict::Standing;
+use self::verdict::Verdict;
+use crate::http::guard::{Guard, Peer};
+use crate::wire::Problem;
+
+/// How many requests may wait for one agent.
+const MAX_WAITERS: usize = 64;
+/// How often a waiting request looks again.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a connection to this machine may take.
+const DIAL_TIME: Duration = Duration::from_secs(1);
+/// The largest body that passes.
+const MAX_BODY_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Whom the front door asks about agents, and tells of requests.
+pub(crate) trait Agents: Send + Sync + 'static {
+    /// How an agent stands now; none if there is no such agent.
+    fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
+
+    /// Takes note of a request whose answer has begun.
+    fn answered(&self, request: Answered);
+}
+
+/// A request whose answer has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The template of its path.
+    pub(crate) route: &'static str,
+    /// Its method, or `other`.
+    pub(crate) method: &'static str,
+    /// The status of the answer.
+    pub(crate) status: u16,
+    /// How long until the answer began.
+    pub(crate) took: Duration,
+}
+
+/// Passes requests on to agents.
+pub(crate) struct Gateway<A, F = StreamForwarder> {
+    agents: Arc<A>,
+    guard: Arc<Guard>,
+    forwarder: F,
+    waiters: Waiters,
+}
+
+impl<A: Agents> Gateway<A> {
+    /// A gateway to these agents.
+    pub(crate) fn new(agents: Arc<A>, guard: Arc<Guard>) -> Self {
+        Self {
+            agents,
+            guard,
+            forwarder: StreamForwarder::new(),
+            waiters: Waiters::default(),
+        }
+    }
+}
+
+impl<A: Agents, F: Forwarder> Gateway<A, F> {
+    /// Passes one request on to the agent `id` with the rest of its path.
+    pub(crate) async fn pass(
+        &self,
+        peer: Peer,
+        route: Route<'_>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        if let Err(problem) = check_length(&parts) {
+            return problem.into_response();
+        }
+        headers::prepare(&mut parts.headers, route.id, peer, &self.guard);
+        let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
+        let request = Request::from_parts(parts, body);
+        let answer = self.once(route, request).await;
+        let answer = match (answer, spare) {
+            // The connection broke, and asking twice does no harm: the next life may answer.
+            (Err(Failure::Forward(ForwardError::Broken { .. })), Some(spare)) => {
+                self.once(route, spare).await
+            }
+            (answer, _) => answer,
+        };
+        match answer {
+            Ok(response) => response,
+            Err(Failure::Refused(refusal)) => match refusal.retry_after {
+                Some(seconds) => refusal.problem.with_retry_after(seconds),
+                None => refusal.problem.into_response(),
+            },
+            Err(Failure::Forward(error)) => error.problem(route.id).into_response(),
+        }
+    }
+
+    async fn once(
+        &self,
+        route: Route<'_>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let (stream, port) = self.reach(route.id).await.map_err(Failure::Refused)?;
+        let uri = route
+            .upstream(port, request.uri().query())
+            .map_err(|_| Failure::Forward(ForwardError::BadPath))?;
+        self.forwarder
+            .forward(route, stream, uri, request)
+            .await
+            .map_err(Failure::Forward)
+    }
+
+    /// Connects to the agent, waiting for it if it is on its way.
+    async fn reach(&self, id: &str) -> Result<(TcpStream, u16), Refusal> {
+        let begun = Instant::now();
+        let mut tries = 0;
+        let mut place = None;
+        loop {
+            let Some(standing) = self.agents.standing(id).await else {
+                return Err(Refusal {
+                    problem: verdict::unknown(id),
+                    retry_after: None,
+                });
+            };
+            let mut next = verdict::verdict(id, &standing, begun.elapsed());
+            if let Verdict::Dial(port) = next {
+                match dial(port).await {
+                    Ok(stream) => return Ok((stream, port)),
+                    Err(error) => {
+                        tries += 1;
+                        tracing::trace!(agent = id, port, %error, "agent does not listen");
+                        next = verdict::refused(id, &standing, begun.elapsed(), tries);
+                    }
+                }
+            }
+            match next {
+                Verdict::Dial(_) | Verdict::Hold => {}
+                Verdict::Refuse(refusal) => return Err(refusal),
+            }
+            if place.is_none() {
+                place = self.waiters.enter(id);
+                if place.is_none() {
+                    return Err(verdict::crowded(id, &standing, MAX_WAITERS));
+                }
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+}
+
+/// Why an agent gave no answer.
+enum Failure {
+    Refused(Refusal),
+    Forward(ForwardError),
+}
+
+async fn dial(port: u16) -> io::Result<TcpStream> {
+    let stream = timeout(DIAL_TIME, TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    // Two sockets of one machine can be connected to each other by one connect to a port that
+    // nobody listens on. What we would talk to then is ourselves.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn check_length(parts: &request::Parts) -> Result<(), Box<Problem>> {
+    let declared = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    match declared {
+        Some(length) if length > MAX_BODY_BYTES => Err(forward::too_large()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a request may be sent again after it was sent: it asks only, and had no body.
+fn is_repeatable(parts: &request::Parts, body: &Body) -> bool {
+    let asks_only = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
+    asks_only && body.is_end_stream() && !headers::asks_for_websocket(&parts.headers)
+}
+
+fn copy_of(parts: &request::Parts) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = parts.method.clone();
+    *copy.uri_mut() = parts.uri.clone();
+    *copy.headers_mut() = parts.headers.clone();
+    copy
+}
+
+/// Counts who waits for whom.
+#[derive(Default)]
+struct Waiters {
+    by_id: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Waiters {
+    /// A place among those who wait for this agent, unless all are taken.
+    fn enter(&self, id: &str) -> Option<Place> {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = by_id.entry(id.to_owned()).or_default();
+        if *waiting >= MAX_WAITERS {
+            return None;
+        }
+        *waiting += 1;
+        Some(Place {
+            by_id: Arc::clone(&self.by_id),
+            id: id.to_owned(),
+        })
+    }
+}
+
+/// One who waits; the place is free again when this is dropped, as it is when the client leaves.
+struct Place {
+    by_id: Arc<Mutex<HashMap<String, usize>>>,
+    id: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = by_id.get_mut(&self.id) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                by_id.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl<A, F> std::fmt::Debug for Gateway<A, F> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

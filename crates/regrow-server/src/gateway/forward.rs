@@ -1,0 +1,167 @@
+//! One request over one connection: the only place that knows which proxy library does it.
+//!
+//! Each request has a connection of its own. A pooled one could belong to an earlier life of the
+//! agent; on this machine a new one costs little.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, Uri};
+use axum_reverse_proxy::{ProxyError, ProxyPolicy, TunnelGuard, XForwardedFor};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::route::Route;
+use super::{MAX_BODY_BYTES, headers};
+use crate::wire::Problem;
+
+/// How long an agent may take until its answer begins.
+const HEADER_TIME: Duration = Duration::from_secs(60);
+/// How many tunnels may be open at once: they outlive their requests.
+const MAX_TUNNELS: usize = 512;
+
+/// Sends a request over an open connection to an agent.
+pub(crate) trait Forwarder: Send + Sync + 'static {
+    /// The agent's answer, its body still to come.
+    fn forward(
+        &self,
+        route: Route<'_>,
+        stream: TcpStream,
+        uri: Uri,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send;
+}
+
+/// Why an agent's answer did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ForwardError {
+    /// The connection broke, or what came was no HTTP.
+    #[error("the connection broke before an answer came: {message}")]
+    Broken {
+        /// What the connection said.
+        message: String,
+    },
+    /// No answer began in time.
+    #[error("no answer began within {} s", HEADER_TIME.as_secs())]
+    Slow,
+    /// The request's body is over the limit.
+    #[error("the body is larger than {} MiB", MAX_BODY_BYTES >> 20)]
+    TooLarge,
+    /// Too many tunnels are open.
+    #[error("all {MAX_TUNNELS} WebSockets are in use")]
+    NoTunnel,
+    /// The path cannot be sent on.
+    #[error("the path is no path")]
+    BadPath,
+}
+
+impl ForwardError {
+    /// The answer that the client gets instead.
+    pub(super) fn problem(&self, id: &str) -> Box<Problem> {
+        let said = |status, code| {
+            Problem::new(status, code, format!("agent {id:?} gave no answer: {self}"))
+        };
+        let logs = format!("see what it says: regrow logs {id}");
+        match self {
+            Self::Broken { .. } => {
+                said(StatusCode::BAD_GATEWAY, "agent_connection_broken").hint(logs)
+            }
+            Self::Slow => said(StatusCode::GATEWAY_TIMEOUT, "agent_timeout").hint(logs),
+            Self::TooLarge => too_large(),
+            Self::NoTunnel => said(StatusCode::SERVICE_UNAVAILABLE, "too_many_websockets"),
+            Self::BadPath => said(StatusCode::BAD_REQUEST, "bad_path"),
+        }
+    }
+}
+
+/// The refusal of a body that is too large.
+pub(super) fn too_large() -> Box<Problem> {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        ForwardError::TooLarge.to_string(),
+    )
+    .hint("send less at once, or give the agent a file's path")
+}
+
+/// Forwards by `axum-reverse-proxy`, which takes care of the headers that concern one hop only, of
+/// `Via`, of trailers and of tunnels.
+#[derive(Debug)]
+pub(crate) struct StreamForwarder {
+    header_time: Duration,
+    tunnels: Arc<Semaphore>,
+}
+
+impl StreamForwarder {
+    /// A forwarder with the limits above.
+    pub(super) fn new() -> Self {
+        Self::waiting(HEADER_TIME)
+    }
+
+    /// A forwarder that waits so long for an answer to begin.
+    pub(super) fn waiting(header_time: Duration) -> Self {
+        Self {
+            header_time,
+            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
+        }
+    }
+}
+
+impl Forwarder for StreamForwarder {
+    async fn forward(
+        &self,
+        route: Route<'_>,
+        stream: TcpStream,
+        uri: Uri,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, ForwardError> {
+        if headers::asks_for_websocket(request.headers()) {
+            let permit = Arc::clone(&self.tunnels)
+                .try_acquire_owned()
+                .map_err(|_| ForwardError::NoTunnel)?;
+            request.extensions_mut().insert(TunnelGuard::new(permit));
+        }
+        // An agent may ask another one through us; only the same one again is a loop.
+        let policy = ProxyPolicy::new()
+            .with_x_forwarded_for(XForwardedFor::Preserve)
+            .with_upstream_timeout(self.header_time)
+            .with_websocket_connect_timeout(self.header_time)
+            .with_via(format!("regrow-{}", route.id));
+        let overflow = Arc::new(AtomicBool::new(false));
+        let request = limited(request, Arc::clone(&overflow));
+        let answer = axum_reverse_proxy::proxy_request_on_stream(uri, request, stream, &policy);
+        let response = answer
+            .await
+            .unwrap_or_else(|never: Infallible| match never {});
+        let Some(error) = response.extensions().get::<ProxyError>() else {
+            return Ok(response);
+        };
+        if overflow.load(Ordering::Relaxed) {
+            return Err(ForwardError::TooLarge);
+        }
+        if response.status() == StatusCode::GATEWAY_TIMEOUT {
+            return Err(ForwardError::Slow);
+        }
+        Err(ForwardError::Broken {
+            message: error.message().to_owned(),
+        })
+    }
+}
+
+/// Bounds the body, and notes when the bound was the reason that it ended.
+fn limited(request: Request<Body>, overflow: Arc<AtomicBool>) -> Request<Body> {
+    request.map(|body| {
+        let most = usize::try_from(MAX_BODY_BYTES).unwrap_or(usize::MAX);
+        Body::new(Limited::new(body, most).map_err(move |error| {
+            if error.is::<LengthLimitError>() {
+                overflow.store(true, Ordering::Relaxed);
+            }
+            error
+        }))
+    })
+}

@@ -1,0 +1,165 @@
+//! The whole way in: a raw client, the accept loop, the guard, the gateway, a raw agent.
+
+use axum::routing::get;
+use regrow_core::{Desired, Phase};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::gateway::Standing;
+use crate::http::{Listeners, serve};
+
+/// Every agent runs at this port, and what was answered is told here.
+struct AllAt(u16, mpsc::UnboundedSender<Answered>);
+
+impl Agents for AllAt {
+    async fn standing(&self, _id: &str) -> Option<Standing> {
+        Some(Standing {
+            phase: Phase::Running,
+            desired: Desired::Up,
+            port: Some(self.0),
+            alive: true,
+            up_for: None,
+            starts_in: None,
+            message: None,
+        })
+    }
+
+    fn answered(&self, request: Answered) {
+        self.1.send(request).unwrap();
+    }
+}
+
+struct Fixture {
+    client: TcpStream,
+    agent: TcpListener,
+    told: mpsc::UnboundedReceiver<Answered>,
+    /// While these live, the server does.
+    _server: (watch::Sender<bool>, tempfile::TempDir),
+}
+
+/// A client that is connected to a server, and an agent that has not been asked yet.
+async fn fixture() -> Fixture {
+    let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (tell, told) = mpsc::unbounded_channel();
+    let agents = AllAt(agent.local_addr().unwrap().port(), tell);
+    let folder = tempfile::tempdir().unwrap();
+    let listeners = Listeners {
+        tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        socket: UnixListener::bind(folder.path().join("s")).unwrap(),
+    };
+    let address = listeners.tcp.local_addr().unwrap();
+    let guard = Guard::new(address, "token".into(), ".".into());
+    let api = Router::new().route("/livez", get(|| async { "api" }));
+    let front = Front::new(Arc::new(guard), Arc::new(agents), api);
+    let (stop, stopped) = watch::channel(false);
+    let grace = std::time::Duration::from_secs(1);
+    tokio::spawn(serve(listeners, Arc::new(front), stopped, grace));
+    Fixture {
+        client: TcpStream::connect(address).await.unwrap(),
+        agent,
+        told,
+        _server: (stop, folder),
+    }
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(end) {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{read:?}");
+    }
+    String::from_utf8(read).unwrap()
+}
+
+async fn answer_to(request: &str) -> String {
+    let mut fixture = fixture().await;
+    fixture.client.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut fixture.client, "\r\n\r\n").await
+}
+
+#[tokio::test]
+async fn what_is_not_for_an_agent_is_for_the_api() {
+    let answer = answer_to("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_guard_comes_first() {
+    let answer = answer_to("GET /agents/a/ HTTP/1.1\r\nhost: evil.example\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    let answer = answer_to("POST /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[tokio::test]
+async fn each_answer_is_told_with_the_template_of_its_path() {
+    for (request, route, method, status) in [
+        ("GET /livez", "/livez", "GET", 200),
+        (
+            "GET /v1/agents/a/logs?x",
+            "/v1/agents/{id}/logs",
+            "GET",
+            404,
+        ),
+        ("GET /v1/agents/a/b/c", "other", "GET", 404),
+        ("PURGE /agents/%41/x", "/agents/{id}/{rest}", "other", 400),
+        ("POST /v1/down", "/v1/down", "POST", 401),
+    ] {
+        let mut fixture = fixture().await;
+        let request = format!("{request} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        fixture.client.write_all(request.as_bytes()).await.unwrap();
+        let told = fixture.told.recv().await.unwrap();
+        assert_eq!(
+            (told.route, told.method, told.status),
+            (route, method, status)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_no_agent_and_what_is_too_long_is_refused() {
+    let answer = answer_to("GET /agents/%2e%2e/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let long = format!(
+        "GET /agents/a/{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "x".repeat(9000)
+    );
+    assert!(answer_to(&long).await.starts_with("HTTP/1.1 414 "));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_ends_the_request_to_the_agent() {
+    let mut fixture = fixture().await;
+    let request = b"GET /agents/a/slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    fixture.client.write_all(request).await.unwrap();
+    let (mut agent, _) = fixture.agent.accept().await.unwrap();
+    read_until(&mut agent, "\r\n\r\n").await;
+    drop(fixture.client);
+    assert_eq!(agent.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_websocket_becomes_a_tunnel_of_bytes_both_ways() {
+    let mut fixture = fixture().await;
+    let request = b"GET /agents/a/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\n\
+        upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    fixture.client.write_all(request).await.unwrap();
+    let (mut agent, _) = fixture.agent.accept().await.unwrap();
+    let asked = read_until(&mut agent, "\r\n\r\n")
+        .await
+        .to_ascii_lowercase();
+    assert!(asked.contains("upgrade: websocket\r\n"), "{asked}");
+    let answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfrom the agent";
+    agent.write_all(answer).await.unwrap();
+    let answered = read_until(&mut fixture.client, "from the agent").await;
+    assert!(answered.starts_with("HTTP/1.1 101 "), "{answered}");
+    fixture.client.write_all(b"from the client").await.unwrap();
+    read_until(&mut agent, "from the client").await;
+    drop(agent);
+    let mut rest = Vec::new();
+    fixture.client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}

@@ -1,0 +1,187 @@
+//! An agent that answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::leash::Leash;
+use super::{Identity, SampleAgentError, say};
+
+/// What is in hand when the worker is asked to stop has this long to end.
+const FINISHING: Duration = Duration::from_secs(5);
+
+/// The largest body that is read.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Answers HTTP on 127.0.0.1: POST /invoke, GET /healthz, GET /readyz.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Worker {
+    /// The port to answer on; 0 takes a free one
+    #[arg(long, env = "PORT")]
+    port: u16,
+}
+
+/// Answers until it is asked to stop, then ends what is in hand.
+pub(super) async fn run(worker: &Worker, identity: &Identity) -> Result<(), SampleAgentError> {
+    let mut leash = Leash::take()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, worker.port));
+    let listen = |source| SampleAgentError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let serve = |source| SampleAgentError::Serve { address, source };
+    say(format_args!(
+        "worker: {identity}, answering on http://{address}"
+    ))?;
+
+    let (finish, finishing) = oneshot::channel::<()>();
+    let server =
+        axum::serve(listener, routes(identity.clone())).with_graceful_shutdown(async move {
+            finishing.await.ok();
+        });
+    let mut server = pin!(server.into_future());
+    let asked = tokio::select! {
+        ended = &mut server => return ended.map_err(serve),
+        asked = leash.asked() => asked,
+    };
+    say(format_args!("worker: stopping at {asked}"))?;
+    finish.send(()).ok();
+    match tokio::time::timeout(FINISHING, server).await {
+        Ok(ended) => ended.map_err(serve),
+        Err(_) => say(format_args!(
+            "worker: leaving requests that did not end within {FINISHING:?}"
+        )),
+    }
+}
+
+fn routes(identity: Identity) -> axum::Router {
+    axum::Router::new()
+        .route("/invoke", post(invoke))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(Arc::new(identity))
+}
+
+/// The body of `POST /invoke`.
+#[derive(Debug, Deserialize)]
+struct Invocation {
+    text: String,
+}
+
+/// The answer to `POST /invoke`.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    text: String,
+    agent: &'a str,
+    generation: u64,
+}
+
+/// The answer to a wrong body.
+#[derive(Debug, Serialize)]
+struct Refusal {
+    error: String,
+}
+
+/// Gives the text back. The content type is not looked at, so that `curl -d` without a header does.
+async fn invoke(State(identity): State<Arc<Identity>>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Invocation>(&body) {
+        Ok(Invocation { text }) => Json(Answer {
+            text,
+            agent: &identity.agent,
+            generation: identity.generation,
+        })
+        .into_response(),
+        Err(error) => {
+            let error = format!(r#"the body must be JSON such as {{"text":"hello"}}: {error}"#);
+            (StatusCode::BAD_REQUEST, Json(Refusal { error })).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
+        let identity = Identity {
+            agent: "echo".to_owned(),
+            generation: 3,
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(body.into())
+            .unwrap();
+        let answer = routes(identity).oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn invoke_gives_the_text_back_and_says_who_answered() {
+        let answer = ask("POST", "/invoke", r#"{"text":"hello"}"#).await;
+        assert_eq!(
+            answer,
+            (
+                StatusCode::OK,
+                r#"{"text":"hello","agent":"echo","generation":3}"#.to_owned()
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn invoke_refuses_a_wrong_body_in_a_sentence() {
+        for (body, why) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("hello", "expected value at line 1 column 1"),
+            ("{}", "missing field `text` at line 1 column 2"),
+            (
+                r#"{"text":7}"#,
+                "invalid type: integer `7`, expected a string at line 1 column 9",
+            ),
+        ] {
+            let (status, answer) = ask("POST", "/invoke", body).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(
+                answer["error"],
+                format!(r#"the body must be JSON such as {{"text":"hello"}}: {why}"#)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_refused() {
+        let (status, _) = ask("POST", "/invoke", vec![b' '; MAX_BODY + 1]).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn both_health_addresses_answer() {
+        assert_eq!(
+            ask("GET", "/healthz", "").await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+        assert_eq!(
+            ask("GET", "/readyz", "").await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! What becomes of the agents, as lines for people.
+
+use std::time::{Duration, SystemTime};
+
+use regrow_core::StopCause;
+
+use crate::cli::{first_line, seconds};
+use crate::daemon::{Progress, What};
+use crate::wire::rfc3339;
+
+/// Where the lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Somebody who looks on.
+    Terminal,
+    /// Somebody who reads later, and wants to know when it was.
+    Log,
+}
+
+/// Turns what happens into lines.
+#[derive(Debug)]
+pub(super) struct Narrator {
+    audience: Audience,
+    /// Of the longest id.
+    width: usize,
+    end: End,
+}
+
+/// Whether the ordered stop has begun, as far as anybody was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    Told,
+}
+
+impl Narrator {
+    /// A narrator of agents whose ids are at most `width` long.
+    pub(super) fn new(audience: Audience, width: usize) -> Self {
+        Self {
+            audience,
+            width,
+            end: End::NotYet,
+        }
+    }
+
+    /// The line, or lines, for one thing that happened at `now`; none if it goes without saying.
+    pub(super) fn tell(&mut self, progress: &Progress, now: SystemTime) -> Option<String> {
+        let Progress { id, what, .. } = progress;
+        let (phase, note) = match what {
+            What::Spawned { .. } => return None,
+            What::Running { pid, port, took } => ("running", running(*pid, *port, *took)),
+            What::Ended { reason, last_words } => ("ended", ended(reason, last_words.as_deref())),
+            What::Restarting { delay, .. } if delay.is_zero() => {
+                ("restarting", "at once".to_owned())
+            }
+            What::Restarting { delay, .. } => ("restarting", format!("in {}", seconds(*delay))),
+            What::Stopping {
+                cause: StopCause::Parent,
+            } => return self.the_end(now),
+            What::Stopping { cause } => ("stopping", format!("because of {}", cause.as_str())),
+            What::Stopped { took, reason } => ("stopped", stopped(*took, reason)),
+            What::Completed => ("completed", String::new()),
+            What::Failed { reason, .. } => {
+                let why = first_line(reason);
+                ("failed", format!("{why}; `regrow logs {id}` shows more"))
+            }
+            What::Leaked { pids } => ("leaked", format!("could not be ended: {}", list(pids))),
+        };
+        let width = self.width;
+        Some(self.line(now, format!("{id:width$}   {phase:10} {note}").trim_end()))
+    }
+
+    /// A line of regrow's own.
+    pub(super) fn line(&self, now: SystemTime, text: &str) -> String {
+        match self.audience {
+            Audience::Terminal => text.to_owned(),
+            Audience::Log => format!("{} {text}", rfc3339(now)),
+        }
+    }
+
+    fn the_end(&mut self, now: SystemTime) -> Option<String> {
+        match (self.end, self.audience) {
+            (End::Told, _) => None,
+            (End::NotYet, audience) => {
+                self.end = End::Told;
+                let text = match audience {
+                    Audience::Terminal => "stopping all agents, in order; Ctrl-C again kills them",
+                    Audience::Log => "stopping all agents, in order",
+                };
+                Some(self.line(now, text))
+            }
+        }
+    }
+}
+
+fn running(pid: Option<u32>, port: Option<u16>, took: Duration) -> String {
+    let pid = pid.map(|pid| format!("pid {pid}  "));
+    let port = port.map(|port| format!("port {port}  "));
+    let took = seconds(took);
+    format!(
+        "{}{}{took}",
+        pid.unwrap_or_default(),
+        port.unwrap_or_default()
+    )
+}
+
+fn ended(reason: &str, last_words: Option<&str>) -> String {
+    let reason = first_line(reason);
+    match last_words.map(first_line) {
+        Some(words) if !words.is_empty() && !reason.contains(&words) => {
+            format!("{reason}; its last words: {words}")
+        }
+        Some(_) | None => reason,
+    }
+}
+
+fn stopped(took: Option<Duration>, reason: &str) -> String {
+    let reason = first_line(reason);
+    match took {
+        Some(took) => format!("{reason}, after {}", seconds(took)),
+        None => reason,
+    }
+}
+
+/// Process ids, for people.
+pub(super) fn list(pids: &[u32]) -> String {
+    let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+    pids.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(what: What) -> Option<String> {
+        let progress = Progress {
+            id: "coder".to_owned(),
+            generation: 1,
+            what,
+        };
+        Narrator::new(Audience::Terminal, 6).tell(&progress, SystemTime::UNIX_EPOCH)
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn each_thing_that_matters_is_one_line() {
+        let up = What::Running {
+            pid: Some(12),
+            port: Some(8001),
+            took: Duration::from_millis(312),
+        };
+        assert_eq!(
+            told(up),
+            some("coder    running    pid 12  port 8001  0.3 s")
+        );
+        assert_eq!(told(What::Spawned { pid: 12 }), None);
+        assert_eq!(told(What::Completed), some("coder    completed"));
+        let restarting = What::Restarting {
+            delay: Duration::from_millis(1_100),
+            reason: "exit code 1".to_owned(),
+        };
+        assert_eq!(told(restarting), some("coder    restarting in 1.1 s"));
+        let stopped = What::Stopped {
+            took: Some(Duration::from_millis(100)),
+            reason: "exit code 0".to_owned(),
+        };
+        assert_eq!(
+            told(stopped),
+            some("coder    stopped    exit code 0, after 0.1 s")
+        );
+        let leaked = What::Leaked { pids: vec![7, 8] };
+        assert_eq!(
+            told(leaked),
+            some("coder    leaked     could not be ended: 7, 8")
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_last_words_and_where_to_look() {
+        let ended = |last_words: Option<&str>| What::Ended {
+            reason: "exit code 1".to_owned(),
+            last_words: last_words.map(str::to_owned),
+        };
+        assert_eq!(
+            told(ended(Some("no key\x1b[0m"))),
+            some("coder    ended      exit code 1; its last words: no key[0m")
+        );
+        assert_eq!(told(ended(None)), some("coder    ended      exit code 1"));
+        let failed = What::Failed {
+            reason: "6 failures".to_owned(),
+            last_words: None,
+        };
+        assert_eq!(
+            told(failed),
+            some("coder    failed     6 failures; `regrow logs coder` shows more")
+        );
+    }
+
+    #[test]
+    fn the_ordered_stop_is_announced_once() {
+        let mut narrator = Narrator::new(Audience::Log, 6);
+        let progress = Progress {
+            id: "coder".to_owned(),
+            generation: 1,
+            what: What::Stopping {
+                cause: StopCause::Parent,
+            },
+        };
+        let now = SystemTime::UNIX_EPOCH;
+        assert_eq!(
+            narrator.tell(&progress, now),
+            some("1970-01-01T00:00:00.000Z stopping all agents, in order")
+        );
+        assert_eq!(narrator.tell(&progress, now), None);
+    }
+}

@@ -1,0 +1,372 @@
+//! The JSON that the API speaks: what a body may hold, and what an answer holds.
+//!
+//! The server writes these values and the command line reads them, so both mean the same. Times
+//! are RFC 3339 in UTC. A field that has nothing to say is `null` in [`Agent`] (its fields are
+//! promised to everyone) and absent elsewhere.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// One agent as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    /// The id, unique among the agents.
+    pub(crate) id: String,
+    /// The path in the tree: `root/` and the id.
+    pub(crate) path: String,
+    /// The kind of child: `process`.
+    pub(crate) kind: String,
+    /// What the agent is in the user's words.
+    #[serde(rename = "type")]
+    pub(crate) type_name: String,
+    /// Words to find the agent by.
+    pub(crate) tags: Vec<String>,
+    /// The agents that have to be up before this one.
+    pub(crate) depends_on: Vec<String>,
+    /// The package that the agent came from. Always `null`: packages are not possible yet.
+    pub(crate) package_id: Option<String>,
+    /// The process id, while one lives.
+    pub(crate) pid: Option<u32>,
+    /// The port on 127.0.0.1 that the agent was given.
+    pub(crate) port: Option<u16>,
+    /// The phase: `running`, `backoff`, …
+    pub(crate) phase: String,
+    /// What is wanted: `up`, `down` or `once`.
+    pub(crate) desired: String,
+    /// Whether the agent may be given work.
+    pub(crate) ready: bool,
+    /// `unknown`, `up`, `degraded` or `down`.
+    pub(crate) health: String,
+    /// Whether regrow is not ready while this agent is down.
+    pub(crate) required: bool,
+    /// How many lives this place has had, from 1.
+    pub(crate) generation: u32,
+    /// How often the agent was started again.
+    pub(crate) restarts: u32,
+    /// When this life began.
+    pub(crate) started_at: Option<String>,
+    /// When the next life begins, in `backoff`.
+    pub(crate) next_start_at: Option<String>,
+    /// How the last life ended.
+    pub(crate) last_exit: Option<LastExit>,
+    /// Why the agent is parked, or its last failure in words.
+    pub(crate) message: Option<String>,
+    /// How far a stop has come: the step of the ladder that runs now.
+    pub(crate) stopping_stage: Option<String>,
+}
+
+/// How a life ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastExit {
+    /// The word for it: `normal`, `exit`, `signal`, `start_failed`, …
+    pub(crate) reason: String,
+    /// The exit code, if the reason is `exit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<i32>,
+    /// The signal's number, if the reason is `signal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<i32>,
+    /// The reason in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// When.
+    pub(crate) at: String,
+}
+
+/// The answer to `GET /supervisor/status` and `GET /v1/agents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// All agents, in the order of the file, then in the order they were spawned.
+    pub(crate) agents: Vec<Agent>,
+}
+
+/// The body of `POST /supervisor/spawn` and `POST /v1/agents`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpawnRequest {
+    /// The id of the new agent.
+    pub(crate) agent_id: String,
+    /// The program to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<String>,
+    /// Its arguments.
+    #[serde(default)]
+    pub(crate) args: Vec<String>,
+    /// What the agent is; its id where nothing is said.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) type_name: Option<String>,
+    /// Words to find it by.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// Variables of its environment.
+    #[serde(default)]
+    pub(crate) env_vars: BTreeMap<String, String>,
+    /// A package's name. Refused: packages are not possible yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) package_id: Option<String>,
+    /// A package's file. Refused: packages are not possible yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) package_path: Option<String>,
+}
+
+/// What the daemon as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DaemonPhase {
+    /// Not every agent has been started yet.
+    Starting,
+    /// The boot is over.
+    Running,
+    /// The ordered stop has begun.
+    Draining,
+}
+
+/// The answer to `GET /v1/info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Info {
+    /// The daemon's process id.
+    pub(crate) pid: u32,
+    /// The uuid of this run.
+    pub(crate) instance: String,
+    /// The version of regrow.
+    pub(crate) version: String,
+    /// The config file.
+    pub(crate) config: PathBuf,
+    /// The state directory.
+    pub(crate) state_dir: PathBuf,
+    /// The address that answers: `127.0.0.1:8000`.
+    pub(crate) listen: String,
+    /// What the daemon is doing.
+    pub(crate) phase: DaemonPhase,
+    /// When it was started.
+    pub(crate) started_at: String,
+}
+
+/// The answer to `GET /v1/wait`: how far the agents have come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitReport {
+    /// Whether every agent has settled: it is up, has ended as it should, or has failed for good.
+    pub(crate) done: bool,
+    /// Who is still on the way.
+    pub(crate) waiting: Vec<String>,
+    /// Who has failed for good.
+    pub(crate) failed: Vec<FailedAgent>,
+}
+
+/// An agent that has failed for good, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedAgent {
+    /// The agent's id.
+    pub(crate) id: String,
+    /// Why, in words.
+    pub(crate) message: String,
+}
+
+/// One line of NDJSON in the answer of the log addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum LogRecord {
+    /// A line that an agent wrote.
+    Line(LogLine),
+    /// Lines are missing here: the reader was too slow, or the ring no longer had them.
+    Gap {
+        /// The agent whose lines are missing.
+        agent: String,
+        /// How many.
+        dropped: u64,
+    },
+}
+
+/// One line that an agent wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogLine {
+    /// The agent's id.
+    pub(crate) agent: String,
+    /// `stdout` or `stderr`.
+    pub(crate) stream: String,
+    /// When it was read.
+    pub(crate) at: String,
+    /// Counts the agent's lines from the first.
+    pub(crate) seq: u64,
+    /// The life that wrote it.
+    pub(crate) generation: u32,
+    /// The text without its line end. What is not UTF-8 is replaced.
+    pub(crate) text: String,
+    /// Whether the line was longer than what is kept of one.
+    pub(crate) truncated: bool,
+}
+
+/// The answer to `GET /health` and `GET /supervisor/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    /// `up`, `degraded` or `down`.
+    pub(crate) status: String,
+    /// The agents that are parked, and why.
+    pub(crate) parked: Vec<FailedAgent>,
+    /// Each agent.
+    pub(crate) agents: BTreeMap<String, AgentHealth>,
+}
+
+/// The health of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgentHealth {
+    /// The agent's phase.
+    pub(crate) phase: String,
+    /// `unknown`, `up`, `degraded` or `down`.
+    pub(crate) health: String,
+    /// Whether it may be given work.
+    pub(crate) ready: bool,
+    /// Whether regrow is not ready while this agent is down.
+    pub(crate) required: bool,
+    /// What the probes say. Empty: probes are not possible yet.
+    pub(crate) probes: Vec<String>,
+}
+
+/// A refusal or failure, as RFC 9457 has it (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// A URI for this kind of problem: `about:blank` where the code says it all.
+    #[serde(rename = "type")]
+    pub(crate) type_uri: String,
+    /// The HTTP status in words.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// What happened, with the names and values.
+    pub(crate) detail: String,
+    /// A word that stays the same, for programs: `agent_not_found`.
+    pub(crate) code: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// Who is still on the way, of a wait that ran out of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wait: Option<WaitReport>,
+}
+
+/// A time as RFC 3339 in UTC, with milliseconds.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let since_epoch = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (day, second) = (
+        since_epoch.as_secs() / 86_400,
+        since_epoch.as_secs() % 86_400,
+    );
+    let (year, month, day) = civil_from_days(day);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since_epoch.subsec_millis()
+    )
+}
+
+/// The date of a day counted from 1970-01-01, by the proleptic Gregorian calendar.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    // Years are counted from March, so that a leap day is the last day of its year.
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// An agent of which there is nothing to say.
+    pub(crate) fn agent(id: &str) -> Agent {
+        Agent {
+            id: id.into(),
+            path: format!("root/{id}"),
+            kind: "process".into(),
+            type_name: "worker".into(),
+            tags: vec![],
+            depends_on: vec![],
+            package_id: None,
+            pid: None,
+            port: None,
+            phase: "pending".into(),
+            desired: "up".into(),
+            ready: false,
+            health: "unknown".into(),
+            required: false,
+            generation: 0,
+            restarts: 0,
+            started_at: None,
+            next_start_at: None,
+            last_exit: None,
+            message: None,
+            stopping_stage: None,
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_in_utc_with_milliseconds() {
+        let at = |seconds, millis| {
+            rfc3339(
+                SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(seconds)
+                    + Duration::from_millis(millis),
+            )
+        };
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(1_709_251_199, 7), "2024-02-29T23:59:59.007Z");
+        assert_eq!(at(4_107_542_400, 999), "2100-03-01T00:00:00.999Z");
+    }
+
+    #[test]
+    fn the_status_has_every_promised_field_even_where_there_is_nothing_to_say() {
+        let agent = agent("a");
+        let json = serde_json::to_value(&agent).unwrap();
+        for field in [
+            "id",
+            "path",
+            "type",
+            "package_id",
+            "pid",
+            "port",
+            "phase",
+            "desired",
+            "ready",
+            "health",
+            "generation",
+            "restarts",
+            "started_at",
+            "last_exit",
+        ] {
+            assert!(json.get(field).is_some(), "{field} is missing");
+        }
+        assert_eq!(serde_json::from_value::<Agent>(json).unwrap(), agent);
+    }
+
+    #[test]
+    fn a_spawn_request_with_an_unknown_field_is_refused() {
+        let wrong = serde_json::from_str::<SpawnRequest>(r#"{"agent_id":"a","comand":"sh"}"#);
+        assert!(
+            wrong
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `comand`")
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! What runs a user's actor: the same messages, no extra hop, and what `ractor` does not tell.
+//!
+//! [`Supervised`] forwards every hook. It catches panics with their place, tells an orderly end from a kill, and drops the state
+//! where a panicking `Drop` harms nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use crate::exit::ExitReason;
+use crate::panics::{catch, guarded};
+
+/// What an adapter tells of one life, without a message.
+#[derive(Debug, Default)]
+pub(crate) struct Vitals {
+    /// The actor has finished `post_stop`: it was not killed.
+    orderly: AtomicBool,
+    handled: AtomicU64,
+}
+
+impl Vitals {
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.orderly.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+}
+
+/// A user's actor in its adapter.
+pub(crate) struct Supervised<A> {
+    pub(crate) actor: A,
+    pub(crate) vitals: Arc<Vitals>,
+}
+
+/// The user's state; taken out when it is dropped under guard.
+pub(crate) struct Life<S>(Option<S>);
+
+impl<S> Life<S> {
+    fn get(&mut self) -> Result<&mut S, ActorProcessingErr> {
+        self.0.as_mut().ok_or_else(|| "the state was dropped before its actor ended".into())
+    }
+
+    fn drop_guarded(&mut self) -> Result<(), ExitReason> {
+        let state = self.0.take();
+        catch(move || drop(state)).map_err(|panic| ExitReason::Panic(Arc::new(panic)))
+    }
+}
+
+/// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
+async fn hook<T>(future: impl Future<Output = Result<T, ActorProcessingErr>>) -> Result<T, ActorProcessingErr> {
+    let reason = match guarded(future).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => ExitReason::error(error),
+        Err(panic) => ExitReason::Panic(Arc::new(panic)),
+    };
+    Err(Box::new(reason))
+}
+
+impl<A: Actor> Supervised<A> {
+    /// After a failure the state is dropped here, under guard, and not inside the supervisor.
+    fn settle<T>(
+        result: Result<T, ActorProcessingErr>,
+        life: &mut Life<A::State>,
+    ) -> Result<T, ActorProcessingErr> {
+        if result.is_err() {
+            // The failure that came first is the one to tell.
+            drop(life.drop_guarded());
+        }
+        result
+    }
+}
+
+#[ractor::actor(message = A::Msg, state = Life<A::State>, arguments = A::Arguments)]
+impl<A: Actor> Supervised<A> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        arguments: A::Arguments,
+    ) -> Result<Life<A::State>, ActorProcessingErr> {
+        hook(async { self.actor.pre_start(myself, arguments).await }).await.map(|state| Life(Some(state)))
+    }
+
+    async fn post_start(&self, myself: ActorRef<A::Msg>, life: &mut Life<A::State>) -> Result<(), ActorProcessingErr> {
+        let state = life.get()?;
+        let result = hook(async { self.actor.post_start(myself, state).await }).await;
+        Self::settle(result, life)
+    }
+
+    async fn post_stop(&self, myself: ActorRef<A::Msg>, life: &mut Life<A::State>) -> Result<(), ActorProcessingErr> {
+        let state = life.get()?;
+        let result = hook(async { self.actor.post_stop(myself, state).await }).await;
+        Self::settle(result, life)?;
+        life.drop_guarded()?;
+        self.vitals.orderly.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<A::Msg>,
+        message: A::Msg,
+        life: &mut Life<A::State>,
+    ) -> Result<(), ActorProcessingErr> {
+        let state = life.get()?;
+        let result = hook(async { self.actor.handle(myself, message, state).await }).await;
+        self.vitals.handled.fetch_add(1, Ordering::Relaxed);
+        Self::settle(result, life)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<A::Msg>,
+        event: SupervisionEvent,
+        life: &mut Life<A::State>,
+    ) -> Result<(), ActorProcessingErr> {
+        let state = life.get()?;
+        let result = hook(async { self.actor.handle_supervisor_evt(myself, event, state).await }).await;
+        Self::settle(result, life)
+    }
+}

@@ -1,0 +1,193 @@
+//! Reaching a child by its place, whichever life is in it.
+
+use std::any::TypeId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use ractor::{ActorCell, Message, MessagingErr, RpcReplyPort};
+use thiserror::Error;
+
+use crate::path::ChildPath;
+
+/// How long [`Address::call`] waits; OTP's 5 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One place in the tree and who lives there now.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: ChildPath,
+    cell: ArcSwapOption<ActorCell>,
+    /// The message type, where the spec knows it.
+    message: OnceLock<(TypeId, &'static str)>,
+}
+
+impl Place {
+    pub(crate) fn new(path: ChildPath, message: Option<(TypeId, &'static str)>) -> Self {
+        Self { path, cell: ArcSwapOption::empty(), message: message.map_or_else(OnceLock::new, OnceLock::from) }
+    }
+
+    pub(crate) fn publish(&self, cell: &ActorCell) {
+        self.cell.store(Some(Arc::new(cell.clone())));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cell.store(None);
+    }
+
+    pub(crate) fn address<M: Message>(self: &Arc<Self>) -> Result<Address<M>, LookupError> {
+        let wanted = std::any::type_name::<M>();
+        let wrong = |has: &str| LookupError::WrongMessageType {
+            path: self.path.clone(),
+            has: has.to_owned(),
+            wanted: wanted.to_owned(),
+        };
+        match (self.message.get(), self.cell.load().as_ref()) {
+            (Some((id, name)), _) if *id != TypeId::of::<M>() => Err(wrong(name)),
+            (None, Some(cell)) if cell.is_message_type_of::<M>() == Some(false) => Err(wrong("another type")),
+            _ => Ok(Address { place: Arc::clone(self), message: PhantomData }),
+        }
+    }
+}
+
+/// A place that takes messages of type `M`. It survives restarts: what is sent reaches the life that is there now.
+///
+/// While nobody is there – before the start, during a delay, after the end – a message is rejected. Cloning costs a reference
+/// count; sending costs one atomic load more than `ractor`'s own reference.
+pub struct Address<M> {
+    place: Arc<Place>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M> Clone for Address<M> {
+    fn clone(&self) -> Self {
+        Self { place: Arc::clone(&self.place), message: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for Address<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Address").field(&self.place.path).finish()
+    }
+}
+
+/// Why there is no address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// No child has this path.
+    #[error("no child has the path \"{path}\"")]
+    NotFound {
+        /// The path that was asked for.
+        path: String,
+    },
+    /// The child takes other messages.
+    #[error("child \"{path}\" takes messages of type {has}, not {wanted}")]
+    WrongMessageType {
+        /// The child.
+        path: ChildPath,
+        /// What it takes.
+        has: String,
+        /// What was asked for.
+        wanted: String,
+    },
+}
+
+/// A message that was not delivered, given back.
+#[derive(Error)]
+#[error("child \"{path}\" is not running")]
+pub struct SendError<M> {
+    /// The child.
+    pub path: ChildPath,
+    /// The message.
+    pub message: Option<M>,
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Nobody was there to take the message.
+    #[error("child \"{path}\" is not running")]
+    NotRunning {
+        /// The child.
+        path: ChildPath,
+    },
+    /// The answer did not come in time; the message may still be handled.
+    #[error("child \"{path}\" did not answer within {after:?}")]
+    TimedOut {
+        /// The child.
+        path: ChildPath,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The child ended, or dropped the reply, before it answered.
+    #[error("child \"{path}\" dropped the call without an answer")]
+    Dropped {
+        /// The child.
+        path: ChildPath,
+    },
+}
+
+impl<M: Message> Address<M> {
+    /// The place.
+    #[must_use]
+    pub fn path(&self) -> &ChildPath {
+        &self.place.path
+    }
+
+    /// Whether somebody is there now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.place.cell.load().is_some()
+    }
+
+    /// Sends a message without waiting.
+    ///
+    /// # Errors
+    /// Gives the message back when nobody is there.
+    pub fn send(&self, message: M) -> Result<(), SendError<M>> {
+        let error = |message| SendError { path: self.place.path.clone(), message };
+        let cell = self.place.cell.load();
+        let Some(cell) = cell.as_ref() else { return Err(error(Some(message))) };
+        cell.send_message(message).map_err(|rejected| match rejected {
+            MessagingErr::SendErr(message) => error(Some(message)),
+            MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),
+        })
+    }
+
+    /// Sends a message that carries a reply port and waits for the answer, at most 5 s.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<T: Send + 'static>(&self, message: impl FnOnce(RpcReplyPort<T>) -> M) -> Result<T, CallError> {
+        self.call_within(CALL_TIMEOUT, message).await
+    }
+
+    /// Like [`Address::call`], with a limit of your own.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call_within<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        message: impl FnOnce(RpcReplyPort<T>) -> M,
+    ) -> Result<T, CallError> {
+        let path = || self.place.path.clone();
+        let (reply, answer) = ractor::concurrency::oneshot();
+        self.send(message(reply.into())).map_err(|rejected| CallError::NotRunning { path: rejected.path })?;
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(CallError::Dropped { path: path() }),
+            Err(_) => Err(CallError::TimedOut { path: path(), after: timeout }),
+        }
+    }
+}

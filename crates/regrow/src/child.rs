@@ -1,0 +1,422 @@
+//! What a supervisor has to know of a child, and what it tells of one.
+
+use std::any::TypeId;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ractor::{Actor, ActorCell};
+use regrow_core::supervision::{ChildPlan, Who};
+use regrow_core::{Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown, StopCause};
+
+use crate::adapter::{Supervised, Vitals};
+use crate::exit::{ExitReason, StartFailure};
+use crate::path::ChildPath;
+use crate::supervisor::{Message, Supervisor, Tree};
+use crate::telemetry::{Payload, Subject, Telemetry};
+
+type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
+type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
+
+/// How to start a child, how to stop it, and when to start it again.
+///
+/// Made by [`ChildSpec::actor`] and its like, or from anything that can be supervised: a [`Supervisor`], a process. Defaults:
+/// permanent, 5 s to stop and then killed, 30 s to start, [`Backoff::default`], no restart limit of its own. Cloning is cheap.
+#[derive(Clone)]
+#[must_use]
+pub struct ChildSpec {
+    pub(crate) id: Arc<str>,
+    pub(crate) kind: ChildKind,
+    pub(crate) type_name: Option<Arc<str>>,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) depends_on: Vec<Arc<str>>,
+    pub(crate) required: bool,
+    pub(crate) announced: bool,
+    pub(crate) plan: ChildPlan,
+    pub(crate) message: Option<(TypeId, &'static str)>,
+    pub(crate) nested: Option<Arc<Supervisor>>,
+    pub(crate) launch: Arc<Launch>,
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl ChildSpec {
+    /// An actor, cloned with its arguments for each life.
+    pub fn actor<A>(id: impl Into<Arc<str>>, actor: A, arguments: A::Arguments) -> Self
+    where
+        A: Actor + Clone,
+        A::Arguments: Clone + Sync,
+    {
+        Self::actor_with(id, move || (actor.clone(), arguments.clone()))
+    }
+
+    /// An actor that is made anew for each life. A panic in `make` is a failed start.
+    pub fn actor_with<A: Actor>(
+        id: impl Into<Arc<str>>,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> Self {
+        let make = Arc::new(make);
+        let launch = move |context: StartContext| -> Starting {
+            let make = Arc::clone(&make);
+            Box::pin(async move {
+                let (actor, arguments) = make();
+                let vitals = Arc::new(Vitals::default());
+                let actor = Supervised { actor, vitals: Arc::clone(&vitals) };
+                let spawned = Supervised::spawn_linked(None, actor, arguments, context.supervisor());
+                match spawned.await {
+                    Ok((actor, _)) => Ok(Started { cell: actor.get_cell(), control: None, vitals: Some(vitals) }),
+                    Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
+                    Err(error) => Err(StartFailure::retry(error)),
+                }
+            })
+        };
+        let mut spec = Self::base(id.into(), ChildKind::Actor, Arc::new(launch));
+        spec.message = Some((TypeId::of::<A::Msg>(), std::any::type_name::<A::Msg>()));
+        spec
+    }
+
+    /// Whatever `start` starts: the base case.
+    ///
+    /// It has to spawn an actor that is linked to [`StartContext::supervisor`] from its first moment
+    /// (`Actor::spawn_linked`). Such an actor may tell a typed end by returning an [`ExitReason`] as its error.
+    pub fn start_with<F, Fut, S, E>(id: impl Into<Arc<str>>, start: F) -> Self
+    where
+        F: Fn(StartContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, E>> + Send + 'static,
+        S: Into<Started>,
+        E: Into<StartFailure>,
+    {
+        let start = Arc::new(start);
+        let launch = move |context: StartContext| -> Starting {
+            let start = Arc::clone(&start);
+            // The user's function itself runs inside the guarded future, not on the supervisor's stack.
+            Box::pin(async move { start(context).await.map(Into::into).map_err(Into::into) })
+        };
+        Self::base(id.into(), ChildKind::Actor, Arc::new(launch))
+    }
+
+    fn base(id: Arc<str>, kind: ChildKind, launch: Arc<Launch>) -> Self {
+        Self {
+            id,
+            kind,
+            type_name: None,
+            tags: Vec::new(),
+            depends_on: Vec::new(),
+            required: false,
+            announced: false,
+            plan: ChildPlan::default(),
+            message: None,
+            nested: None,
+            launch,
+        }
+    }
+
+    pub(crate) fn nested(supervisor: Supervisor) -> Self {
+        let id = Arc::clone(&supervisor.id);
+        let supervisor = Arc::new(supervisor);
+        let tree = Arc::clone(&supervisor);
+        let launch = move |context: StartContext| -> Starting {
+            let tree = Arc::clone(&tree);
+            Box::pin(async move { tree.launch(context).await })
+        };
+        let mut spec = Self::base(id, ChildKind::Supervisor, Arc::new(launch));
+        spec.plan.shutdown = Shutdown::Infinity;
+        // A start that lasts is the children's own: each has its timeout.
+        spec.plan.start_timeout = Duration::MAX;
+        spec.announced = true;
+        spec.nested = Some(supervisor);
+        spec
+    }
+
+    /// The id: the last part of the path.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it is started again; permanent by default.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.plan.restart = restart;
+        self
+    }
+
+    /// How it is stopped; 5 s and then killed by default, without limit for a supervisor.
+    pub fn shutdown(mut self, shutdown: impl Into<Shutdown>) -> Self {
+        self.plan.shutdown = shutdown.into();
+        self
+    }
+
+    /// How long before the next start.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.plan.backoff = backoff;
+        self
+    }
+
+    /// A restart limit of its own; [`ChildSpec::give_up`] says what follows.
+    pub fn limit(mut self, limit: RestartIntensity) -> Self {
+        self.plan.limit = Some(limit);
+        self
+    }
+
+    /// What happens when its limit is exceeded or it cannot be started; escalates by default.
+    pub fn give_up(mut self, give_up: GiveUp) -> Self {
+        self.plan.give_up = give_up;
+        self
+    }
+
+    /// How long a start may take; 30 s by default.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.plan.start_timeout = timeout;
+        self
+    }
+
+    /// What it is made of; `actor` by default.
+    pub fn kind(mut self, kind: ChildKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What it is in your words; a metric label, so few values. The kind by default.
+    pub fn of_type(mut self, type_name: impl Into<Arc<str>>) -> Self {
+        self.type_name = Some(type_name.into());
+        self
+    }
+
+    /// Words by which it can be found.
+    pub fn tags<T: Into<Arc<str>>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The siblings that have to be up before it, under a supervisor whose order is by dependencies.
+    pub fn depends_on<T: Into<Arc<str>>>(mut self, ids: impl IntoIterator<Item = T>) -> Self {
+        self.depends_on = ids.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Says that the system is not ready while it is down.
+    pub fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+
+    /// It counts as started when it calls [`StartContext::announce`], not when its start function returns. Meanwhile it can be
+    /// stopped, and an end is a failed start.
+    pub fn announced(mut self) -> Self {
+        self.announced = true;
+        self
+    }
+}
+
+/// A life that a start function has brought up.
+#[derive(Clone)]
+pub struct Started {
+    pub(crate) cell: ActorCell,
+    pub(crate) control: Option<Arc<dyn Control>>,
+    pub(crate) vitals: Option<Arc<Vitals>>,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started").field("cell", &self.cell).finish_non_exhaustive()
+    }
+}
+
+impl Started {
+    /// An actor that is stopped and killed by `ractor`'s own means.
+    #[must_use]
+    pub fn new(cell: ActorCell) -> Self {
+        Self { cell, control: None, vitals: None }
+    }
+
+    /// Means of its own to stop and kill it.
+    #[must_use]
+    pub fn control(mut self, control: Arc<dyn Control>) -> Self {
+        self.control = Some(control);
+        self
+    }
+
+    pub(crate) fn stop(&self, cause: StopCause) {
+        match &self.control {
+            Some(control) => control.stop(cause),
+            None => self.cell.stop(None),
+        }
+    }
+
+    pub(crate) fn kill(&self) {
+        match &self.control {
+            Some(control) => control.kill(),
+            None => self.cell.kill(),
+        }
+    }
+}
+
+impl From<ActorCell> for Started {
+    fn from(cell: ActorCell) -> Self {
+        Self::new(cell)
+    }
+}
+
+impl<M> From<ractor::ActorRef<M>> for Started {
+    fn from(actor: ractor::ActorRef<M>) -> Self {
+        Self::new(actor.get_cell())
+    }
+}
+
+/// How to end a life that is more than an actor. Neither method may wait; the end shows when the actor ends.
+pub trait Control: Send + Sync + 'static {
+    /// Asks it to stop.
+    fn stop(&self, cause: StopCause);
+    /// Ends it by force.
+    fn kill(&self);
+}
+
+/// What a start function is told.
+#[derive(Clone)]
+pub struct StartContext {
+    pub(crate) subject: Subject,
+    pub(crate) who: Who,
+    pub(crate) attempt: u32,
+    pub(crate) last_exit: Option<ExitReason>,
+    pub(crate) uptime: Duration,
+    pub(crate) restarts_in_window: u32,
+    pub(crate) supervisor: ractor::ActorRef<Message>,
+    pub(crate) tree: Arc<Tree>,
+}
+
+impl fmt::Debug for StartContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartContext").field("path", self.path()).field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+impl StartContext {
+    /// Where the child stands.
+    #[must_use]
+    pub fn path(&self) -> &ChildPath {
+        &self.subject.path
+    }
+
+    /// Which life this is, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.subject.generation
+    }
+
+    /// What the child is in the user's words.
+    #[must_use]
+    pub fn type_name(&self) -> &Arc<str> {
+        &self.subject.type_name
+    }
+
+    /// Which restart since the last good life this is; 0 for a first start.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How the life before ended.
+    #[must_use]
+    pub fn last_exit(&self) -> Option<&ExitReason> {
+        self.last_exit.as_ref()
+    }
+
+    /// How long the life before was up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.uptime
+    }
+
+    /// How many restarts the window that limits this child holds.
+    #[must_use]
+    pub fn restarts_in_window(&self) -> u32 {
+        self.restarts_in_window
+    }
+
+    /// The supervisor, to link the actor to.
+    #[must_use]
+    pub fn supervisor(&self) -> ActorCell {
+        self.supervisor.get_cell()
+    }
+
+    /// The system's event stream.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.tree.telemetry
+    }
+
+    /// Tells what has happened to this life.
+    pub fn emit(&self, phase: Phase, payload: impl FnOnce() -> Payload) {
+        self.tree.telemetry.emit(|| Subject { phase, ..self.subject.clone() }, payload);
+    }
+
+    /// The child is up now; for children that are [announced](ChildSpec::announced).
+    pub fn announce(&self) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Announced(self.who)));
+    }
+}
+
+/// The last end of a child.
+#[derive(Clone, Debug)]
+pub struct LastExit {
+    /// How.
+    pub reason: ExitReason,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// What is known of a child now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Where it stands.
+    pub path: ChildPath,
+    /// The last part of the path.
+    pub id: Arc<str>,
+    /// What it is made of.
+    pub kind: ChildKind,
+    /// What it is in the user's words.
+    pub type_name: Arc<str>,
+    /// Words by which it can be found.
+    pub tags: Vec<Arc<str>>,
+    /// The siblings that have to be up before it.
+    pub depends_on: Vec<Arc<str>>,
+    /// Whether the system is not ready while it is down.
+    pub required: bool,
+    /// What it is doing.
+    pub phase: Phase,
+    /// What the operator wants.
+    pub desired: Desired,
+    /// Whether it may be given work.
+    pub ready: bool,
+    /// What probes say.
+    pub health: Health,
+    /// Which life it is, or was last; 0 before the first.
+    pub generation: u32,
+    /// How many times it has been started again after a failure.
+    pub restarts: u32,
+    /// When its present life came up.
+    pub started_at: Option<SystemTime>,
+    /// When it will be started again.
+    pub next_start_at: Option<SystemTime>,
+    /// How its last life ended.
+    pub last_exit: Option<LastExit>,
+    /// Why it was given up on, in words.
+    pub parked_because: Option<String>,
+}
+
+/// Runs a launch with the panics of the user's code caught.
+pub(crate) async fn guarded_launch(launch: Arc<Launch>, context: StartContext) -> Result<Started, StartFailure> {
+    let future = async move { AssertUnwindSafe(launch(context)).0.await };
+    match crate::panics::guarded(future).await {
+        Ok(result) => result,
+        Err(panic) => Err(StartFailure { reason: ExitReason::Panic(Arc::new(panic)), permanent: false }),
+    }
+}

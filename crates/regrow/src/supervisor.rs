@@ -1,0 +1,262 @@
+//! A supervisor as a value, and what runs it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use regrow::{ChildSpec, Strategy, Supervisor};
+//! # #[derive(Clone)] struct Memory;
+//! # impl ractor::Actor for Memory {
+//! #     type Msg = (); type State = (); type Arguments = ();
+//! #     async fn pre_start(&self, _: ractor::ActorRef<()>, _: ()) -> Result<(), ractor::ActorProcessingErr> { Ok(()) }
+//! # }
+//! fn crew() -> Supervisor {
+//!     Supervisor::new("crew")
+//!         .strategy(Strategy::RestForOne)
+//!         .max_restarts(3, Duration::from_secs(5))
+//!         .child(ChildSpec::actor("memory", Memory, ()))
+//!         .child(Supervisor::new("tools"))
+//! }
+//! assert_eq!(crew().check(), Ok(()));
+//! ```
+
+mod actor;
+mod operate;
+mod slot;
+mod tree;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+use regrow_core::supervision::{Order, Policy};
+use regrow_core::{GiveUp, InvalidId, RestartIntensity, StopCause, Strategy, check_id, dependencies};
+use thiserror::Error;
+
+pub(crate) use actor::{Message, Root};
+pub use operate::OperateError;
+pub(crate) use operate::Verb;
+pub(crate) use tree::Tree;
+
+use crate::child::{ChildSpec, Control, StartContext, Started};
+use crate::exit::StartFailure;
+use crate::path::ChildPath;
+use actor::SupervisorActor;
+
+/// A supervisor with its children, as a value: it can be built by functions, looked at, and started as often as you like.
+///
+/// Defaults: `one_for_one`, at most 3 restarts in 5 s, children started and stopped one after the other.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Supervisor {
+    pub(crate) id: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) children: Vec<ChildSpec>,
+}
+
+/// What is wrong with a tree before anything has been started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidTree {
+    /// An id is not one.
+    #[error("supervisor \"{supervisor}\": {id:?} cannot be an id: {reason}")]
+    Id {
+        /// The supervisor.
+        supervisor: String,
+        /// The id.
+        id: String,
+        /// What is wrong with it.
+        reason: InvalidId,
+    },
+    /// Two children have one id.
+    #[error("supervisor \"{supervisor}\" has two children called {id:?}; give one of them another id")]
+    DuplicateId {
+        /// The supervisor.
+        supervisor: String,
+        /// The id.
+        id: String,
+    },
+    /// A child depends on nobody.
+    #[error("child \"{child}\" depends on {on:?}, which is not among its siblings")]
+    UnknownDependency {
+        /// The child.
+        child: String,
+        /// The missing one.
+        on: String,
+    },
+    /// Children depend on each other in a circle.
+    #[error("supervisor \"{supervisor}\": no child of a cycle can ever start: {}", cycle.join(" -> "))]
+    Cycle {
+        /// The supervisor.
+        supervisor: String,
+        /// The ids, from one back to it.
+        cycle: Vec<String>,
+    },
+}
+
+impl Supervisor {
+    /// A supervisor without children.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self { id: id.into(), policy: Policy::default(), children: Vec::new() }
+    }
+
+    /// Adds a child after those before it: that is the start order.
+    pub fn child(mut self, child: impl Into<ChildSpec>) -> Self {
+        self.children.push(child.into());
+        self
+    }
+
+    /// Which siblings a failed child takes along; none by default.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.policy.strategy = strategy;
+        self
+    }
+
+    /// How many restarts within how much time it takes to give up; 3 in 5 s by default.
+    pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
+        self.policy.intensity = Some(RestartIntensity::new(restarts, period));
+        self
+    }
+
+    /// Never gives up, however often its children fail; their own limits still hold.
+    pub fn no_intensity_limit(mut self) -> Self {
+        self.policy.intensity = None;
+        self
+    }
+
+    /// Whose turn it is at start and stop; one after the other by default.
+    pub fn order(mut self, order: Order) -> Self {
+        self.policy.order = order;
+        self
+    }
+
+    /// Stops children that do not depend on each other all at once.
+    pub fn stop_together(mut self) -> Self {
+        self.policy.stop_together = true;
+        self
+    }
+
+    /// How long a killed child may take before it is given up on as `unresponsive`; 5 s by default.
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.policy.kill_grace = grace;
+        self
+    }
+
+    /// The seed of the jitter, to repeat a run.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.policy.seed = seed;
+        self
+    }
+
+    /// Looks for what cannot work: ids that are none or doubled, dependencies on nobody or in a circle; in nested supervisors too.
+    ///
+    /// # Errors
+    /// The first that is found.
+    pub fn check(&self) -> Result<(), InvalidTree> {
+        self.check_at(&self.id)
+    }
+
+    fn check_at(&self, path: &str) -> Result<(), InvalidTree> {
+        let supervisor = || path.to_owned();
+        let invalid = |id: &str, reason| InvalidTree::Id { supervisor: supervisor(), id: id.to_owned(), reason };
+        check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (place, child) in self.children.iter().enumerate() {
+            check_id(&child.id).map_err(|reason| invalid(&child.id, reason))?;
+            if places.insert(&child.id, place).is_some() {
+                return Err(InvalidTree::DuplicateId { supervisor: supervisor(), id: child.id.to_string() });
+            }
+            if let Some(nested) = &child.nested {
+                nested.check_at(&format!("{path}/{}", child.id))?;
+            }
+        }
+        let edges = |child: &ChildSpec| -> Result<Vec<usize>, InvalidTree> {
+            let place = |on: &Arc<str>| {
+                let unknown = || InvalidTree::UnknownDependency {
+                    child: format!("{path}/{}", child.id),
+                    on: on.to_string(),
+                };
+                places.get(&**on).copied().ok_or_else(unknown)
+            };
+            child.depends_on.iter().map(place).collect()
+        };
+        let graph = self.children.iter().map(edges).collect::<Result<Vec<_>, _>>()?;
+        match dependencies::find_cycle(&graph) {
+            Some(cycle) => {
+                let ids = cycle.iter().map(|place| self.children[*place].id.to_string());
+                Err(InvalidTree::Cycle { supervisor: supervisor(), cycle: ids.collect() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Starts one life of this supervisor under another.
+    pub(crate) async fn launch(self: Arc<Self>, context: StartContext) -> Result<Started, StartFailure> {
+        let path = context.path().clone();
+        let parent = context.supervisor();
+        let tree = Arc::clone(&context.tree);
+        let arguments = actor::Arguments { spec: self, path, tree, root: None, context: Some(context) };
+        let (actor, _) = SupervisorActor::spawn_linked(None, SupervisorActor, arguments, parent).await?;
+        let control = Arc::new(SupervisorControl(actor.clone()));
+        Ok(Started::new(actor.get_cell()).control(control))
+    }
+
+    /// Starts one life of this supervisor as the root of a system.
+    pub(crate) async fn launch_root(
+        self,
+        tree: Arc<Tree>,
+        root: Root,
+    ) -> Result<(ActorRef<Message>, ractor::concurrency::JoinHandle<()>), ractor::SpawnErr> {
+        let path = ChildPath::root(&self.id);
+        let arguments = actor::Arguments { spec: Arc::new(self), path, tree, root: Some(root), context: None };
+        SupervisorActor::spawn(None, SupervisorActor, arguments).await
+    }
+}
+
+impl From<Supervisor> for ChildSpec {
+    fn from(supervisor: Supervisor) -> Self {
+        Self::nested(supervisor).give_up(GiveUp::Escalate)
+    }
+}
+
+/// A supervisor is asked through its mailbox, so that it stops its children in order; killing it would kill them unasked.
+struct SupervisorControl(ActorRef<Message>);
+
+impl Control for SupervisorControl {
+    fn stop(&self, _: StopCause) {
+        drop(self.0.cast(Message::ShutDown));
+    }
+
+    fn kill(&self) {
+        drop(self.0.cast(Message::Hurry));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(id: &str) -> ChildSpec {
+        Supervisor::new(id).into()
+    }
+
+    #[test]
+    fn a_tree_that_cannot_work_is_refused_with_its_place() {
+        let text = |tree: Supervisor| tree.check().unwrap_err().to_string();
+        assert_eq!(
+            text(Supervisor::new("root").child(child("a")).child(child("a"))),
+            "supervisor \"root\" has two children called \"a\"; give one of them another id"
+        );
+        assert_eq!(
+            text(Supervisor::new("root").child(Supervisor::new("a").child(child("B")))),
+            "supervisor \"root/a\": \"B\" cannot be an id: an id begins with a small letter or a digit, not with 'B'"
+        );
+        assert_eq!(
+            text(Supervisor::new("root").child(child("a").depends_on(["b"]))),
+            "child \"root/a\" depends on \"b\", which is not among its siblings"
+        );
+        assert_eq!(
+            text(Supervisor::new("root").child(child("a").depends_on(["b"])).child(child("b").depends_on(["a"]))),
+            "supervisor \"root\": no child of a cycle can ever start: a -> b -> a"
+        );
+    }
+}

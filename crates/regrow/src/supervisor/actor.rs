@@ -1,0 +1,428 @@
+//! The shell: `ractor`'s events in, the core's directives performed.
+//!
+//! Nothing here waits. A start is polled once inline and goes to a task of its own if it is not ready; its result comes back as a
+//! message. Stops are answered by the exit of the child. One timer serves all delays and deadlines.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Instant;
+
+use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use regrow_core::supervision::{Directive, Supervision, Who};
+use regrow_core::{Phase, StopCause};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::operate::{OperateError, Verb};
+use super::slot::{Answer, Slot, Until, type_name_of};
+use super::{Supervisor, Tree};
+use crate::address::Place;
+use crate::child::{ChildInfo, ChildSpec, StartContext, Started, guarded_launch};
+use crate::exit::{ExitReason, StartFailure};
+use crate::path::ChildPath;
+use crate::system::StartError;
+use crate::telemetry::{SupervisorCounts, Subject};
+use crate::time;
+
+mod ends;
+mod perform;
+
+/// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
+const STARTS_PER_TURN: usize = 128;
+
+/// How many exits of children that are still unknown are kept; there cannot be more than starts under way.
+const MAX_EARLY_EXITS: usize = 1_024;
+
+/// What a supervisor can be told.
+pub(crate) enum Message {
+    Launched(Who, Result<Started, StartFailure>),
+    Announced(Who),
+    Wakeup,
+    Continue,
+    ShutDown,
+    Hurry,
+    Children(RpcReplyPort<Vec<ChildInfo>>),
+    Child(Arc<str>, RpcReplyPort<Option<ChildInfo>>),
+    StartChild(Box<ChildSpec>, Answer),
+    Operate(Verb, Arc<str>, Answer),
+}
+
+/// Where the root of a system tells what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    pub(crate) booted: watch::Sender<Option<Result<(), StartError>>>,
+    pub(crate) ended: Arc<OnceLock<ExitReason>>,
+}
+
+pub(crate) struct Arguments {
+    pub(crate) spec: Arc<Supervisor>,
+    pub(crate) path: ChildPath,
+    pub(crate) tree: Arc<Tree>,
+    pub(crate) root: Option<Root>,
+    /// The start that this life came from, unless it is the root.
+    pub(crate) context: Option<StartContext>,
+}
+
+pub(crate) struct SupervisorActor;
+
+pub(crate) struct State {
+    myself: ActorRef<Message>,
+    path: ChildPath,
+    tree: Arc<Tree>,
+    root: Option<Root>,
+    context: Option<StartContext>,
+    strategy: regrow_core::Strategy,
+    core: Supervision,
+    slots: Vec<Option<Slot>>,
+    ids: HashMap<Arc<str>, u32>,
+    actors: HashMap<ActorId, Who>,
+    /// Exits of children whose start has not been reported yet.
+    early: HashMap<ActorId, SupervisionEvent>,
+    /// How many starts are under way on tasks of their own.
+    starting: usize,
+    todo: VecDeque<Directive>,
+    timer: Option<(Instant, AbortHandle)>,
+    counts: Arc<SupervisorCounts>,
+    closed: bool,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.disarm();
+        self.tree.supervisor_down(&self.path, &self.myself);
+        for slot in self.slots.iter().flatten().filter(|slot| slot.dynamic) {
+            self.tree.leave(&slot.path);
+        }
+    }
+}
+
+#[ractor::actor(message = Message, state = State, arguments = Arguments)]
+impl SupervisorActor {
+    async fn pre_start(&self, myself: ActorRef<Message>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+        Ok(State::new(myself, arguments))
+    }
+
+    async fn post_start(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let directives = state.core.boot(time::now());
+        state.todo.extend(directives);
+        state.run().await
+    }
+
+    async fn handle(&self, _: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.on_message(message);
+        state.run().await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Message>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.on_event(event);
+        state.run().await
+    }
+
+    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.stop_what_is_left().await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn new(myself: ActorRef<Message>, arguments: Arguments) -> Self {
+        let Arguments { spec, path, tree, root, context } = arguments;
+        let max_restarts = spec.policy.intensity.map(regrow_core::RestartIntensity::max_restarts);
+        let counts = tree.census.supervisor(path.clone(), max_restarts);
+        tree.supervisor_up(path.clone(), myself.clone());
+        let mut state = Self {
+            myself,
+            path,
+            tree,
+            root,
+            context,
+            strategy: spec.policy.strategy,
+            core: Supervision::new(spec.policy),
+            slots: Vec::new(),
+            ids: HashMap::new(),
+            actors: HashMap::new(),
+            early: HashMap::new(),
+            starting: 0,
+            todo: VecDeque::new(),
+            timer: None,
+            counts,
+            closed: false,
+        };
+        for child in &spec.children {
+            state.add(child.clone(), false);
+        }
+        for child in &spec.children {
+            for on in &child.depends_on {
+                // Unknown names are refused before the start.
+                if let (Some(slot), Some(on)) = (state.ids.get(&child.id), state.ids.get(on)) {
+                    state.core.depend(*slot, *on);
+                }
+            }
+        }
+        state
+    }
+
+    fn add(&mut self, spec: ChildSpec, dynamic: bool) -> u32 {
+        let now = time::now();
+        let index = self.core.add(spec.plan.clone(), now);
+        let path = self.path.join(&spec.id);
+        let place = self.tree.enter(&path, || Place::new(path.clone(), spec.message));
+        let class = self.counts.class(spec.kind, &type_name_of(&spec));
+        self.ids.insert(Arc::clone(&spec.id), index);
+        let slot = Slot::new(spec, path, place, class, dynamic, now);
+        self.tree.telemetry.emit(|| slot.subject(), || crate::telemetry::Payload::SupervisorChildAdded);
+        if self.slots.len() <= index as usize {
+            self.slots.resize_with(index as usize + 1, || None);
+        }
+        self.slots[index as usize] = Some(slot);
+        index
+    }
+
+    fn slot(&mut self, index: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(index as usize)?.as_mut()
+    }
+
+    /// The slot, if this is the life in it.
+    fn current(&mut self, who: Who) -> Option<&mut Slot> {
+        self.slot(who.slot).filter(|slot| slot.who == Some(who))
+    }
+
+    fn on_message(&mut self, message: Message) {
+        let now = time::now();
+        let directives = match message {
+            Message::Launched(who, result) => {
+                self.starting -= 1;
+                self.launched(who, result);
+                return;
+            }
+            Message::Announced(who) => return self.announced(who),
+            Message::Continue => return,
+            Message::Wakeup => {
+                self.timer = None;
+                self.core.on_wakeup(now)
+            }
+            Message::ShutDown => self.core.shut_down(now),
+            Message::Hurry => self.core.hurry(now),
+            Message::Children(reply) => {
+                let children: Vec<u32> = self.core.in_order().collect();
+                let infos = children.into_iter().filter_map(|index| Some(self.slot(index)?.info())).collect();
+                return drop(reply.send(infos));
+            }
+            Message::Child(id, reply) => {
+                let index = self.ids.get(&id).copied();
+                return drop(reply.send(index.and_then(|index| Some(self.slot(index)?.info()))));
+            }
+            Message::StartChild(spec, answer) => return self.start_child(*spec, answer),
+            Message::Operate(verb, id, answer) => return self.operate(verb, &id, answer),
+        };
+        self.todo.extend(directives);
+    }
+
+    fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
+        let path = self.path.join(&spec.id);
+        if self.core.is_closing() {
+            return drop(answer.send(Err(OperateError::Closing { supervisor: self.path.clone() })));
+        }
+        if let Err(reason) = regrow_core::check_id(&spec.id) {
+            return drop(answer.send(Err(OperateError::InvalidId { id: spec.id.to_string(), reason })));
+        }
+        if self.ids.contains_key(&spec.id) {
+            return drop(answer.send(Err(OperateError::AlreadyPresent { path })));
+        }
+        let id = Arc::clone(&spec.id);
+        self.add(spec, true);
+        self.operate(Verb::Restart, &id, answer);
+    }
+
+    fn operate(&mut self, verb: Verb, id: &str, answer: Answer) {
+        let now = time::now();
+        let path = self.path.join(id);
+        let Some(index) = self.ids.get(id).copied() else {
+            return drop(answer.send(Err(OperateError::NotFound { path: path.to_string() })));
+        };
+        let before = self.core.generation(index);
+        let result = match verb {
+            Verb::Terminate => self.core.terminate_child(index, now),
+            Verb::Restart => self.core.restart_child(index, now),
+            Verb::Bounce => self.core.bounce_child(index, now),
+            Verb::Delete => self.core.delete_child(index),
+        };
+        let directives = match result {
+            Ok(directives) => directives,
+            Err(refused) => {
+                let error = OperateError::refused(refused, path, self.path.clone());
+                return drop(answer.send(Err(error)));
+            }
+        };
+        let desired = self.core.desired(index);
+        if let Some(slot) = self.slot(index) {
+            slot.desired = desired.unwrap_or(slot.desired);
+            let until = match verb {
+                Verb::Terminate | Verb::Delete => Until::Down,
+                Verb::Restart | Verb::Bounce => Until::UpAfter(before),
+            };
+            slot.attempt = 0;
+            slot.failed = false;
+            slot.waiters.push((until, answer));
+            if directives.is_empty() {
+                slot.answer_waiters();
+            }
+        }
+        self.todo.extend(directives);
+    }
+
+    fn on_event(&mut self, event: SupervisionEvent) {
+        if matches!(event, SupervisionEvent::ActorStarted(_)) {
+            return;
+        }
+        let Some(id) = event.actor_id() else { return };
+        match self.actors.remove(&id) {
+            Some(who) => self.exited(who, event),
+            None if self.starting > 0 && self.early.len() < MAX_EARLY_EXITS => drop(self.early.insert(id, event)),
+            None => tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended"),
+        }
+    }
+
+    /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
+    async fn start(&mut self, who: Who) {
+        let now = time::now();
+        let generation = self.core.generation(who.slot);
+        let (myself, tree) = (self.myself.clone(), Arc::clone(&self.tree));
+        let Some(slot) = self.slot(who.slot) else { return };
+        slot.begin(who, generation, now);
+        let context = StartContext {
+            subject: Subject { phase: Phase::Starting, ..slot.subject() },
+            who,
+            attempt: slot.attempt,
+            last_exit: slot.last_exit.as_ref().map(|exit| exit.reason.clone()),
+            uptime: slot.uptime,
+            restarts_in_window: slot.restarts_in_window,
+            supervisor: myself.clone(),
+            tree,
+        };
+        let mut future = Box::pin(guarded_launch(Arc::clone(&slot.spec.launch), context));
+        self.told(who.slot, Phase::Starting, None);
+        let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(result) => self.launched(who, result),
+            Poll::Pending => {
+                let task = tokio::spawn(future);
+                let abort = task.abort_handle();
+                tokio::spawn(async move {
+                    let cancelled = |_| StartFailure { reason: ExitReason::Cancelled, permanent: false };
+                    let result = task.await.map_err(cancelled).flatten();
+                    if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
+                        myself.cast(Message::Launched(who, result))
+                    {
+                        orphan.kill();
+                    }
+                });
+                self.starting += 1;
+                if let Some(slot) = self.slot(who.slot) {
+                    slot.start = Some(abort);
+                }
+                self.core.on_start_pending(who, now);
+            }
+        }
+    }
+
+    /// A start function has returned.
+    fn launched(&mut self, who: Who, result: Result<Started, StartFailure>) {
+        let early = result.as_ref().ok().and_then(|started| self.early.remove(&started.cell.get_id()));
+        if self.starting == 0 {
+            self.early.clear();
+        }
+        let Some(slot) = self.current(who) else {
+            // Given up on meanwhile: whoever came up has no place any more.
+            if let Ok(started) = result {
+                started.kill();
+            }
+            return;
+        };
+        slot.start = None;
+        let started = match result {
+            Ok(started) => started,
+            Err(failure) => return self.start_failed(who, failure),
+        };
+        let id = started.cell.get_id();
+        slot.place.publish(&started.cell);
+        slot.live = Some(started.clone());
+        let (asked, killed, waits) = (slot.asked, slot.killed, slot.spec.announced && !slot.announced);
+        if let Some(event) = early {
+            return self.exited(who, event);
+        }
+        self.actors.insert(id, who);
+        match asked {
+            Some(_) if killed => started.kill(),
+            Some((cause, _)) => started.stop(cause),
+            None if waits => self.core.on_start_pending(who, time::now()),
+            None => self.started(who),
+        }
+    }
+
+    fn announced(&mut self, who: Who) {
+        let Some(slot) = self.current(who) else { return };
+        slot.announced = true;
+        if slot.live.is_some() && slot.phase == Phase::Starting {
+            self.started(who);
+        }
+    }
+
+    fn arm(&mut self) {
+        let next = self.core.next_wakeup();
+        if self.timer.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        self.disarm();
+        if let Some(at) = next {
+            let myself = self.myself.clone();
+            let task = tokio::spawn(async move {
+                time::sleep_until(at).await;
+                drop(myself.cast(Message::Wakeup));
+            });
+            self.timer = Some((at, task.abort_handle()));
+        }
+    }
+
+    fn disarm(&mut self) {
+        if let Some((_, task)) = self.timer.take() {
+            task.abort();
+        }
+    }
+
+    /// Ractor stopped us behind our back: the children are still stopped in order, if one at a time.
+    async fn stop_what_is_left(&mut self) {
+        if self.closed {
+            return;
+        }
+        tracing::warn!(target: "regrow", supervisor = %self.path, "stopped from outside; stopping the children first");
+        let directives = self.core.shut_down(time::now());
+        self.todo.extend(directives);
+        while let Some(directive) = self.todo.pop_front() {
+            let (Directive::Stop(who, _) | Directive::Kill(who, _)) = directive else {
+                drop(self.perform(directive));
+                continue;
+            };
+            let Some(live) = self.current(who).and_then(|slot| slot.live.clone()) else {
+                let directives = self.core.on_exit(who, regrow_core::ExitKind::Cancelled, time::now());
+                self.todo.extend(directives);
+                continue;
+            };
+            let patience = self.core.next_wakeup().map(|at| at.saturating_duration_since(time::now()));
+            live.stop(StopCause::Parent);
+            if matches!(directive, Directive::Kill(..)) || live.cell.wait(patience).await.is_err() {
+                live.kill();
+                drop(live.cell.wait(Some(std::time::Duration::from_secs(5))).await);
+            }
+            let directives = self.core.on_exit(who, regrow_core::ExitKind::Shutdown, time::now());
+            self.todo.extend(directives);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How lives begin and end, as the shell sees it.
+
+use std::time::{Instant, SystemTime};
+
+use ractor::SupervisionEvent;
+use regrow_core::Phase;
+use regrow_core::supervision::Who;
+
+use super::State;
+use crate::child::LastExit;
+use crate::exit::{ExitReason, StartFailure};
+use crate::supervisor::slot::Slot;
+use crate::telemetry::{Outcome, Payload};
+use crate::time;
+
+impl State {
+    /// A life is up.
+    pub(super) fn started(&mut self, who: Who) {
+        let now = time::now();
+        let Some(slot) = self.current(who) else { return };
+        slot.enter(Phase::Running);
+        slot.up_since = Some(now);
+        slot.started_at = Some(SystemTime::now());
+        let took = now.saturating_duration_since(slot.born);
+        let attempt = slot.attempt;
+        let recovered = slot.died_at.take().map(|died| now.saturating_duration_since(died));
+        slot.answer_waiters();
+        self.tell(who.slot, || Payload::ChildStarted { took, attempt });
+        if let Some(took) = recovered {
+            self.tell(who.slot, || Payload::Restarted { took });
+        }
+        let directives = self.core.on_started(who, now);
+        self.todo.extend(directives);
+    }
+
+    /// A start function returned an error, or was cancelled.
+    pub(super) fn start_failed(&mut self, who: Who, failure: StartFailure) {
+        let StartFailure { reason, permanent } = failure;
+        let now = time::now();
+        self.over(who, reason.clone(), now);
+        let directives = self.core.on_start_failed(who, reason.kind(), permanent, now);
+        self.todo.extend(directives);
+    }
+
+    /// A child has ended, says `ractor`.
+    pub(super) fn exited(&mut self, who: Who, event: SupervisionEvent) {
+        let now = time::now();
+        let Some(slot) = self.current(who) else { return };
+        let reason = reason_of(slot, event);
+        self.over(who, reason.clone(), now);
+        let directives = self.core.on_exit(who, reason.kind(), now);
+        self.todo.extend(directives);
+    }
+
+    /// A life could not be ended: it counts as over, and is told as what it is.
+    pub(super) fn abandon(&mut self, who: Who) {
+        let Some(slot) = self.current(who) else { return };
+        if let Some(live) = &slot.live {
+            live.cell.kill();
+            let id = live.cell.get_id();
+            self.actors.remove(&id);
+        }
+        self.over(who, ExitReason::Unresponsive, time::now());
+    }
+
+    /// Notes and tells the end of a life.
+    fn over(&mut self, who: Who, reason: ExitReason, now: Instant) {
+        let Some(slot) = self.current(who) else { return };
+        let reason = if slot.timed_out { ExitReason::StartTimeout } else { reason };
+        let handled = slot.live.take().and_then(|live| live.vitals).map(|vitals| vitals.handled());
+        slot.place.clear();
+        slot.who = None;
+        slot.start = None;
+        let outcome = if matches!(reason, ExitReason::Unresponsive) { Outcome::Unresponsive } else { slot.outcome(&reason) };
+        let ran = slot.up_since.take();
+        slot.uptime = ran.map_or_else(Default::default, |since| now.saturating_duration_since(since));
+        slot.last_exit = Some(LastExit { reason: reason.clone(), at: SystemTime::now() });
+        let asked = slot.asked;
+        if asked.is_none() && slot.died_at.is_none() && ran.is_some() {
+            slot.died_at = Some(now);
+        }
+        if asked.is_some() {
+            slot.died_at = None;
+        }
+        let timed_out = slot.timed_out;
+        let (lifetime, attempt, path) = (now.saturating_duration_since(slot.born), slot.attempt, slot.path.clone());
+        match outcome {
+            Outcome::Escalated => self.tree.note_hard_end(&path, false),
+            Outcome::Unresponsive => self.tree.note_hard_end(&path, true),
+            Outcome::ByItself | Outcome::Graceful | Outcome::Killed => {}
+        }
+        if ran.is_none() && (asked.is_none() || timed_out) {
+            self.tell(who.slot, || Payload::ChildStartFailed { reason, attempt });
+        } else {
+            self.tell(who.slot, || Payload::ChildTerminated {
+                reason,
+                outcome,
+                cause: asked.map(|(cause, _)| cause),
+                lifetime,
+                stop_took: asked.map(|(_, at)| now.saturating_duration_since(at)),
+                handled,
+            });
+        }
+    }
+}
+
+/// What an end means. The one place where `ractor`'s texts are read.
+fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
+    let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_ref());
+    let orderly = || if slot.asked.is_some() { ExitReason::Shutdown } else { ExitReason::Normal };
+    match event {
+        SupervisionEvent::ActorFailed(_, error) => ExitReason::error(error),
+        SupervisionEvent::ActorTerminated(_, state, text) => {
+            let adapter_says = vitals.map(|vitals| vitals.is_orderly());
+            if let Some(state) = state.filter(|_| adapter_says != Some(true)) {
+                // A state whose `Drop` panics or takes long must not do so in here.
+                tokio::spawn(async move { drop(state) });
+            }
+            match (adapter_says, text.as_deref()) {
+                (Some(true), _) => orderly(),
+                (_, Some("actor_task_cancelled")) => ExitReason::Cancelled,
+                (Some(false), _) | (None, Some("killed")) => ExitReason::Killed,
+                (None, _) => orderly(),
+            }
+        }
+        _ => ExitReason::Cancelled,
+    }
+}

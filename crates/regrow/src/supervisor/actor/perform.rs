@@ -1,0 +1,251 @@
+//! The only place where things happen: each directive, performed and told.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ractor::ActorProcessingErr;
+use regrow_core::supervision::{Closed, Directive, Parked, Scheduled, Who};
+use regrow_core::{Phase, StopCause};
+
+use super::{Message, STARTS_PER_TURN, State};
+use crate::exit::{ExitReason, Intensity};
+use crate::system::{ChildDidNotStart, StartError};
+use crate::telemetry::{Payload, Subject};
+use crate::time;
+
+/// Whether the supervisor goes on.
+type Performed = Result<(), ActorProcessingErr>;
+
+impl State {
+    /// Performs what there is to do, then sets the one timer.
+    pub(super) async fn run(&mut self) -> Performed {
+        let mut starts = 0;
+        while let Some(directive) = self.todo.pop_front() {
+            if let Directive::Start(who) = directive {
+                if starts == STARTS_PER_TURN {
+                    self.todo.push_front(directive);
+                    drop(self.myself.cast(Message::Continue));
+                    return Ok(());
+                }
+                starts += 1;
+                self.start(who).await;
+            } else {
+                self.perform(directive)?;
+            }
+        }
+        if !self.closed {
+            self.arm();
+        }
+        Ok(())
+    }
+
+    pub(super) fn perform(&mut self, directive: Directive) -> Performed {
+        match directive {
+            // Performed by `run`, which can wait for the first poll.
+            Directive::Start(_) => {}
+            Directive::Stop(who, cause) => self.stop(who, cause),
+            Directive::Kill(who, cause) => self.kill(who, cause),
+            Directive::StartTimeout(who) => {
+                if let Some(slot) = self.current(who) {
+                    slot.timed_out = true;
+                }
+            }
+            Directive::Abandon(who) => self.abandon(who),
+            Directive::Backoff(scheduled) => self.backoff(&scheduled),
+            Directive::Rest { slot, phase } => self.told(slot, phase, None),
+            Directive::Park { slot, why } => self.park(slot, why),
+            Directive::Remove(slot) => self.remove(slot),
+            Directive::BackoffReset { slot, stable_for } => {
+                self.tell(slot, || Payload::BackoffReset { stable_for });
+            }
+            Directive::Meltdown { slot, restarts, period } => self.meltdown(slot, restarts, period),
+            Directive::Booted => self.booted(),
+            Directive::Close(closed) => return self.close(closed),
+        }
+        Ok(())
+    }
+
+    /// Tells something of a child, without a change of phase.
+    pub(super) fn tell(&mut self, index: u32, payload: impl FnOnce() -> Payload) {
+        if let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) {
+            self.tree.telemetry.emit(|| slot.subject(), payload);
+        }
+    }
+
+    /// A change of phase that has no event of its own.
+    pub(super) fn told(&mut self, index: u32, phase: Phase, why: Option<Arc<str>>) {
+        let Some(slot) = self.slot(index) else { return };
+        let from = slot.enter(phase);
+        slot.answer_waiters();
+        self.tell(index, || Payload::ChildStateChanged { from, to: phase, why });
+    }
+
+    fn stop(&mut self, who: Who, cause: StopCause) {
+        let Some(slot) = self.current(who) else { return };
+        slot.asked = Some((cause, time::now()));
+        slot.place.clear();
+        slot.enter(Phase::Stopping);
+        self.tell(who.slot, || Payload::ChildStopping { cause });
+        let Some(slot) = self.current(who) else { return };
+        match (&slot.live, &slot.start) {
+            (Some(live), _) => live.stop(cause),
+            (None, Some(start)) => start.abort(),
+            (None, None) => {}
+        }
+    }
+
+    fn kill(&mut self, who: Who, cause: StopCause) {
+        let Some(slot) = self.current(who) else { return };
+        slot.killed = true;
+        slot.place.clear();
+        if slot.asked.is_none() {
+            slot.asked = Some((cause, time::now()));
+            slot.enter(Phase::Stopping);
+            self.tell(who.slot, || Payload::ChildStopping { cause });
+        }
+        let Some(slot) = self.current(who) else { return };
+        match (&slot.live, &slot.start) {
+            (Some(live), _) => live.kill(),
+            (None, Some(start)) => start.abort(),
+            (None, None) => {}
+        }
+    }
+
+    fn backoff(&mut self, scheduled: &Scheduled) {
+        let strategy = self.strategy;
+        let Scheduled { slot: index, delay, attempt, in_window, max_restarts, .. } = *scheduled;
+        if self.counts.max_restarts > 0 {
+            let period = self.core_period();
+            self.counts.note_restart(in_window, time::now() + period);
+        }
+        let Some(slot) = self.slot(index) else { return };
+        slot.enter(Phase::Backoff);
+        slot.failed = true;
+        slot.attempt = attempt;
+        slot.restarts_in_window = in_window;
+        slot.next_start_at = SystemTime::now().checked_add(delay);
+        slot.answer_waiters();
+        let reason = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        self.tell(index, || Payload::RestartScheduled {
+            delay,
+            attempt,
+            restarts_in_window: in_window,
+            max_restarts,
+            reason,
+            strategy,
+        });
+    }
+
+    fn park(&mut self, index: u32, why: Parked) {
+        let on_path = match why {
+            Parked::Dependency { on } => self.slot(on).map(|slot| slot.path.to_string()),
+            Parked::Intensity { .. } | Parked::CannotStart => None,
+        };
+        let Some(slot) = self.slot(index) else { return };
+        let last = slot.last_exit.as_ref().map_or_else(String::new, |exit| exit.reason.to_string());
+        let text = match why {
+            Parked::Intensity { max_restarts, period } => {
+                format!("failed again after {max_restarts} restarts within {period:?}; the last time: {last}")
+            }
+            Parked::CannotStart => last,
+            Parked::Dependency { .. } => {
+                format!("depends on \"{}\", which was given up on", on_path.as_deref().unwrap_or("?"))
+            }
+        };
+        slot.parked_because = Some(text.clone());
+        slot.next_start_at = None;
+        self.told(index, Phase::Failed, Some(text.into()));
+    }
+
+    fn remove(&mut self, index: u32) {
+        let Some(mut slot) = self.slots.get_mut(index as usize).and_then(Option::take) else { return };
+        for (_, answer) in std::mem::take(&mut slot.waiters) {
+            drop(answer.send(Ok(slot.info())));
+        }
+        slot.class.leave(slot.phase);
+        self.ids.remove(&slot.spec.id);
+        self.tree.leave(&slot.path);
+        self.tree.telemetry.emit(|| slot.subject(), || Payload::SupervisorChildRemoved);
+    }
+
+    fn meltdown(&mut self, index: u32, restarts: u32, window: Duration) {
+        let Some(slot) = self.slot(index) else { return };
+        let child = slot.path.clone();
+        let last_reason = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let subject = self.subject();
+        self.tree.telemetry.emit(|| subject, || Payload::Meltdown { child, restarts, window, last_reason });
+        if let Some(slot) = self.slot(index) {
+            slot.restarts_in_window = restarts;
+        }
+    }
+
+    /// This supervisor as the subject of an event.
+    fn subject(&self) -> Subject {
+        let kind = regrow_core::ChildKind::Supervisor;
+        match &self.context {
+            Some(context) => Subject { phase: Phase::Running, ..context.subject.clone() },
+            None => Subject {
+                path: self.path.clone(),
+                kind,
+                type_name: kind.as_str().into(),
+                generation: 1,
+                phase: Phase::Running,
+            },
+        }
+    }
+
+    fn booted(&mut self) {
+        if let Some(root) = &self.root {
+            root.booted.send_replace(Some(Ok(())));
+        }
+        if let Some(context) = &self.context {
+            context.announce();
+        }
+    }
+
+    /// Nobody is alive any more.
+    fn close(&mut self, closed: Closed) -> Performed {
+        self.closed = true;
+        self.disarm();
+        let reason = self.close_reason(closed);
+        if let Some(root) = &self.root {
+            root.booted.send_if_modified(|booted| {
+                let early = booted.is_none();
+                if early {
+                    *booted = Some(Err(StartError::from_close(&self.path, &reason)));
+                }
+                early
+            });
+            // Set once: this is the only place, and it is reached once.
+            drop(root.ended.set(reason.clone()));
+        }
+        match reason {
+            ExitReason::Shutdown => {
+                self.myself.stop(None);
+                Ok(())
+            }
+            reason => Err(Box::new(reason)),
+        }
+    }
+
+    fn close_reason(&mut self, closed: Closed) -> ExitReason {
+        let period = self.core_period();
+        let (index, started) = match closed {
+            Closed::ShutDown => return ExitReason::Shutdown,
+            Closed::Intensity { slot } => (slot, true),
+            Closed::StartFailed { slot } => (slot, false),
+        };
+        let Some(slot) = self.slot(index) else { return ExitReason::Shutdown };
+        let last = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let (child, restarts) = (slot.path.clone(), slot.restarts_in_window);
+        if started {
+            ExitReason::Intensity(Arc::new(Intensity { child, restarts, period, last }))
+        } else {
+            ExitReason::StartFailed(Arc::new(ChildDidNotStart::deepest(child, last)))
+        }
+    }
+
+    fn core_period(&self) -> Duration {
+        self.core.period().unwrap_or_default()
+    }
+}

@@ -1,0 +1,233 @@
+//! What the shell holds of one child.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ractor::RpcReplyPort;
+use regrow_core::supervision::Who;
+use regrow_core::{Desired, Health, Phase, StopCause};
+use tokio::task::AbortHandle;
+
+use super::operate::OperateError;
+use crate::address::Place;
+use crate::child::{ChildInfo, ChildSpec, LastExit, Started};
+use crate::exit::ExitReason;
+use crate::path::ChildPath;
+use crate::telemetry::{Counted, Outcome, Subject};
+
+/// What an operation waits for before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Nobody lives there.
+    Down,
+    /// A life after this generation is up.
+    UpAfter(u32),
+}
+
+pub(crate) type Answer = RpcReplyPort<Result<ChildInfo, OperateError>>;
+
+/// One place, as the shell sees it: the core decides by its own.
+pub(crate) struct Slot {
+    pub(crate) spec: ChildSpec,
+    pub(crate) path: ChildPath,
+    pub(crate) type_name: Arc<str>,
+    pub(crate) place: Arc<Place>,
+    pub(crate) class: Arc<Counted>,
+    /// As it was last told.
+    pub(crate) phase: Phase,
+    pub(crate) desired: Desired,
+    pub(crate) generation: u32,
+    pub(crate) restarts: u32,
+    pub(crate) dynamic: bool,
+
+    pub(crate) who: Option<Who>,
+    pub(crate) live: Option<Started>,
+    pub(crate) start: Option<AbortHandle>,
+    /// It announced itself before its start function returned.
+    pub(crate) announced: bool,
+    pub(crate) asked: Option<(StopCause, Instant)>,
+    pub(crate) killed: bool,
+    /// Its start took too long, so it is being ended.
+    pub(crate) timed_out: bool,
+
+    pub(crate) born: Instant,
+    pub(crate) up_since: Option<Instant>,
+    pub(crate) died_at: Option<Instant>,
+    pub(crate) uptime: Duration,
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) next_start_at: Option<SystemTime>,
+    pub(crate) attempt: u32,
+    pub(crate) restarts_in_window: u32,
+    pub(crate) failed: bool,
+    pub(crate) last_exit: Option<LastExit>,
+    pub(crate) parked_because: Option<String>,
+    pub(crate) waiters: Vec<(Until, Answer)>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(start) = &self.start {
+            start.abort();
+        }
+        self.place.clear();
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(
+        spec: ChildSpec,
+        path: ChildPath,
+        place: Arc<Place>,
+        class: Arc<Counted>,
+        dynamic: bool,
+        now: Instant,
+    ) -> Self {
+        let type_name = type_name_of(&spec);
+        let phase = if dynamic { Phase::Stopped } else { Phase::Pending };
+        class.enter(phase);
+        Self {
+            spec,
+            path,
+            type_name,
+            place,
+            class,
+            phase,
+            desired: Desired::Up,
+            generation: 0,
+            restarts: 0,
+            dynamic,
+            who: None,
+            live: None,
+            start: None,
+            announced: false,
+            asked: None,
+            killed: false,
+            timed_out: false,
+            born: now,
+            up_since: None,
+            died_at: None,
+            uptime: Duration::ZERO,
+            started_at: None,
+            next_start_at: None,
+            attempt: 0,
+            restarts_in_window: 0,
+            failed: false,
+            last_exit: None,
+            parked_because: None,
+            waiters: Vec::new(),
+        }
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        Subject {
+            path: self.path.clone(),
+            kind: self.spec.kind,
+            type_name: Arc::clone(&self.type_name),
+            generation: self.generation,
+            phase: self.phase,
+        }
+    }
+
+    pub(crate) fn enter(&mut self, phase: Phase) -> Phase {
+        self.class.leave(self.phase);
+        self.class.enter(phase);
+        std::mem::replace(&mut self.phase, phase)
+    }
+
+    /// A new life begins.
+    pub(crate) fn begin(&mut self, who: Who, generation: u32, now: Instant) {
+        self.who = Some(who);
+        self.generation = generation;
+        self.born = now;
+        self.up_since = None;
+        self.started_at = None;
+        self.next_start_at = None;
+        self.asked = None;
+        self.killed = false;
+        self.timed_out = false;
+        self.announced = false;
+        self.parked_because = None;
+        self.restarts += u32::from(std::mem::take(&mut self.failed));
+    }
+
+    /// How the end came about, seen from here.
+    pub(crate) fn outcome(&self, reason: &ExitReason) -> Outcome {
+        let by_force = matches!(reason, ExitReason::Killed);
+        match (self.asked, by_force) {
+            (None, false) => Outcome::ByItself,
+            (None, true) => Outcome::Killed,
+            (Some(_), false) => Outcome::Graceful,
+            (Some(_), true) => Outcome::Escalated,
+        }
+    }
+
+    pub(crate) fn info(&self) -> ChildInfo {
+        ChildInfo {
+            path: self.path.clone(),
+            id: Arc::clone(&self.spec.id),
+            kind: self.spec.kind,
+            type_name: Arc::clone(&self.type_name),
+            tags: self.spec.tags.clone(),
+            depends_on: self.spec.depends_on.clone(),
+            required: self.spec.required,
+            phase: self.phase,
+            desired: self.desired,
+            ready: self.phase == Phase::Running,
+            health: Health::Unknown,
+            generation: self.generation,
+            restarts: self.restarts,
+            started_at: self.started_at,
+            next_start_at: self.next_start_at,
+            last_exit: self.last_exit.clone(),
+            parked_because: self.parked_because.clone(),
+        }
+    }
+
+    /// Answers those whose effect is visible now.
+    pub(crate) fn answer_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        for (until, answer) in std::mem::take(&mut self.waiters) {
+            match self.seen(until) {
+                Some(result) => drop(answer.send(result)),
+                None => self.waiters.push((until, answer)),
+            }
+        }
+    }
+
+    fn seen(&self, until: Until) -> Option<Result<ChildInfo, OperateError>> {
+        match until {
+            Until::Down => (!self.phase.is_alive()).then(|| Ok(self.info())),
+            Until::UpAfter(generation) => match self.phase {
+                Phase::Running if self.generation > generation => Some(Ok(self.info())),
+                Phase::Backoff | Phase::Failed if self.generation > generation => Some(Err(self.did_not_start())),
+                Phase::Completed | Phase::Stopped if self.generation > generation => Some(Err(self.did_not_start())),
+                Phase::Failed if self.parked_because.is_some() => Some(Err(self.did_not_start())),
+                Phase::Pending
+                | Phase::Starting
+                | Phase::Running
+                | Phase::Paused
+                | Phase::Draining
+                | Phase::Stopping
+                | Phase::Backoff
+                | Phase::Completed
+                | Phase::Stopped
+                | Phase::Failed => None,
+            },
+        }
+    }
+
+    fn did_not_start(&self) -> OperateError {
+        OperateError::DidNotStart {
+            path: self.path.clone(),
+            reason: self.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone()),
+            next_start_at: self.next_start_at,
+        }
+    }
+}
+
+/// What a child is in the user's words; its kind, where the user has none.
+pub(crate) fn type_name_of(spec: &ChildSpec) -> Arc<str> {
+    spec.type_name.clone().unwrap_or_else(|| spec.kind.as_str().into())
+}

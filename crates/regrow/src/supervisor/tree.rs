@@ -1,0 +1,94 @@
+//! What all supervisors of one system share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use ractor::ActorRef;
+
+use super::Message;
+use crate::address::Place;
+use crate::path::ChildPath;
+use crate::telemetry::{Census, Telemetry};
+
+/// How many children that did not go quietly a shutdown report names; the rest is counted.
+const MAX_REPORTED: usize = 1_000;
+
+/// What all supervisors of one system share: places, events, counts.
+pub(crate) struct Tree {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) census: Arc<Census>,
+    places: RwLock<HashMap<ChildPath, Arc<Place>>>,
+    supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
+    pub(crate) hard_ends: Mutex<HardEnds>,
+}
+
+/// Children that had to be killed, and those that could not be.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct HardEnds {
+    pub(crate) killed: Vec<ChildPath>,
+    pub(crate) unresponsive: Vec<ChildPath>,
+    pub(crate) unnamed: usize,
+}
+
+impl HardEnds {
+    pub(crate) fn note(&mut self, path: &ChildPath, unresponsive: bool) {
+        let list = if unresponsive { &mut self.unresponsive } else { &mut self.killed };
+        if list.len() < MAX_REPORTED {
+            list.push(path.clone());
+        } else {
+            self.unnamed += 1;
+        }
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(telemetry: Telemetry, census: Arc<Census>) -> Self {
+        Self {
+            telemetry,
+            census,
+            places: RwLock::default(),
+            supervisors: RwLock::default(),
+            hard_ends: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn place(&self, path: &str) -> Option<Arc<Place>> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    /// The place at `path`: the one that was there before, if a supervisor is back, so that addresses stay good.
+    pub(crate) fn enter(&self, path: &ChildPath, make: impl FnOnce() -> Place) -> Arc<Place> {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(path.clone()).or_insert_with(|| Arc::new(make())))
+    }
+
+    pub(crate) fn leave(&self, path: &ChildPath) {
+        self.places.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    pub(crate) fn supervisor(&self, path: &str) -> Option<ActorRef<Message>> {
+        self.supervisors.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    pub(crate) fn supervisor_up(&self, path: ChildPath, supervisor: ActorRef<Message>) {
+        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert(path, supervisor);
+    }
+
+    /// Forgets a supervisor, unless a later life of it stands there already.
+    pub(crate) fn supervisor_down(&self, path: &ChildPath, supervisor: &ActorRef<Message>) {
+        let mut supervisors = self.supervisors.write().unwrap_or_else(PoisonError::into_inner);
+        if supervisors.get(path).is_some_and(|present| present.get_id() == supervisor.get_id()) {
+            supervisors.remove(path);
+        }
+    }
+
+    pub(crate) fn note_hard_end(&self, path: &ChildPath, unresponsive: bool) {
+        self.hard_ends.lock().unwrap_or_else(PoisonError::into_inner).note(path, unresponsive);
+    }
+}
+
+impl std::borrow::Borrow<str> for ChildPath {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}

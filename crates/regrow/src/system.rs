@@ -1,0 +1,415 @@
+//! A system: one root supervisor with its addresses and telemetry. Several may live in one process and share nothing.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use ractor::{ActorRef, RpcReplyPort};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::address::{Address, LookupError};
+use crate::child::{ChildInfo, ChildSpec};
+use crate::exit::ExitReason;
+use crate::path::ChildPath;
+#[cfg(feature = "prometheus")]
+use crate::prometheus::Exporter;
+use crate::supervisor::{InvalidTree, Message, OperateError, Root, Supervisor, Tree, Verb};
+use crate::telemetry::{Census, Telemetry};
+use crate::time;
+
+/// How long a question to a supervisor may take; it never waits for its children, so this is long.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a system did not start.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The tree cannot work.
+    #[error(transparent)]
+    Invalid(#[from] InvalidTree),
+    /// A child did not come up; those before it have been stopped again.
+    #[error("child \"{path}\" did not start: {reason}")]
+    Child {
+        /// The child.
+        path: ChildPath,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The system was shut down, or gave up, before all its children had started.
+    #[error("system \"{path}\" ended before it was up: {reason}")]
+    Ended {
+        /// The root.
+        path: ChildPath,
+        /// Why.
+        reason: ExitReason,
+    },
+}
+
+impl StartError {
+    pub(crate) fn from_close(root: &ChildPath, reason: &ExitReason) -> Self {
+        if let ExitReason::StartFailed(error) = reason
+            && let Some(ChildDidNotStart { path, reason }) = error.downcast_ref()
+        {
+            return Self::Child { path: path.clone(), reason: reason.clone() };
+        }
+        Self::Ended { path: root.clone(), reason: reason.clone() }
+    }
+}
+
+/// The child on which the start of a supervisor foundered.
+#[derive(Clone, Debug, Error)]
+#[error("child \"{path}\" did not start: {reason}")]
+pub(crate) struct ChildDidNotStart {
+    path: ChildPath,
+    reason: ExitReason,
+}
+
+impl ChildDidNotStart {
+    /// Where the child is itself a supervisor, the child below on which that one foundered.
+    pub(crate) fn deepest(path: ChildPath, reason: ExitReason) -> Self {
+        match &reason {
+            ExitReason::StartFailed(error) => match error.downcast_ref::<Self>() {
+                Some(deeper) => deeper.clone(),
+                None => Self { path, reason },
+            },
+            _ => Self { path, reason },
+        }
+    }
+}
+
+/// What a shutdown came to.
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// How the root ended; `shutdown` if nothing else came first.
+    pub reason: ExitReason,
+    /// How long it took.
+    pub took: Duration,
+    /// Children that were asked, did not go in time, and were killed; at most 1,000.
+    pub killed: Vec<ChildPath>,
+    /// Children that could not be ended and may still run; at most 1,000.
+    pub unresponsive: Vec<ChildPath>,
+    /// How many more of either there were.
+    pub unnamed: usize,
+}
+
+/// A running tree.
+///
+/// Dropping it without [`System::shut_down`] kills the tree: nobody is asked, no order is kept.
+pub struct System {
+    root: ActorRef<Message>,
+    path: ChildPath,
+    tree: Arc<Tree>,
+    booted: watch::Receiver<Option<Result<(), StartError>>>,
+    ended: watch::Receiver<Option<ExitReason>>,
+    #[cfg(feature = "prometheus")]
+    exporter: Arc<Exporter>,
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").field("root", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if self.ended.borrow().is_none() {
+            self.root.kill();
+        }
+    }
+}
+
+impl System {
+    /// Starts a tree and waits until every child has started.
+    ///
+    /// # Errors
+    /// When the tree cannot work, or a child does not start: then those before it have been stopped again, last first.
+    pub async fn start(root: Supervisor) -> Result<Self, StartError> {
+        let system = Self::launch(root).await?;
+        system.booted().await?;
+        // A failed start is followed by the end of the root; nothing is left to wait for.
+        Ok(system)
+    }
+
+    /// Starts a tree and returns at once; [`System::booted`] waits for the rest.
+    ///
+    /// # Errors
+    /// When the tree cannot work.
+    pub async fn launch(root: Supervisor) -> Result<Self, StartError> {
+        Self::launch_with(root, Telemetry::new()).await
+    }
+
+    pub(crate) async fn launch_with(root: Supervisor, telemetry: Telemetry) -> Result<Self, StartError> {
+        root.check()?;
+        crate::panics::install_hook();
+        let census = Arc::new(Census::default());
+        #[cfg(feature = "prometheus")]
+        let exporter = Arc::new(Exporter::new(Arc::clone(&census)));
+        telemetry.attach("log", crate::telemetry::log).ok();
+        #[cfg(feature = "prometheus")]
+        {
+            let feed = exporter.handler();
+            telemetry.attach("metrics", move |event| feed.handle(event)).ok();
+        }
+        let tree = Arc::new(Tree::new(telemetry, census));
+        let path = ChildPath::root(&root.id);
+        let (booted_sender, booted) = watch::channel(None);
+        let reason = Arc::new(OnceLock::new());
+        let told = Root { booted: booted_sender.clone(), ended: Arc::clone(&reason) };
+        let launched = root.launch_root(Arc::clone(&tree), told).await;
+        let (actor, join) = launched.map_err(|error| StartError::Ended {
+            path: path.clone(),
+            reason: ExitReason::StartFailed(Arc::new(error)),
+        })?;
+        let (ended_sender, ended) = watch::channel(None);
+        let root_path = path.clone();
+        tokio::spawn(async move {
+            // However the root ends, whoever waits is told.
+            drop(join.await);
+            let reason = reason.get().cloned().unwrap_or(ExitReason::Killed);
+            let early = StartError::Ended { path: root_path, reason: reason.clone() };
+            booted_sender.send_if_modified(|booted| booted.is_none() && booted.replace(Err(early)).is_none());
+            ended_sender.send_replace(Some(reason));
+        });
+        Ok(Self {
+            root: actor,
+            path,
+            tree,
+            booted,
+            ended,
+            #[cfg(feature = "prometheus")]
+            exporter,
+        })
+    }
+
+    /// Waits until every child has started or was given up on.
+    ///
+    /// # Errors
+    /// When a child did not start and the boot was rolled back, or the system ended before it was up.
+    pub async fn booted(&self) -> Result<(), StartError> {
+        let mut booted = self.booted.clone();
+        let result = match booted.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Ok(()),
+        };
+        if result.is_err() {
+            self.ended().await;
+        }
+        result
+    }
+
+    /// Whether every child has started or was given up on, now.
+    #[must_use]
+    pub fn is_booted(&self) -> bool {
+        matches!(*self.booted.borrow(), Some(Ok(())))
+    }
+
+    /// The path of the root.
+    #[must_use]
+    pub fn path(&self) -> &ChildPath {
+        &self.path
+    }
+
+    /// The event stream.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.tree.telemetry
+    }
+
+    /// The metrics, for an endpoint of your own; [`crate::prometheus::serve`] brings one.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn exporter(&self) -> &Arc<Exporter> {
+        &self.exporter
+    }
+
+    /// The address of a child that takes messages of type `M`; good over all its lives.
+    ///
+    /// # Errors
+    /// When no child has this path, or it takes other messages.
+    pub fn address<M: ractor::Message>(&self, path: &str) -> Result<Address<M>, LookupError> {
+        self.tree.place(path).ok_or_else(|| LookupError::NotFound { path: path.to_owned() })?.address()
+    }
+
+    /// The children of a supervisor, in start order.
+    ///
+    /// # Errors
+    /// [`OperateError::Gone`] when it is not running.
+    pub async fn children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
+        self.ask(supervisor, Some(QUESTION_TIMEOUT), Message::Children).await
+    }
+
+    /// What is known of a child.
+    ///
+    /// # Errors
+    /// [`OperateError::NotFound`], [`OperateError::Gone`].
+    pub async fn child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        let (supervisor, id) = split(path)?;
+        let info = self.ask(supervisor, Some(QUESTION_TIMEOUT), |reply| Message::Child(id.into(), reply)).await?;
+        info.ok_or_else(|| OperateError::NotFound { path: path.to_owned() })
+    }
+
+    /// Adds a child to a running supervisor, after all others, and waits until it has started. It is lost when the supervisor
+    /// itself is started again.
+    ///
+    /// # Errors
+    /// When the id is taken or none, the supervisor is gone or going, or the child does not start. One that does not start keeps
+    /// its place, and its own policy decides whether it is tried again.
+    pub async fn start_child(
+        &self,
+        supervisor: &str,
+        child: impl Into<ChildSpec>,
+    ) -> Result<ChildInfo, OperateError> {
+        let child = Box::new(child.into());
+        self.ask(supervisor, None, |reply| Message::StartChild(child, reply)).await?
+    }
+
+    /// Stops a child and waits until it is gone; it keeps its place and is not started again by itself.
+    ///
+    /// # Errors
+    /// When there is no such child, or its supervisor is going.
+    pub async fn terminate_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Terminate, path).await
+    }
+
+    /// Starts a child that is not running and waits until it is up.
+    ///
+    /// # Errors
+    /// [`OperateError::Running`] and [`OperateError::Restarting`] as in OTP; [`OperateError::DidNotStart`].
+    pub async fn restart_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Restart, path).await
+    }
+
+    /// Stops a child if it runs, starts it, and waits until it is up. Its earlier failures are forgotten.
+    ///
+    /// # Errors
+    /// When there is no such child, or it does not start.
+    pub async fn bounce_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Bounce, path).await
+    }
+
+    /// Removes the place of a child that is not running.
+    ///
+    /// # Errors
+    /// When there is no such child, or it runs.
+    pub async fn delete_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Delete, path).await
+    }
+
+    async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
+        let (supervisor, id) = split(path)?;
+        self.ask(supervisor, None, |reply| Message::Operate(verb, id.into(), reply)).await?
+    }
+
+    /// Operations have no timeout of their own: the child's start and stop have theirs.
+    async fn ask<T: Send + 'static>(
+        &self,
+        supervisor: &str,
+        timeout: Option<Duration>,
+        message: impl FnOnce(RpcReplyPort<T>) -> Message,
+    ) -> Result<T, OperateError> {
+        let gone = || OperateError::Gone { supervisor: supervisor.to_owned() };
+        let actor = self.tree.supervisor(supervisor).ok_or_else(gone)?;
+        let (reply, answer) = ractor::concurrency::oneshot();
+        actor.cast(message(reply.into())).map_err(|_| gone())?;
+        match timeout {
+            Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| gone())?.map_err(|_| gone()),
+            None => answer.await.map_err(|_| gone()),
+        }
+    }
+
+    /// Waits for the end of the root.
+    pub async fn ended(&self) -> ExitReason {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(ExitReason::Killed),
+            Err(_) => ExitReason::Killed,
+        }
+    }
+
+    /// Stops all children in order, each by its own rule, and waits until nobody is left.
+    pub async fn shut_down(&self) -> ShutdownReport {
+        let began = time::now();
+        self.begin_shut_down();
+        self.report(began).await
+    }
+
+    /// Asks for a shutdown without waiting for it.
+    pub fn begin_shut_down(&self) {
+        // A root that is gone needs no asking.
+        drop(self.root.cast(Message::ShutDown));
+    }
+
+    /// Ends all children by force, all at once: somebody has asked twice. Returns without waiting.
+    pub fn hurry(&self) {
+        drop(self.root.cast(Message::Hurry));
+    }
+
+    async fn report(&self, began: Instant) -> ShutdownReport {
+        let reason = self.ended().await;
+        let hard = self.tree.hard_ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ShutdownReport {
+            reason,
+            took: time::now().saturating_duration_since(began),
+            killed: hard.killed,
+            unresponsive: hard.unresponsive,
+            unnamed: hard.unnamed,
+        }
+    }
+
+    /// Runs until SIGINT or SIGTERM (Ctrl-C elsewhere), or until the root ends; then shuts down in order. A second signal hurries.
+    pub async fn run_until_signal(&self) -> ShutdownReport {
+        let began = tokio::select! {
+            _ = self.ended() => return self.report(time::now()).await,
+            () = signal() => time::now(),
+        };
+        self.begin_shut_down();
+        let hurry = async {
+            signal().await;
+            self.hurry();
+            std::future::pending::<()>().await;
+        };
+        within(self.report(began), hurry).await
+    }
+}
+
+/// Drives a side task until the main one is done.
+async fn within<T>(main: impl Future<Output = T>, side: impl Future<Output = ()>) -> T {
+    tokio::select! {
+        result = main => result,
+        () = side => unreachable!("the side task never ends"),
+    }
+}
+
+fn split(path: &str) -> Result<(&str, &str), OperateError> {
+    path.rsplit_once('/').ok_or_else(|| OperateError::NotFound { path: path.to_owned() })
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = signal(SignalKind::interrupt());
+    let terminate = signal(SignalKind::terminate());
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(target: "regrow", %error, "failed to listen for signals; only the end of the root is noticed");
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

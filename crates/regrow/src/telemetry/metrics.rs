@@ -1,0 +1,206 @@
+//! Events as counters and histograms, into any recorder of the `metrics` facade.
+//!
+//! Handles are registered once for each label set and kept. A family takes at most 200 label sets: beyond that, values fold into
+//! `other`, and `regrow_telemetry_label_overflows_total` tells.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
+
+use super::{Event, Payload, Subject};
+
+/// How many label sets a family may have.
+const MAX_LABEL_SETS: usize = 200;
+
+/// Buckets for starts, stops and waits, in seconds.
+pub(crate) const LIFECYCLE: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
+/// Buckets for work such as an HTTP request, in seconds.
+pub(crate) const WORK: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// A family of counters or, with buckets, of histograms.
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    labels: &'static [&'static str],
+    pub(crate) buckets: &'static [f64],
+}
+
+macro_rules! families {
+    ($( $id:ident = $name:literal [$($label:literal),*] $buckets:expr, $help:literal; )+) => {
+        $( static $id: Family = Family { name: $name, help: $help, labels: &[$($label),*], buckets: $buckets }; )+
+        /// Every family that this handler can write.
+        pub(crate) static FAMILIES: &[&Family] = &[$( &$id ),+];
+    };
+}
+
+families! {
+    STARTS = "regrow_child_starts_total" ["kind", "type"] &[], "Children that completed start-up.";
+    START_FAILURES = "regrow_child_start_failures_total" ["kind", "type", "reason"] &[], "Child start-ups that failed.";
+    START_SECONDS = "regrow_child_start_duration_seconds" ["kind", "type"] LIFECYCLE, "Time from spawn request to running.";
+    TERMINATIONS = "regrow_child_terminations_total" ["kind", "type", "reason"] &[], "Child terminations by reason.";
+    STOP_SECONDS = "regrow_child_stop_duration_seconds" ["kind", "type", "outcome"] LIFECYCLE,
+        "Time from stop request to terminated.";
+    LIFETIME_SECONDS = "regrow_child_lifetime_seconds" ["kind", "type"] LIFECYCLE, "Age of a child at termination.";
+    RESTARTS = "regrow_supervisor_restarts_total" ["supervisor", "reason", "scope"] &[],
+        "Child restarts; scope is one, rest or all.";
+    BACKOFF_SECONDS = "regrow_supervisor_backoff_seconds" ["supervisor"] LIFECYCLE, "Delay chosen before a restart.";
+    RECOVERY_SECONDS = "regrow_supervisor_recovery_seconds" ["supervisor"] LIFECYCLE,
+        "Time from a child's death to the child running again.";
+    MELTDOWNS = "regrow_supervisor_meltdowns_total" ["supervisor"] &[],
+        "Restart intensity exceeded; the supervisor gave up.";
+    PROCESS_EXITS = "regrow_process_exits_total" ["type", "reason"] &[], "OS-process exits by reason.";
+    PROCESS_SIGNALS = "regrow_process_signals_total" ["type", "signal"] &[], "Signals sent.";
+    PROCESS_SHUTDOWN_SECONDS = "regrow_process_shutdown_seconds" ["type", "stage"] LIFECYCLE,
+        "Time to end a process completely, by the last stage needed.";
+    PROCESS_OUTPUT = "regrow_process_output_bytes_total" ["type", "stream"] &[], "Bytes read from stdout and stderr.";
+    PROCESS_DROPPED = "regrow_process_output_dropped_bytes_total" ["type", "stream"] &[],
+        "Bytes dropped because nobody read them in time.";
+    HTTP_REQUESTS = "regrow_http_requests_total" ["route", "method", "code"] &[], "HTTP requests by route template.";
+    HTTP_SECONDS = "regrow_http_request_seconds" ["route"] WORK, "HTTP request duration.";
+    EVENTS = "regrow_telemetry_events_total" ["domain"] &[], "Telemetry events emitted.";
+    HANDLER_FAILURES = "regrow_telemetry_handler_failures_total" ["handler"] &[],
+        "Handlers that panicked and were detached.";
+    OVERFLOWS = "regrow_telemetry_label_overflows_total" ["metric"] &[],
+        "Label values folded into other by the cardinality guard.";
+}
+
+type Values = [SharedString; 3];
+
+#[derive(Clone)]
+enum Handle {
+    Counter(Counter),
+    Histogram(Histogram),
+}
+
+/// The handler.
+pub(crate) struct MetricsHandler {
+    recorder: Arc<dyn Recorder + Send + Sync>,
+    handles: Mutex<HashMap<&'static str, HashMap<Values, Handle>>>,
+}
+
+impl MetricsHandler {
+    pub(crate) fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        for family in FAMILIES {
+            let name = KeyName::from_const_str(family.name);
+            if family.buckets.is_empty() {
+                recorder.describe_counter(name, None, family.help.into());
+            } else {
+                recorder.describe_histogram(name, None, family.help.into());
+            }
+        }
+        Self { recorder, handles: Mutex::default() }
+    }
+
+    /// Counts one event. The match is exhaustive: an event that nobody has thought of here does not compile.
+    pub(crate) fn handle(&self, event: &Event) {
+        let subject = &event.subject;
+        self.count(&EVENTS, [event.payload.domain().into(), "".into(), "".into()], 1);
+        match &event.payload {
+            Payload::ChildStarted { took, .. } => {
+                self.count(&STARTS, child(subject, ""), 1);
+                self.observe(&START_SECONDS, child(subject, ""), *took);
+            }
+            Payload::ChildStartFailed { reason, .. } => {
+                self.count(&START_FAILURES, child(subject, reason.kind().as_str()), 1);
+            }
+            Payload::ChildTerminated { reason, outcome, lifetime, stop_took, .. } => {
+                self.count(&TERMINATIONS, child(subject, reason.kind().as_str()), 1);
+                self.observe(&LIFETIME_SECONDS, child(subject, ""), *lifetime);
+                if let Some(took) = stop_took {
+                    self.observe(&STOP_SECONDS, child(subject, outcome.as_str()), *took);
+                }
+            }
+            Payload::RestartScheduled { delay, reason, strategy, .. } => {
+                let supervisor = supervisor(subject);
+                let labels = [supervisor.clone(), reason.kind().as_str().into(), strategy.scope().into()];
+                self.count(&RESTARTS, labels, 1);
+                self.observe(&BACKOFF_SECONDS, [supervisor, "".into(), "".into()], *delay);
+            }
+            Payload::Restarted { took } => {
+                self.observe(&RECOVERY_SECONDS, [supervisor(subject), "".into(), "".into()], *took);
+            }
+            Payload::Meltdown { .. } => {
+                self.count(&MELTDOWNS, [subject.path.to_string().into(), "".into(), "".into()], 1);
+            }
+            Payload::ProcessExited { reason, .. } => {
+                self.count(&PROCESS_EXITS, of_type(subject, reason.kind().as_str()), 1);
+            }
+            Payload::ProcessSignalled { signal, .. } => self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1),
+            Payload::ProcessShutdown { stage, took } => {
+                self.observe(&PROCESS_SHUTDOWN_SECONDS, of_type(subject, stage.as_str()), *took);
+            }
+            Payload::ProcessOutput { stream, bytes, dropped } => {
+                self.count(&PROCESS_OUTPUT, of_type(subject, stream.as_str()), *bytes);
+                self.count(&PROCESS_DROPPED, of_type(subject, stream.as_str()), *dropped);
+            }
+            Payload::HttpRequest { route, method, status, took } => {
+                self.count(&HTTP_REQUESTS, [(*route).into(), (*method).into(), status.to_string().into()], 1);
+                self.observe(&HTTP_SECONDS, [(*route).into(), "".into(), "".into()], *took);
+            }
+            Payload::TelemetryHandlerFailure { handler, .. } => {
+                self.count(&HANDLER_FAILURES, [handler.to_string().into(), "".into(), "".into()], 1);
+            }
+            Payload::ChildStopping { .. }
+            | Payload::ChildStateChanged { .. }
+            | Payload::SupervisorChildAdded
+            | Payload::SupervisorChildRemoved
+            | Payload::BackoffReset { .. }
+            | Payload::ProcessSpawned { .. }
+            | Payload::ProcessLeaked { .. } => {}
+        }
+    }
+
+    fn count(&self, family: &'static Family, values: Values, by: u64) {
+        if let Handle::Counter(counter) = self.handle_of(family, values) {
+            counter.increment(by);
+        }
+    }
+
+    fn observe(&self, family: &'static Family, values: Values, value: Duration) {
+        if let Handle::Histogram(histogram) = self.handle_of(family, values) {
+            histogram.record(value.as_secs_f64());
+        }
+    }
+
+    fn handle_of(&self, family: &'static Family, values: Values) -> Handle {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = handles.entry(family.name).or_default();
+        if let Some(handle) = sets.get(&values) {
+            return handle.clone();
+        }
+        let overflows = sets.len() >= MAX_LABEL_SETS;
+        let values: Values = if overflows { std::array::from_fn(|_| "other".into()) } else { values };
+        let handle = sets.entry(values.clone()).or_insert_with(|| self.register(family, &values)).clone();
+        drop(handles);
+        if overflows {
+            self.count(&OVERFLOWS, [family.name.into(), "".into(), "".into()], 1);
+        }
+        handle
+    }
+
+    fn register(&self, family: &'static Family, values: &Values) -> Handle {
+        const METADATA: Metadata<'static> = Metadata::new("regrow", Level::INFO, Some("regrow"));
+        let labels: Vec<Label> =
+            family.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value.clone())).collect();
+        let key = Key::from_parts(family.name, labels);
+        if family.buckets.is_empty() {
+            Handle::Counter(self.recorder.register_counter(&key, &METADATA))
+        } else {
+            Handle::Histogram(self.recorder.register_histogram(&key, &METADATA))
+        }
+    }
+}
+
+fn child(subject: &Subject, third: &'static str) -> Values {
+    [subject.kind.as_str().into(), SharedString::from_shared(Arc::clone(&subject.type_name)), third.into()]
+}
+
+fn of_type(subject: &Subject, second: &'static str) -> Values {
+    [SharedString::from_shared(Arc::clone(&subject.type_name)), second.into(), "".into()]
+}
+
+fn supervisor(subject: &Subject) -> SharedString {
+    subject.path.parent().unwrap_or_default().to_owned().into()
+}

@@ -1,0 +1,354 @@
+//! A test kit on paused time: puppets that do as they are told, and waits for events, never for time.
+//!
+//! ```
+//! use regrow::testing::{Puppet, TestSystem};
+//! use regrow::{Strategy, Supervisor};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let tree = Supervisor::new("root")
+//!     .strategy(Strategy::RestForOne)
+//!     .child(Puppet::spec("a"))
+//!     .child(Puppet::spec("b"));
+//! let mut system = TestSystem::start(tree).await;
+//!
+//! system.puppet("root/a").crash("boom");
+//!
+//! system.expect("regrow.child.terminated", "root/b").await;
+//! system.expect("regrow.child.started", "root/a").await;
+//! system.expect("regrow.child.started", "root/b").await;
+//! system.quiet().await;
+//! # }
+//! ```
+//!
+//! Use it under `#[tokio::test(start_paused = true)]`: tokio then advances the time whenever nobody can run, so a delay of a
+//! minute passes at once and a real deadlock is found at once. With real input and output time must not be paused.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::address::Address;
+use crate::child::ChildSpec;
+use crate::exit::ExitReason;
+use crate::supervisor::Supervisor;
+use crate::system::{ShutdownReport, StartError, System};
+use crate::telemetry::{Event, EventStream, Telemetry};
+
+/// How long, in paused time, an expected event may take. It is longer than every default of this crate.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// How long, in paused time, nothing may happen for the system to be quiet.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How many events a test may leave unread.
+const CAPACITY: usize = 100_000;
+
+/// An actor that does as it is told.
+#[derive(Clone, Debug)]
+pub struct Puppet {
+    /// How many of its starts are refused, from now on.
+    refusals: Arc<AtomicU32>,
+    refuse_with: Refusal,
+    /// How long `post_stop` takes.
+    slow_stop: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Error,
+    Panic,
+    Hang,
+}
+
+/// What a [`Puppet`] can be told.
+#[derive(Clone, Debug)]
+pub enum PuppetMessage {
+    /// Panic with this message.
+    Crash(String),
+    /// Return an error with this message.
+    Fail(String),
+    /// End by itself.
+    Exit,
+    /// Never finish handling this message.
+    Hang,
+}
+
+impl Puppet {
+    fn new(refusals: u32, refuse_with: Refusal) -> Self {
+        Self { refusals: Arc::new(AtomicU32::new(refusals)), refuse_with, slow_stop: Duration::ZERO }
+    }
+
+    /// One that starts and stops at once.
+    pub fn spec(id: &str) -> ChildSpec {
+        ChildSpec::actor(id, Self::new(0, Refusal::Error), ())
+    }
+
+    /// One whose first `times` starts return an error.
+    pub fn refusing(id: &str, times: u32) -> ChildSpec {
+        ChildSpec::actor(id, Self::new(times, Refusal::Error), ())
+    }
+
+    /// One whose first `times` starts panic.
+    pub fn panicking(id: &str, times: u32) -> ChildSpec {
+        ChildSpec::actor(id, Self::new(times, Refusal::Panic), ())
+    }
+
+    /// One whose first `times` starts never return.
+    pub fn hanging(id: &str, times: u32) -> ChildSpec {
+        ChildSpec::actor(id, Self::new(times, Refusal::Hang), ())
+    }
+
+    /// One that takes `time` to stop.
+    pub fn stopping_slowly(id: &str, time: Duration) -> ChildSpec {
+        ChildSpec::actor(id, Self { slow_stop: time, ..Self::new(0, Refusal::Error) }, ())
+    }
+}
+
+impl Actor for Puppet {
+    type Msg = PuppetMessage;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<PuppetMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+        let refused = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        match self.refuse_with {
+            _ if !refused => Ok(()),
+            Refusal::Error => Err("the puppet refuses to start".into()),
+            Refusal::Panic => panic!("the puppet panics at its start"),
+            Refusal::Hang => std::future::pending().await,
+        }
+    }
+
+    async fn handle(&self, myself: ActorRef<PuppetMessage>, message: PuppetMessage, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        match message {
+            PuppetMessage::Crash(text) => panic!("{text}"),
+            PuppetMessage::Fail(text) => Err(text.into()),
+            PuppetMessage::Exit => {
+                myself.stop(None);
+                Ok(())
+            }
+            PuppetMessage::Hang => std::future::pending().await,
+        }
+    }
+
+    async fn post_stop(&self, _: ActorRef<PuppetMessage>, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        tokio::time::sleep(self.slow_stop).await;
+        Ok(())
+    }
+}
+
+/// The strings of one puppet.
+#[derive(Clone, Debug)]
+pub struct Strings {
+    address: Address<PuppetMessage>,
+}
+
+impl Strings {
+    #[track_caller]
+    fn pull(&self, message: PuppetMessage) {
+        if let Err(error) = self.address.send(message) {
+            panic!("failed to tell the puppet: {error}");
+        }
+    }
+
+    /// Makes it panic.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn crash(&self, message: &str) {
+        self.pull(PuppetMessage::Crash(message.to_owned()));
+    }
+
+    /// Makes it return an error.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn fail(&self, message: &str) {
+        self.pull(PuppetMessage::Fail(message.to_owned()));
+    }
+
+    /// Makes it end by itself.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn exit(&self) {
+        self.pull(PuppetMessage::Exit);
+    }
+
+    /// Makes it hang in its handler, so that only a kill ends it.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn hang(&self) {
+        self.pull(PuppetMessage::Hang);
+    }
+}
+
+/// A system whose events are written down from the first on.
+#[derive(Debug)]
+pub struct TestSystem {
+    system: System,
+    events: EventStream,
+    seen: VecDeque<Arc<Event>>,
+}
+
+impl std::ops::Deref for TestSystem {
+    type Target = System;
+
+    fn deref(&self) -> &System {
+        &self.system
+    }
+}
+
+impl TestSystem {
+    /// Starts a tree and forgets the events of its start.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(root: Supervisor) -> Self {
+        let mut system = Self::launch(root).await;
+        if let Err(error) = system.booted().await {
+            panic!("failed to start the tree: {error}{}", system.story());
+        }
+        while system.events.try_next().is_some() {}
+        system
+    }
+
+    /// Starts a tree without waiting for it; the events of its start can be expected.
+    ///
+    /// # Panics
+    /// When the tree cannot work.
+    pub async fn launch(root: Supervisor) -> Self {
+        let telemetry = Telemetry::new();
+        let events = telemetry.subscribe(CAPACITY).expect("a new event stream has room for a handler");
+        match System::launch_with(root, telemetry).await {
+            Ok(system) => Self { system, events, seen: VecDeque::new() },
+            Err(error) => panic!("failed to launch the tree: {error}"),
+        }
+    }
+
+    /// Starts a tree that shall not come up, and says why it did not.
+    ///
+    /// # Panics
+    /// When it starts.
+    pub async fn start_error(root: Supervisor) -> StartError {
+        match Self::launch(root).await.booted().await {
+            Ok(()) => panic!("the tree has started, which it should not"),
+            Err(error) => error,
+        }
+    }
+
+    /// The puppet at `path`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn puppet(&self, path: &str) -> Strings {
+        match self.system.address(path) {
+            Ok(address) => Strings { address },
+            Err(error) => panic!("there is no such puppet: {error}"),
+        }
+    }
+
+    /// Waits for the next event of this name about this path; those before it are passed over. Returns it.
+    ///
+    /// # Panics
+    /// When an hour of paused time passes first: the message has all the events that were seen.
+    #[track_caller]
+    pub fn expect(&mut self, name: &str, path: &str) -> impl Future<Output = Arc<Event>> {
+        let caller = Location::caller();
+        async move {
+            let wanted = |event: &Event| event.name() == name && event.subject.path == *path;
+            loop {
+                match tokio::time::timeout(PATIENCE, self.events.next()).await {
+                    Ok(Some(event)) => {
+                        self.seen.push_back(Arc::clone(&event));
+                        if wanted(&event) {
+                            return event;
+                        }
+                    }
+                    Ok(None) | Err(_) => panic!("{caller}: \"{name}\" of \"{path}\" did not come{}", self.story()),
+                }
+            }
+        }
+    }
+
+    /// Waits until a second of paused time passes without an event, and takes care that there was none meanwhile.
+    ///
+    /// # Panics
+    /// When something happens.
+    #[track_caller]
+    pub fn quiet(&mut self) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            if let Ok(Some(event)) = tokio::time::timeout(QUIET, self.events.next()).await {
+                self.seen.push_back(event);
+                panic!("{caller}: expected nothing more to happen{}", self.story());
+            }
+        }
+    }
+
+    /// All events until a second of paused time passes without one, as `name path` lines.
+    pub async fn happened(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Ok(Some(event)) = tokio::time::timeout(QUIET, self.events.next()).await {
+            lines.push(format!("{} {}", event.name(), event.subject.path));
+            self.seen.push_back(event);
+        }
+        lines
+    }
+
+    /// Shuts the system down and returns the report.
+    pub async fn shut_down(&self) -> ShutdownReport {
+        self.system.shut_down().await
+    }
+
+    /// How the last life of a child ended.
+    ///
+    /// # Panics
+    /// When there is no such child, or it has not ended yet.
+    pub async fn last_exit(&self, path: &str) -> ExitReason {
+        match self.system.child(path).await {
+            Ok(info) => info.last_exit.expect("no life of this child has ended yet").reason,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn story(&self) -> String {
+        let mut text = String::from("; seen so far:");
+        for event in &self.seen {
+            write!(text, "\n  {} {} {} {:?}", event.seq, event.name(), event.subject.path, event.payload)
+                .expect("writing into a string cannot fail");
+        }
+        text
+    }
+}
+
+/// A puppet without regrow's adapter, for tests of [`ChildSpec::start_with`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bare;
+
+impl Actor for Bare {
+    type Msg = PuppetMessage;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<PuppetMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<PuppetMessage>, message: PuppetMessage, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        Puppet::new(0, Refusal::Error).handle(myself, message, &mut ()).await
+    }
+}
