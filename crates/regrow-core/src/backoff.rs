@@ -101,13 +101,17 @@ impl Backoff {
             FirstRestart::AtOnce => restarts.saturating_sub(1),
             FirstRestart::AtOnceAfter(_) | FirstRestart::Delayed => restarts,
         };
-        (0..waits).fold(Duration::ZERO, |sum, step| sum.saturating_add(self.step(step)))
+        (0..waits).fold(Duration::ZERO, |sum, step| {
+            sum.saturating_add(self.step(step))
+        })
     }
 
     fn step(&self, step: u32) -> Duration {
         let exponent = i32::try_from(step).unwrap_or(i32::MAX);
         let seconds = self.initial.as_secs_f64() * self.factor.powi(exponent);
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(self.cap)
+        Duration::try_from_secs_f64(seconds)
+            .unwrap_or(Duration::MAX)
+            .min(self.cap)
     }
 }
 
@@ -132,7 +136,12 @@ pub struct NextStart {
 
 impl Attempts {
     /// A life of length `uptime` has ended and another shall follow; a start that failed has an uptime of zero.
-    pub fn on_failure(&mut self, backoff: &Backoff, uptime: Duration, rng: &mut SplitMix64) -> NextStart {
+    pub fn on_failure(
+        &mut self,
+        backoff: &Backoff,
+        uptime: Duration,
+        rng: &mut SplitMix64,
+    ) -> NextStart {
         let reset = uptime >= backoff.reset_after && *self != Self::default();
         if reset {
             *self = Self::default();
@@ -150,7 +159,11 @@ impl Attempts {
             self.delays = self.delays.saturating_add(1);
             jittered(plain, backoff.jitter, rng)
         };
-        NextStart { delay, attempt: self.restarts, reset }
+        NextStart {
+            delay,
+            attempt: self.restarts,
+            reset,
+        }
     }
 
     /// An operator has begun anew.
@@ -175,25 +188,43 @@ mod tests {
 
     fn delays(backoff: Backoff, uptimes: &[Duration]) -> Vec<u128> {
         let (mut attempts, mut rng) = (Attempts::default(), SplitMix64::new(1));
-        uptimes.iter().map(|up| attempts.on_failure(&backoff, *up, &mut rng).delay.as_millis()).collect()
+        uptimes
+            .iter()
+            .map(|up| {
+                attempts
+                    .on_failure(&backoff, *up, &mut rng)
+                    .delay
+                    .as_millis()
+            })
+            .collect()
     }
 
     #[test]
     fn the_first_restart_is_at_once_and_the_others_double_up_to_the_cap() {
         let backoff = Backoff::exponential(MS(100)..=MS(1_000));
-        assert_eq!(delays(backoff, &[MS(0); 7]), [0, 100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(
+            delays(backoff, &[MS(0); 7]),
+            [0, 100, 200, 400, 800, 1_000, 1_000]
+        );
     }
 
     #[test]
     fn a_long_life_starts_the_delays_over() {
         let backoff = Backoff::exponential(MS(100)..=MS(1_000)).reset_after(MS(500));
-        assert_eq!(delays(backoff, &[MS(0), MS(0), MS(499), MS(500), MS(0)]), [0, 100, 200, 0, 100]);
+        assert_eq!(
+            delays(backoff, &[MS(0), MS(0), MS(499), MS(500), MS(0)]),
+            [0, 100, 200, 0, 100]
+        );
     }
 
     #[test]
     fn the_program_restarts_at_once_only_after_a_life_of_ten_seconds() {
-        let backoff = Backoff::exponential(MS(1_000)..=MS(60_000)).first(FirstRestart::AtOnceAfter(MS(10_000)));
-        assert_eq!(delays(backoff, &[MS(0), MS(9_999), MS(10_000), MS(5)]), [1_000, 2_000, 0, 4_000]);
+        let backoff = Backoff::exponential(MS(1_000)..=MS(60_000))
+            .first(FirstRestart::AtOnceAfter(MS(10_000)));
+        assert_eq!(
+            delays(backoff, &[MS(0), MS(9_999), MS(10_000), MS(5)]),
+            [1_000, 2_000, 0, 4_000]
+        );
     }
 
     #[test]
@@ -209,10 +240,15 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_its_share_and_spreads() {
-        let backoff = Backoff::exponential(MS(1_000)..=MS(1_000)).jitter(0.2).first(FirstRestart::Delayed);
+        let backoff = Backoff::exponential(MS(1_000)..=MS(1_000))
+            .jitter(0.2)
+            .first(FirstRestart::Delayed);
         let seen = delays(backoff, &[MS(0); 500]);
         assert!(seen.iter().all(|ms| (800..=1_200).contains(ms)), "{seen:?}");
-        assert!(seen.iter().any(|ms| *ms < 850) && seen.iter().any(|ms| *ms > 1_150), "{seen:?}");
+        assert!(
+            seen.iter().any(|ms| *ms < 850) && seen.iter().any(|ms| *ms > 1_150),
+            "{seen:?}"
+        );
     }
 
     #[test]
@@ -231,13 +267,20 @@ mod tests {
     fn many_restarts_do_not_overflow() {
         let backoff = Backoff::exponential(MS(1)..=Duration::MAX).factor(f64::MAX);
         assert_eq!(delays(backoff, &[MS(0); 40]).len(), 40);
-        assert_eq!(Backoff::default().factor(f64::NAN).jitter(f64::NAN).step(9), MS(100));
+        assert_eq!(
+            Backoff::default().factor(f64::NAN).jitter(f64::NAN).step(9),
+            MS(100)
+        );
     }
 
     #[test]
     fn the_least_time_of_some_restarts_is_the_sum_of_their_delays() {
-        let program = Backoff::exponential(MS(1_000)..=MS(60_000)).first(FirstRestart::AtOnceAfter(MS(10_000)));
+        let program = Backoff::exponential(MS(1_000)..=MS(60_000))
+            .first(FirstRestart::AtOnceAfter(MS(10_000)));
         assert_eq!(program.least_time_of(5), MS(31_000));
-        assert_eq!(Backoff::exponential(MS(100)..=MS(150)).least_time_of(4), MS(400));
+        assert_eq!(
+            Backoff::exponential(MS(100)..=MS(150)).least_time_of(4),
+            MS(400)
+        );
     }
 }

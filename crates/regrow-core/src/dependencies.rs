@@ -34,7 +34,8 @@ pub fn find_cycle(graph: &[Vec<usize>]) -> Option<Vec<usize>> {
                 }
                 Mark::OnPath => {
                     let from = path.iter().position(|(node, _)| *node == next).unwrap_or(0);
-                    let mut cycle: Vec<usize> = path[from..].iter().map(|(node, _)| *node).collect();
+                    let mut cycle: Vec<usize> =
+                        path[from..].iter().map(|(node, _)| *node).collect();
                     cycle.push(next);
                     return Some(cycle);
                 }
@@ -50,7 +51,10 @@ mod tests {
 
     #[test]
     fn a_cycle_is_told_from_its_first_node_back_to_it() {
-        assert_eq!(find_cycle(&[vec![1], vec![2], vec![1]]), Some(vec![1, 2, 1]));
+        assert_eq!(
+            find_cycle(&[vec![1], vec![2], vec![1]]),
+            Some(vec![1, 2, 1])
+        );
         assert_eq!(find_cycle(&[vec![0]]), Some(vec![0, 0]));
     }
 

@@ -21,8 +21,14 @@ impl std::fmt::Display for InvalidId {
         match self {
             Self::Empty => write!(f, "an id cannot be empty"),
             Self::TooLong => write!(f, "an id has at most {MAX_LEN} bytes"),
-            Self::Start(c) => write!(f, "an id begins with a small letter or a digit, not with {c:?}"),
-            Self::Character(c) => write!(f, "an id has small letters, digits, `_`, `.` and `-`, not {c:?}"),
+            Self::Start(c) => write!(
+                f,
+                "an id begins with a small letter or a digit, not with {c:?}"
+            ),
+            Self::Character(c) => write!(
+                f,
+                "an id has small letters, digits, `_`, `.` and `-`, not {c:?}"
+            ),
         }
     }
 }
@@ -41,7 +47,10 @@ pub fn check_id(text: &str) -> Result<(), InvalidId> {
     if !matches!(first, 'a'..='z' | '0'..='9') {
         return Err(InvalidId::Start(first));
     }
-    match text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '.' | '-')) {
+    match text
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '.' | '-'))
+    {
         Some(c) => Err(InvalidId::Character(c)),
         None => Ok(()),
     }

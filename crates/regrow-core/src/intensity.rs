@@ -17,7 +17,10 @@ impl RestartIntensity {
     /// `max_restarts` of 0 gives up at the first failure.
     #[must_use]
     pub const fn new(max_restarts: u32, period: Duration) -> Self {
-        Self { max_restarts, period }
+        Self {
+            max_restarts,
+            period,
+        }
     }
 
     /// How many restarts a window may hold.
@@ -57,7 +60,10 @@ impl RestartWindow {
     /// An empty window.
     #[must_use]
     pub const fn new(intensity: RestartIntensity) -> Self {
-        Self { intensity, restarts: VecDeque::new() }
+        Self {
+            intensity,
+            restarts: VecDeque::new(),
+        }
     }
 
     /// The limit that it holds.
@@ -106,15 +112,24 @@ mod tests {
     use crate::testing::t0;
 
     fn window(max_restarts: u32, seconds: u64) -> RestartWindow {
-        RestartWindow::new(RestartIntensity::new(max_restarts, Duration::from_secs(seconds)))
+        RestartWindow::new(RestartIntensity::new(
+            max_restarts,
+            Duration::from_secs(seconds),
+        ))
     }
 
     #[test]
     fn the_boundary_of_the_window_is_inclusive() {
         let (mut window, start) = (window(1, 5), t0());
         assert_eq!(window.record(start), Verdict::Within(1));
-        assert_eq!(window.record(start + Duration::from_secs(5)), Verdict::Exceeded);
-        assert_eq!(window.record(start + Duration::from_nanos(5_000_000_001)), Verdict::Within(1));
+        assert_eq!(
+            window.record(start + Duration::from_secs(5)),
+            Verdict::Exceeded
+        );
+        assert_eq!(
+            window.record(start + Duration::from_nanos(5_000_000_001)),
+            Verdict::Within(1)
+        );
     }
 
     #[test]
@@ -136,12 +151,18 @@ mod tests {
     fn it_agrees_with_a_list_of_all_restarts() {
         let mut rng = crate::SplitMix64::new(7);
         for round in 0..200 {
-            let (max, period) = (u32::try_from(rng.below(5)).unwrap(), Duration::from_millis(rng.below(50)));
+            let (max, period) = (
+                u32::try_from(rng.below(5)).unwrap(),
+                Duration::from_millis(rng.below(50)),
+            );
             let mut window = RestartWindow::new(RestartIntensity::new(max, period));
             let (mut counted, mut now): (Vec<Instant>, _) = (Vec::new(), t0());
             for _ in 0..100 {
                 now += Duration::from_millis(rng.below(20));
-                let held = counted.iter().filter(|at| now.duration_since(**at) <= period).count();
+                let held = counted
+                    .iter()
+                    .filter(|at| now.duration_since(**at) <= period)
+                    .count();
                 let expected = if held < max as usize {
                     counted.push(now);
                     Verdict::Within(u32::try_from(held + 1).unwrap())

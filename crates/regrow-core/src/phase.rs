@@ -67,7 +67,9 @@ impl Phase {
     pub const fn is_settled(self) -> bool {
         match self {
             Self::Running | Self::Paused | Self::Completed | Self::Stopped | Self::Failed => true,
-            Self::Pending | Self::Starting | Self::Draining | Self::Stopping | Self::Backoff => false,
+            Self::Pending | Self::Starting | Self::Draining | Self::Stopping | Self::Backoff => {
+                false
+            }
         }
     }
 }

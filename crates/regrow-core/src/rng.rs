@@ -1,6 +1,6 @@
 //! Randomness that a seed repeats.
 
-/// SplitMix64: small, quick, and good enough to spread restarts in time. Not for secrets.
+/// `SplitMix64`: small, quick, and good enough to spread restarts in time. Not for secrets.
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 
@@ -29,6 +29,10 @@ impl SplitMix64 {
 
     /// A number in `0 .. bound`; 0 when `bound` is 0.
     pub const fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next_u64() % bound }
+        if bound == 0 {
+            0
+        } else {
+            self.next_u64() % bound
+        }
     }
 }

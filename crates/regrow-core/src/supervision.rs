@@ -16,11 +16,11 @@
 //! An event costs O(log n) in the number of children, plus O(log n) for each child that it touches: one for `one_for_one`.
 
 mod directive;
+#[cfg(test)]
+mod histories;
 mod marks;
 mod slot;
 mod steps;
-#[cfg(test)]
-mod histories;
 #[cfg(test)]
 mod tests;
 
@@ -142,10 +142,16 @@ impl Supervision {
 
     /// Adds a place for a child after all others. Before [`Self::boot`] it takes part in the boot; afterwards it waits for
     /// [`Self::restart_child`].
+    ///
+    /// # Panics
+    /// With 2³² children; memory runs out long before.
     pub fn add(&mut self, plan: ChildPlan, now: Instant) -> u32 {
         let (index, life) = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            (u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 children"), 0)
+            (
+                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 children"),
+                0,
+            )
         });
         let booting = self.mode == Mode::New;
         self.boot_left += u32::from(booting);
@@ -157,7 +163,11 @@ impl Supervision {
             order,
             life,
             life_before: life,
-            state: if booting { State::Pending } else { State::Stopped },
+            state: if booting {
+                State::Pending
+            } else {
+                State::Stopped
+            },
             desired: Desired::Up,
             after: None,
             in_turn: false,
@@ -193,9 +203,20 @@ impl Supervision {
         }
         self.mode = Mode::Up;
         match self.policy.order {
-            Order::Sequence => self.starts = self.by_order.iter().map(|(order, slot)| (*order, *slot)).collect(),
+            Order::Sequence => {
+                self.starts = self
+                    .by_order
+                    .iter()
+                    .map(|(order, slot)| (*order, *slot))
+                    .collect()
+            }
             Order::Dependencies => {
-                let ready: Vec<u32> = self.by_order.values().copied().filter(|slot| self.unmet(*slot) == 0).collect();
+                let ready: Vec<u32> = self
+                    .by_order
+                    .values()
+                    .copied()
+                    .filter(|slot| self.unmet(*slot) == 0)
+                    .collect();
                 for slot in ready {
                     self.start(slot, now, &mut out);
                 }
@@ -219,7 +240,9 @@ impl Supervision {
     #[must_use]
     pub fn on_started(&mut self, who: Who, now: Instant) -> Vec<Directive> {
         let mut out = Vec::new();
-        let Some(slot) = self.current(who) else { return out };
+        let Some(slot) = self.current(who) else {
+            return out;
+        };
         if slot.state != State::Starting {
             return out;
         }
@@ -235,7 +258,13 @@ impl Supervision {
 
     /// This life could not be started; `permanent` says that trying again is of no use.
     #[must_use]
-    pub fn on_start_failed(&mut self, who: Who, end: ExitKind, permanent: bool, now: Instant) -> Vec<Directive> {
+    pub fn on_start_failed(
+        &mut self,
+        who: Who,
+        end: ExitKind,
+        permanent: bool,
+        now: Instant,
+    ) -> Vec<Directive> {
         let mut out = Vec::new();
         if self.current(who).is_some_and(|slot| slot.state.is_alive()) {
             self.gone(who.slot, end, permanent, now, &mut out);
@@ -254,7 +283,11 @@ impl Supervision {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let held = if self.may_start_in_turn() { self.hold_until } else { None };
+        let held = if self.may_start_in_turn() {
+            self.hold_until
+        } else {
+            None
+        };
         match (timer, held) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -283,7 +316,13 @@ impl Supervision {
     pub fn hurry(&mut self, now: Instant) -> Vec<Directive> {
         let mut out = Vec::new();
         self.close(Closed::ShutDown, now, &mut out);
-        let alive: Vec<u32> = self.by_order.values().rev().copied().filter(|slot| self.is_alive(*slot)).collect();
+        let alive: Vec<u32> = self
+            .by_order
+            .values()
+            .rev()
+            .copied()
+            .filter(|slot| self.is_alive(*slot))
+            .collect();
         for slot in alive {
             self.kill(slot, StopCause::Parent, now, &mut out);
         }
@@ -299,14 +338,20 @@ impl Supervision {
         let mut out = Vec::new();
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
-        let after = if slot.plan.restart == Restart::Temporary { After::Remove } else { After::Stopped };
+        let after = if slot.plan.restart == Restart::Temporary {
+            After::Remove
+        } else {
+            After::Stopped
+        };
         match slot.state {
             State::Starting | State::Running => {
                 self.doom(index, after);
                 self.ask(index, StopCause::Operator, now, &mut out);
             }
             State::Leaving { .. } => slot.after = Some(after),
-            State::Pending | State::Backoff | State::Completed | State::Failed => self.rest(index, after, &mut out),
+            State::Pending | State::Backoff | State::Completed | State::Failed => {
+                self.rest(index, after, &mut out)
+            }
             State::Stopped => {}
         }
         self.settle(now, &mut out);
@@ -320,7 +365,9 @@ impl Supervision {
     pub fn restart_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
         let slot = self.operable(index)?;
         match slot.state {
-            State::Starting | State::Running | State::Leaving { .. } => return Err(Refused::Running),
+            State::Starting | State::Running | State::Leaving { .. } => {
+                return Err(Refused::Running);
+            }
             State::Pending | State::Backoff => return Err(Refused::Restarting),
             State::Completed | State::Stopped | State::Failed => {}
         }
@@ -357,7 +404,9 @@ impl Supervision {
     pub fn delete_child(&mut self, index: u32) -> Result<Vec<Directive>, Refused> {
         let mut out = Vec::new();
         match self.operable(index)?.state {
-            State::Starting | State::Running | State::Leaving { .. } => return Err(Refused::Running),
+            State::Starting | State::Running | State::Leaving { .. } => {
+                return Err(Refused::Running);
+            }
             State::Pending | State::Backoff => return Err(Refused::Restarting),
             State::Completed | State::Stopped | State::Failed => self.remove(index, &mut out),
         }
@@ -379,7 +428,8 @@ impl Supervision {
     /// Which life of a child is the present or last one: 1 for its first, 0 before.
     #[must_use]
     pub fn generation(&self, index: u32) -> u32 {
-        self.slot(index).map_or(0, |slot| slot.life - slot.life_before)
+        self.slot(index)
+            .map_or(0, |slot| slot.life - slot.life_before)
     }
 
     /// When a child that waits will be started.
@@ -405,7 +455,9 @@ impl Supervision {
 
     /// How many restarts the supervisor's window holds, and how many it may hold; `None` without a limit.
     pub fn intensity_used(&mut self, now: Instant) -> Option<(u32, u32)> {
-        self.window.as_mut().map(|window| (window.count(now), window.intensity().max_restarts()))
+        self.window
+            .as_mut()
+            .map(|window| (window.count(now), window.intensity().max_restarts()))
     }
 
     /// The window of the supervisor's own limit, if it has one.

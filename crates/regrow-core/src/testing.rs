@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 /// The one place where a test reads the clock: every other time is counted from here.
-#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant cannot be made otherwise"
+)]
 pub(crate) fn t0() -> Instant {
     Instant::now()
 }

@@ -40,7 +40,9 @@ pub(crate) struct Life<S>(Option<S>);
 
 impl<S> Life<S> {
     fn get(&mut self) -> Result<&mut S, ActorProcessingErr> {
-        self.0.as_mut().ok_or_else(|| "the state was dropped before its actor ended".into())
+        self.0
+            .as_mut()
+            .ok_or_else(|| "the state was dropped before its actor ended".into())
     }
 
     fn drop_guarded(&mut self) -> Result<(), ExitReason> {
@@ -50,7 +52,9 @@ impl<S> Life<S> {
 }
 
 /// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
-async fn hook<T>(future: impl Future<Output = Result<T, ActorProcessingErr>>) -> Result<T, ActorProcessingErr> {
+async fn hook<T>(
+    future: impl Future<Output = Result<T, ActorProcessingErr>>,
+) -> Result<T, ActorProcessingErr> {
     let reason = match guarded(future).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => ExitReason::error(error),
@@ -80,16 +84,26 @@ impl<A: Actor> Supervised<A> {
         myself: ActorRef<A::Msg>,
         arguments: A::Arguments,
     ) -> Result<Life<A::State>, ActorProcessingErr> {
-        hook(async { self.actor.pre_start(myself, arguments).await }).await.map(|state| Life(Some(state)))
+        hook(async { self.actor.pre_start(myself, arguments).await })
+            .await
+            .map(|state| Life(Some(state)))
     }
 
-    async fn post_start(&self, myself: ActorRef<A::Msg>, life: &mut Life<A::State>) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        myself: ActorRef<A::Msg>,
+        life: &mut Life<A::State>,
+    ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
         let result = hook(async { self.actor.post_start(myself, state).await }).await;
         Self::settle(result, life)
     }
 
-    async fn post_stop(&self, myself: ActorRef<A::Msg>, life: &mut Life<A::State>) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        myself: ActorRef<A::Msg>,
+        life: &mut Life<A::State>,
+    ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
         let result = hook(async { self.actor.post_stop(myself, state).await }).await;
         Self::settle(result, life)?;
@@ -117,7 +131,8 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
-        let result = hook(async { self.actor.handle_supervisor_evt(myself, event, state).await }).await;
+        let result =
+            hook(async { self.actor.handle_supervisor_evt(myself, event, state).await }).await;
         Self::settle(result, life)
     }
 }

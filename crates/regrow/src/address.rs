@@ -26,7 +26,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(path: ChildPath, message: Option<(TypeId, &'static str)>) -> Self {
-        Self { path, cell: ArcSwapOption::empty(), message: message.map_or_else(OnceLock::new, OnceLock::from) }
+        Self {
+            path,
+            cell: ArcSwapOption::empty(),
+            message: message.map_or_else(OnceLock::new, OnceLock::from),
+        }
     }
 
     pub(crate) fn publish(&self, cell: &ActorCell) {
@@ -46,8 +50,13 @@ impl Place {
         };
         match (self.message.get(), self.cell.load().as_ref()) {
             (Some((id, name)), _) if *id != TypeId::of::<M>() => Err(wrong(name)),
-            (None, Some(cell)) if cell.is_message_type_of::<M>() == Some(false) => Err(wrong("another type")),
-            _ => Ok(Address { place: Arc::clone(self), message: PhantomData }),
+            (None, Some(cell)) if cell.is_message_type_of::<M>() == Some(false) => {
+                Err(wrong("another type"))
+            }
+            _ => Ok(Address {
+                place: Arc::clone(self),
+                message: PhantomData,
+            }),
         }
     }
 }
@@ -63,7 +72,10 @@ pub struct Address<M> {
 
 impl<M> Clone for Address<M> {
     fn clone(&self) -> Self {
-        Self { place: Arc::clone(&self.place), message: PhantomData }
+        Self {
+            place: Arc::clone(&self.place),
+            message: PhantomData,
+        }
     }
 }
 
@@ -107,7 +119,9 @@ pub struct SendError<M> {
 
 impl<M> fmt::Debug for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("SendError")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,20 +169,29 @@ impl<M: Message> Address<M> {
     /// # Errors
     /// Gives the message back when nobody is there.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
-        let error = |message| SendError { path: self.place.path.clone(), message };
+        let error = |message| SendError {
+            path: self.place.path.clone(),
+            message,
+        };
         let cell = self.place.cell.load();
-        let Some(cell) = cell.as_ref() else { return Err(error(Some(message))) };
-        cell.send_message(message).map_err(|rejected| match rejected {
-            MessagingErr::SendErr(message) => error(Some(message)),
-            MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),
-        })
+        let Some(cell) = cell.as_ref() else {
+            return Err(error(Some(message)));
+        };
+        cell.send_message(message)
+            .map_err(|rejected| match rejected {
+                MessagingErr::SendErr(message) => error(Some(message)),
+                MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),
+            })
     }
 
     /// Sends a message that carries a reply port and waits for the answer, at most 5 s.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call<T: Send + 'static>(&self, message: impl FnOnce(RpcReplyPort<T>) -> M) -> Result<T, CallError> {
+    pub async fn call<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> M,
+    ) -> Result<T, CallError> {
         self.call_within(CALL_TIMEOUT, message).await
     }
 
@@ -183,11 +206,17 @@ impl<M: Message> Address<M> {
     ) -> Result<T, CallError> {
         let path = || self.place.path.clone();
         let (reply, answer) = ractor::concurrency::oneshot();
-        self.send(message(reply.into())).map_err(|rejected| CallError::NotRunning { path: rejected.path })?;
+        self.send(message(reply.into()))
+            .map_err(|rejected| CallError::NotRunning {
+                path: rejected.path,
+            })?;
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(CallError::Dropped { path: path() }),
-            Err(_) => Err(CallError::TimedOut { path: path(), after: timeout }),
+            Err(_) => Err(CallError::TimedOut {
+                path: path(),
+                after: timeout,
+            }),
         }
     }
 }

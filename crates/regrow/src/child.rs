@@ -9,7 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use ractor::{Actor, ActorCell};
 use regrow_core::supervision::{ChildPlan, Who};
-use regrow_core::{Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown, StopCause};
+use regrow_core::{
+    Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
+    StopCause,
+};
 
 use crate::adapter::{Supervised, Vitals};
 use crate::exit::{ExitReason, StartFailure};
@@ -42,7 +45,10 @@ pub struct ChildSpec {
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildSpec").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,10 +73,18 @@ impl ChildSpec {
             Box::pin(async move {
                 let (actor, arguments) = make();
                 let vitals = Arc::new(Vitals::default());
-                let actor = Supervised { actor, vitals: Arc::clone(&vitals) };
-                let spawned = Supervised::spawn_linked(None, actor, arguments, context.supervisor());
+                let actor = Supervised {
+                    actor,
+                    vitals: Arc::clone(&vitals),
+                };
+                let spawned =
+                    Supervised::spawn_linked(None, actor, arguments, context.supervisor());
                 match spawned.await {
-                    Ok((actor, _)) => Ok(Started { cell: actor.get_cell(), control: None, vitals: Some(vitals) }),
+                    Ok((actor, _)) => Ok(Started {
+                        cell: actor.get_cell(),
+                        control: None,
+                        vitals: Some(vitals),
+                    }),
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
                 }
@@ -224,7 +238,9 @@ pub struct Started {
 
 impl fmt::Debug for Started {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started").field("cell", &self.cell).finish_non_exhaustive()
+        f.debug_struct("Started")
+            .field("cell", &self.cell)
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,7 +248,11 @@ impl Started {
     /// An actor that is stopped and killed by `ractor`'s own means.
     #[must_use]
     pub fn new(cell: ActorCell) -> Self {
-        Self { cell, control: None, vitals: None }
+        Self {
+            cell,
+            control: None,
+            vitals: None,
+        }
     }
 
     /// Means of its own to stop and kill it.
@@ -292,7 +312,10 @@ pub struct StartContext {
 
 impl fmt::Debug for StartContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StartContext").field("path", self.path()).field("attempt", &self.attempt).finish_non_exhaustive()
+        f.debug_struct("StartContext")
+            .field("path", self.path())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }
 
@@ -353,7 +376,13 @@ impl StartContext {
 
     /// Tells what has happened to this life.
     pub fn emit(&self, phase: Phase, payload: impl FnOnce() -> Payload) {
-        self.tree.telemetry.emit(|| Subject { phase, ..self.subject.clone() }, payload);
+        self.tree.telemetry.emit(
+            || Subject {
+                phase,
+                ..self.subject.clone()
+            },
+            payload,
+        );
     }
 
     /// The child is up now; for children that are [announced](ChildSpec::announced).
@@ -413,10 +442,16 @@ pub struct ChildInfo {
 }
 
 /// Runs a launch with the panics of the user's code caught.
-pub(crate) async fn guarded_launch(launch: Arc<Launch>, context: StartContext) -> Result<Started, StartFailure> {
+pub(crate) async fn guarded_launch(
+    launch: Arc<Launch>,
+    context: StartContext,
+) -> Result<Started, StartFailure> {
     let future = async move { AssertUnwindSafe(launch(context)).0.await };
     match crate::panics::guarded(future).await {
         Ok(result) => result,
-        Err(panic) => Err(StartFailure { reason: ExitReason::Panic(Arc::new(panic)), permanent: false }),
+        Err(panic) => Err(StartFailure {
+            reason: ExitReason::Panic(Arc::new(panic)),
+            permanent: false,
+        }),
     }
 }

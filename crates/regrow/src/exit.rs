@@ -77,8 +77,16 @@ pub struct Intensity {
 
 impl fmt::Display for Intensity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { child, restarts, period, last } = self;
-        write!(f, "child \"{child}\" failed again after {restarts} restarts in {period:?}: {last}")
+        let Self {
+            child,
+            restarts,
+            period,
+            last,
+        } = self;
+        write!(
+            f,
+            "child \"{child}\" failed again after {restarts} restarts in {period:?}: {last}"
+        )
     }
 }
 
@@ -159,19 +167,27 @@ impl StartFailure {
     /// It may work the next time; the child's backoff and limits decide when and whether.
     #[must_use]
     pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self { reason: Self::reason(error), permanent: false }
+        Self {
+            reason: Self::reason(error),
+            permanent: false,
+        }
     }
 
     /// It cannot work as things stand: there is no such program, say. No retry.
     #[must_use]
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self { reason: Self::reason(error), permanent: true }
+        Self {
+            reason: Self::reason(error),
+            permanent: true,
+        }
     }
 
     fn reason(error: impl Into<BoxError>) -> ExitReason {
-        match ExitReason::error(error) {
-            ExitReason::Error(error) => ExitReason::StartFailed(error),
-            reason => reason,
+        let reason = ExitReason::error(error);
+        if let ExitReason::Error(error) = reason {
+            ExitReason::StartFailed(error)
+        } else {
+            reason
         }
     }
 }
@@ -188,8 +204,14 @@ mod tests {
 
     #[test]
     fn reasons_read_as_a_person_would_say_them() {
-        let panic = Panic { message: "boom".into(), location: Some("a.rs:1:2".into()) };
-        assert_eq!(ExitReason::Panic(Arc::new(panic)).to_string(), "panic at a.rs:1:2: boom");
+        let panic = Panic {
+            message: "boom".into(),
+            location: Some("a.rs:1:2".into()),
+        };
+        assert_eq!(
+            ExitReason::Panic(Arc::new(panic)).to_string(),
+            "panic at a.rs:1:2: boom"
+        );
         assert_eq!(ExitReason::Signal(9).to_string(), "signal 9 (SIGKILL)");
         assert_eq!(ExitReason::Exit(3).to_string(), "exit code 3");
         assert_eq!(ExitReason::error("broken").to_string(), "error: broken");
@@ -199,6 +221,9 @@ mod tests {
     fn an_exit_reason_passed_as_an_error_stays_what_it_is() {
         let boxed: BoxError = Box::new(ExitReason::Exit(7));
         assert_eq!(ExitReason::error(boxed).kind(), ExitKind::Exit(7));
-        assert_eq!(StartFailure::retry("no").reason.kind(), ExitKind::StartFailed);
+        assert_eq!(
+            StartFailure::retry("no").reason.kind(),
+            ExitKind::StartFailed
+        );
     }
 }

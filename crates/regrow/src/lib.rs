@@ -45,7 +45,9 @@
 //! Panics must unwind: with `panic = "abort"` there is nothing left that could supervise.
 
 #[cfg(panic = "abort")]
-compile_error!("regrow needs panic = \"unwind\": with \"abort\" the first panic ends the whole program");
+compile_error!(
+    "regrow needs panic = \"unwind\": with \"abort\" the first panic ends the whole program"
+);
 
 mod adapter;
 mod address;
@@ -68,8 +70,8 @@ pub use exit::{BoxError, ExitReason, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
 pub use regrow_core::supervision::Order;
 pub use regrow_core::{
-    Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId, Phase, Restart, RestartIntensity,
-    Shutdown, StopCause, Strategy,
+    Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId, Phase, Restart,
+    RestartIntensity, Shutdown, StopCause, Strategy,
 };
 pub use supervisor::{InvalidTree, OperateError, Supervisor};
 pub use system::{ShutdownReport, StartError, System};

@@ -64,7 +64,10 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
             },
         };
         let noted = NOTED.take().filter(|(at, _)| *at == poll);
-        Panic { message, location: noted.map(|(_, location)| location) }
+        Panic {
+            message,
+            location: noted.map(|(_, location)| location),
+        }
     })
 }
 
@@ -79,7 +82,10 @@ mod tests {
         let panic = catch(|| panic!("boom {}", 1)).unwrap_err();
         assert_eq!(panic.message, "boom 1");
         let location = panic.location.unwrap();
-        assert!(location.contains(&format!("panics.rs:{line}:")), "{location}");
+        assert!(
+            location.contains(&format!("panics.rs:{line}:")),
+            "{location}"
+        );
     }
 
     #[test]
@@ -87,7 +93,13 @@ mod tests {
         install_hook();
         drop(catch(|| drop(catch_unwind(|| panic!("noted")))));
         let panic = catch(|| std::panic::resume_unwind(Box::new("resumed"))).unwrap_err();
-        assert_eq!(panic, Panic { message: "resumed".into(), location: None });
+        assert_eq!(
+            panic,
+            Panic {
+                message: "resumed".into(),
+                location: None
+            }
+        );
     }
 
     #[test]

@@ -26,7 +26,9 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -67,7 +69,8 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn handle(&self, event: &Event) {
         self.metrics.handle(event);
-        if self.events.fetch_add(1, Ordering::Relaxed) % EVENTS_PER_UPKEEP == EVENTS_PER_UPKEEP - 1 {
+        if self.events.fetch_add(1, Ordering::Relaxed) % EVENTS_PER_UPKEEP == EVENTS_PER_UPKEEP - 1
+        {
             self.handle.run_upkeep();
         }
     }
@@ -75,21 +78,32 @@ impl Feed {
 
 impl Exporter {
     pub(crate) fn new(census: Arc<Census>) -> Self {
-        let builder = FAMILIES.iter().filter(|family| !family.buckets.is_empty()).fold(
-            PrometheusBuilder::new(),
-            |builder, family| {
+        let builder = FAMILIES
+            .iter()
+            .filter(|family| !family.buckets.is_empty())
+            .fold(PrometheusBuilder::new(), |builder, family| {
                 let matcher = Matcher::Full(family.name.to_owned());
-                builder.set_buckets_for_metric(matcher, family.buckets).expect("every list of buckets has a bucket")
-            },
-        );
+                builder
+                    .set_buckets_for_metric(matcher, family.buckets)
+                    .expect("every list of buckets has a bucket")
+            });
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        Self { recorder: Arc::new(recorder), handle, census }
+        Self {
+            recorder: Arc::new(recorder),
+            handle,
+            census,
+        }
     }
 
     pub(crate) fn handler(&self) -> Feed {
-        let recorder: Arc<dyn metrics::Recorder + Send + Sync> = Arc::<PrometheusRecorder>::clone(&self.recorder);
-        Feed { metrics: MetricsHandler::new(recorder), handle: self.handle.clone(), events: AtomicU64::new(0) }
+        let recorder: Arc<dyn metrics::Recorder + Send + Sync> =
+            Arc::<PrometheusRecorder>::clone(&self.recorder);
+        Feed {
+            metrics: MetricsHandler::new(recorder),
+            handle: self.handle.clone(),
+            events: AtomicU64::new(0),
+        }
     }
 
     /// Everything in Prometheus' text format. Ten thousand series take about 10 ms: off the runtime's workers, please.
@@ -168,7 +182,9 @@ pub async fn serve(system: &System, address: SocketAddr) -> io::Result<Endpoint>
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let server = tokio::spawn(async move {
         loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+                return;
+            };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let exporter = Arc::clone(&exporter);
@@ -201,23 +217,39 @@ async fn connection(stream: TcpStream, exporter: Arc<Exporter>) {
     }
 }
 
-async fn answer<B>(request: Request<B>, exporter: Arc<Exporter>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer<B>(
+    request: Request<B>,
+    exporter: Arc<Exporter>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let plain = |status: StatusCode, text: String| {
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(CONTENT_TYPE_TEXT));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            hyper::header::HeaderValue::from_static(CONTENT_TYPE_TEXT),
+        );
         response
     };
     if request.uri().path() != "/metrics" {
-        return Ok(plain(StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()));
+        return Ok(plain(
+            StatusCode::NOT_FOUND,
+            "there is only /metrics here\n".to_owned(),
+        ));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return Ok(response);
     }
-    Ok(match tokio::task::spawn_blocking(move || exporter.render()).await {
-        Ok(text) => plain(StatusCode::OK, text),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to render the metrics: {error}\n")),
-    })
+    Ok(
+        match tokio::task::spawn_blocking(move || exporter.render()).await {
+            Ok(text) => plain(StatusCode::OK, text),
+            Err(error) => plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("failed to render the metrics: {error}\n"),
+            ),
+        },
+    )
 }

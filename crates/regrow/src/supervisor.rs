@@ -29,7 +29,9 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
 use regrow_core::supervision::{Order, Policy};
-use regrow_core::{GiveUp, InvalidId, RestartIntensity, StopCause, Strategy, check_id, dependencies};
+use regrow_core::{
+    GiveUp, InvalidId, RestartIntensity, StopCause, Strategy, check_id, dependencies,
+};
 use thiserror::Error;
 
 pub(crate) use actor::{Message, Root};
@@ -68,7 +70,9 @@ pub enum InvalidTree {
         reason: InvalidId,
     },
     /// Two children have one id.
-    #[error("supervisor \"{supervisor}\" has two children called {id:?}; give one of them another id")]
+    #[error(
+        "supervisor \"{supervisor}\" has two children called {id:?}; give one of them another id"
+    )]
     DuplicateId {
         /// The supervisor.
         supervisor: String,
@@ -96,7 +100,11 @@ pub enum InvalidTree {
 impl Supervisor {
     /// A supervisor without children.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self { id: id.into(), policy: Policy::default(), children: Vec::new() }
+        Self {
+            id: id.into(),
+            policy: Policy::default(),
+            children: Vec::new(),
+        }
     }
 
     /// Adds a child after those before it: that is the start order.
@@ -157,13 +165,20 @@ impl Supervisor {
 
     fn check_at(&self, path: &str) -> Result<(), InvalidTree> {
         let supervisor = || path.to_owned();
-        let invalid = |id: &str, reason| InvalidTree::Id { supervisor: supervisor(), id: id.to_owned(), reason };
+        let invalid = |id: &str, reason| InvalidTree::Id {
+            supervisor: supervisor(),
+            id: id.to_owned(),
+            reason,
+        };
         check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (place, child) in self.children.iter().enumerate() {
             check_id(&child.id).map_err(|reason| invalid(&child.id, reason))?;
             if places.insert(&child.id, place).is_some() {
-                return Err(InvalidTree::DuplicateId { supervisor: supervisor(), id: child.id.to_string() });
+                return Err(InvalidTree::DuplicateId {
+                    supervisor: supervisor(),
+                    id: child.id.to_string(),
+                });
             }
             if let Some(nested) = &child.nested {
                 nested.check_at(&format!("{path}/{}", child.id))?;
@@ -179,23 +194,42 @@ impl Supervisor {
             };
             child.depends_on.iter().map(place).collect()
         };
-        let graph = self.children.iter().map(edges).collect::<Result<Vec<_>, _>>()?;
+        let graph = self
+            .children
+            .iter()
+            .map(edges)
+            .collect::<Result<Vec<_>, _>>()?;
         match dependencies::find_cycle(&graph) {
             Some(cycle) => {
-                let ids = cycle.iter().map(|place| self.children[*place].id.to_string());
-                Err(InvalidTree::Cycle { supervisor: supervisor(), cycle: ids.collect() })
+                let ids = cycle
+                    .iter()
+                    .map(|place| self.children[*place].id.to_string());
+                Err(InvalidTree::Cycle {
+                    supervisor: supervisor(),
+                    cycle: ids.collect(),
+                })
             }
             None => Ok(()),
         }
     }
 
     /// Starts one life of this supervisor under another.
-    pub(crate) async fn launch(self: Arc<Self>, context: StartContext) -> Result<Started, StartFailure> {
+    pub(crate) async fn launch(
+        self: Arc<Self>,
+        context: StartContext,
+    ) -> Result<Started, StartFailure> {
         let path = context.path().clone();
         let parent = context.supervisor();
         let tree = Arc::clone(&context.tree);
-        let arguments = actor::Arguments { spec: self, path, tree, root: None, context: Some(context) };
-        let (actor, _) = SupervisorActor::spawn_linked(None, SupervisorActor, arguments, parent).await?;
+        let arguments = actor::Arguments {
+            spec: self,
+            path,
+            tree,
+            root: None,
+            context: Some(context),
+        };
+        let (actor, _) =
+            SupervisorActor::spawn_linked(None, SupervisorActor, arguments, parent).await?;
         let control = Arc::new(SupervisorControl(actor.clone()));
         Ok(Started::new(actor.get_cell()).control(control))
     }
@@ -207,7 +241,13 @@ impl Supervisor {
         root: Root,
     ) -> Result<(ActorRef<Message>, ractor::concurrency::JoinHandle<()>), ractor::SpawnErr> {
         let path = ChildPath::root(&self.id);
-        let arguments = actor::Arguments { spec: Arc::new(self), path, tree, root: Some(root), context: None };
+        let arguments = actor::Arguments {
+            spec: Arc::new(self),
+            path,
+            tree,
+            root: Some(root),
+            context: None,
+        };
         SupervisorActor::spawn(None, SupervisorActor, arguments).await
     }
 }
@@ -255,7 +295,11 @@ mod tests {
             "child \"root/a\" depends on \"b\", which is not among its siblings"
         );
         assert_eq!(
-            text(Supervisor::new("root").child(child("a").depends_on(["b"])).child(child("b").depends_on(["a"]))),
+            text(
+                Supervisor::new("root")
+                    .child(child("a").depends_on(["b"]))
+                    .child(child("b").depends_on(["a"]))
+            ),
             "supervisor \"root\": no child of a cycle can ever start: a -> b -> a"
         );
     }

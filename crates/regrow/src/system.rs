@@ -51,9 +51,15 @@ impl StartError {
         if let ExitReason::StartFailed(error) = reason
             && let Some(ChildDidNotStart { path, reason }) = error.downcast_ref()
         {
-            return Self::Child { path: path.clone(), reason: reason.clone() };
+            return Self::Child {
+                path: path.clone(),
+                reason: reason.clone(),
+            };
         }
-        Self::Ended { path: root.clone(), reason: reason.clone() }
+        Self::Ended {
+            path: root.clone(),
+            reason: reason.clone(),
+        }
     }
 }
 
@@ -68,13 +74,12 @@ pub(crate) struct ChildDidNotStart {
 impl ChildDidNotStart {
     /// Where the child is itself a supervisor, the child below on which that one foundered.
     pub(crate) fn deepest(path: ChildPath, reason: ExitReason) -> Self {
-        match &reason {
-            ExitReason::StartFailed(error) => match error.downcast_ref::<Self>() {
-                Some(deeper) => deeper.clone(),
-                None => Self { path, reason },
-            },
-            _ => Self { path, reason },
+        if let ExitReason::StartFailed(error) = &reason
+            && let Some(deeper) = error.downcast_ref::<Self>()
+        {
+            return deeper.clone();
         }
+        Self { path, reason }
     }
 }
 
@@ -110,7 +115,9 @@ pub struct System {
 
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").field("root", &self.path).finish_non_exhaustive()
+        f.debug_struct("System")
+            .field("root", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,7 +149,10 @@ impl System {
         Self::launch_with(root, Telemetry::new()).await
     }
 
-    pub(crate) async fn launch_with(root: Supervisor, telemetry: Telemetry) -> Result<Self, StartError> {
+    pub(crate) async fn launch_with(
+        root: Supervisor,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
         root.check()?;
         crate::panics::install_hook();
         let census = Arc::new(Census::default());
@@ -152,13 +162,18 @@ impl System {
         #[cfg(feature = "prometheus")]
         {
             let feed = exporter.handler();
-            telemetry.attach("metrics", move |event| feed.handle(event)).ok();
+            telemetry
+                .attach("metrics", move |event| feed.handle(event))
+                .ok();
         }
         let tree = Arc::new(Tree::new(telemetry, census));
         let path = ChildPath::root(&root.id);
         let (booted_sender, booted) = watch::channel(None);
         let reason = Arc::new(OnceLock::new());
-        let told = Root { booted: booted_sender.clone(), ended: Arc::clone(&reason) };
+        let told = Root {
+            booted: booted_sender.clone(),
+            ended: Arc::clone(&reason),
+        };
         let launched = root.launch_root(Arc::clone(&tree), told).await;
         let (actor, join) = launched.map_err(|error| StartError::Ended {
             path: path.clone(),
@@ -170,8 +185,13 @@ impl System {
             // However the root ends, whoever waits is told.
             drop(join.await);
             let reason = reason.get().cloned().unwrap_or(ExitReason::Killed);
-            let early = StartError::Ended { path: root_path, reason: reason.clone() };
-            booted_sender.send_if_modified(|booted| booted.is_none() && booted.replace(Err(early)).is_none());
+            let early = StartError::Ended {
+                path: root_path,
+                reason: reason.clone(),
+            };
+            booted_sender.send_if_modified(|booted| {
+                booted.is_none() && booted.replace(Err(early)).is_none()
+            });
             ended_sender.send_replace(Some(reason));
         });
         Ok(Self {
@@ -231,7 +251,12 @@ impl System {
     /// # Errors
     /// When no child has this path, or it takes other messages.
     pub fn address<M: ractor::Message>(&self, path: &str) -> Result<Address<M>, LookupError> {
-        self.tree.place(path).ok_or_else(|| LookupError::NotFound { path: path.to_owned() })?.address()
+        self.tree
+            .place(path)
+            .ok_or_else(|| LookupError::NotFound {
+                path: path.to_owned(),
+            })?
+            .address()
     }
 
     /// The children of a supervisor, in start order.
@@ -239,7 +264,8 @@ impl System {
     /// # Errors
     /// [`OperateError::Gone`] when it is not running.
     pub async fn children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
-        self.ask(supervisor, Some(QUESTION_TIMEOUT), Message::Children).await
+        self.ask(supervisor, Some(QUESTION_TIMEOUT), Message::Children)
+            .await
     }
 
     /// What is known of a child.
@@ -248,8 +274,14 @@ impl System {
     /// [`OperateError::NotFound`], [`OperateError::Gone`].
     pub async fn child(&self, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
-        let info = self.ask(supervisor, Some(QUESTION_TIMEOUT), |reply| Message::Child(id.into(), reply)).await?;
-        info.ok_or_else(|| OperateError::NotFound { path: path.to_owned() })
+        let info = self
+            .ask(supervisor, Some(QUESTION_TIMEOUT), |reply| {
+                Message::Child(id.into(), reply)
+            })
+            .await?;
+        info.ok_or_else(|| OperateError::NotFound {
+            path: path.to_owned(),
+        })
     }
 
     /// Adds a child to a running supervisor, after all others, and waits until it has started. It is lost when the supervisor
@@ -264,7 +296,8 @@ impl System {
         child: impl Into<ChildSpec>,
     ) -> Result<ChildInfo, OperateError> {
         let child = Box::new(child.into());
-        self.ask(supervisor, None, |reply| Message::StartChild(child, reply)).await?
+        self.ask(supervisor, None, |reply| Message::StartChild(child, reply))
+            .await?
     }
 
     /// Stops a child and waits until it is gone; it keeps its place and is not started again by itself.
@@ -301,7 +334,10 @@ impl System {
 
     async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
-        self.ask(supervisor, None, |reply| Message::Operate(verb, id.into(), reply)).await?
+        self.ask(supervisor, None, |reply| {
+            Message::Operate(verb, id.into(), reply)
+        })
+        .await?
     }
 
     /// Operations have no timeout of their own: the child's start and stop have theirs.
@@ -311,12 +347,17 @@ impl System {
         timeout: Option<Duration>,
         message: impl FnOnce(RpcReplyPort<T>) -> Message,
     ) -> Result<T, OperateError> {
-        let gone = || OperateError::Gone { supervisor: supervisor.to_owned() };
+        let gone = || OperateError::Gone {
+            supervisor: supervisor.to_owned(),
+        };
         let actor = self.tree.supervisor(supervisor).ok_or_else(gone)?;
         let (reply, answer) = ractor::concurrency::oneshot();
         actor.cast(message(reply.into())).map_err(|_| gone())?;
         match timeout {
-            Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| gone())?.map_err(|_| gone()),
+            Some(limit) => tokio::time::timeout(limit, answer)
+                .await
+                .map_err(|_| gone())?
+                .map_err(|_| gone()),
             None => answer.await.map_err(|_| gone()),
         }
     }
@@ -350,7 +391,12 @@ impl System {
 
     async fn report(&self, began: Instant) -> ShutdownReport {
         let reason = self.ended().await;
-        let hard = self.tree.hard_ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hard = self
+            .tree
+            .hard_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         ShutdownReport {
             reason,
             took: time::now().saturating_duration_since(began),
@@ -385,7 +431,9 @@ async fn within<T>(main: impl Future<Output = T>, side: impl Future<Output = ()>
 }
 
 fn split(path: &str) -> Result<(&str, &str), OperateError> {
-    path.rsplit_once('/').ok_or_else(|| OperateError::NotFound { path: path.to_owned() })
+    path.rsplit_once('/').ok_or_else(|| OperateError::NotFound {
+        path: path.to_owned(),
+    })
 }
 
 #[cfg(unix)]
@@ -402,7 +450,7 @@ async fn signal() {
         }
         (Err(error), _) | (_, Err(error)) => {
             tracing::error!(target: "regrow", %error, "failed to listen for signals; only the end of the root is noticed");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

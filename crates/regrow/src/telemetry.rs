@@ -62,7 +62,9 @@ thread_local! {
 #[non_exhaustive]
 pub enum AttachError {
     /// The name is in use.
-    #[error("a handler called \"{id}\" is attached already; detach it first or choose another name")]
+    #[error(
+        "a handler called \"{id}\" is attached already; detach it first or choose another name"
+    )]
     AlreadyAttached {
         /// The name.
         id: String,
@@ -77,15 +79,25 @@ pub enum AttachError {
 
 impl Telemetry {
     pub(crate) fn new() -> Self {
-        let shared = Shared { handlers: ArcSwap::default(), seq: AtomicU64::new(0), dropped: AtomicU64::new(0) };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            handlers: ArcSwap::default(),
+            seq: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Calls `handler` for every event from now on, inline.
     ///
     /// # Errors
     /// When the name is in use, or 64 handlers are attached.
-    pub fn attach(&self, id: &str, handler: impl Fn(&Event) + Send + Sync + 'static) -> Result<(), AttachError> {
+    pub fn attach(
+        &self,
+        id: &str,
+        handler: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<(), AttachError> {
         self.attach_shared(id, Box::new(move |event| handler(event)))
     }
 
@@ -113,7 +125,11 @@ impl Telemetry {
         let mut found = false;
         self.shared.handlers.rcu(|handlers| {
             found = handlers.iter().any(|handler| *handler.id == *id);
-            handlers.iter().filter(|handler| *handler.id != *id).cloned().collect::<Vec<_>>()
+            handlers
+                .iter()
+                .filter(|handler| *handler.id != *id)
+                .cloned()
+                .collect::<Vec<_>>()
         });
         found
     }
@@ -121,7 +137,12 @@ impl Telemetry {
     /// The names of the attached handlers.
     #[must_use]
     pub fn handlers(&self) -> Vec<Arc<str>> {
-        self.shared.handlers.load().iter().map(|handler| Arc::clone(&handler.id)).collect()
+        self.shared
+            .handlers
+            .load()
+            .iter()
+            .map(|handler| Arc::clone(&handler.id))
+            .collect()
     }
 
     /// All events from now on, through a queue of `capacity` events. The subscription ends when the stream is dropped.
@@ -142,7 +163,12 @@ impl Telemetry {
                 }
             }),
         )?;
-        Ok(EventStream { events, missed, telemetry: self.clone(), id: id.into() })
+        Ok(EventStream {
+            events,
+            missed,
+            telemetry: self.clone(),
+            id: id.into(),
+        })
     }
 
     /// Tells what has happened. Neither closure runs when nobody listens.
@@ -159,7 +185,10 @@ impl Telemetry {
         let failures = Self::run(&handlers, &event);
         for (id, panic) in failures {
             if self.detach(&id) {
-                let payload = Payload::TelemetryHandlerFailure { handler: Arc::clone(&id), message: panic };
+                let payload = Payload::TelemetryHandlerFailure {
+                    handler: Arc::clone(&id),
+                    message: panic,
+                };
                 let event = self.event(event.subject.clone(), payload);
                 // A handler that fails on the failure of another is found at the next event.
                 drop(Self::run(&self.shared.handlers.load(), &event));
@@ -169,7 +198,12 @@ impl Telemetry {
 
     fn event(&self, subject: Subject, payload: Payload) -> Arc<Event> {
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Event { seq, at: SystemTime::now(), subject, payload })
+        Arc::new(Event {
+            seq,
+            at: SystemTime::now(),
+            subject,
+            payload,
+        })
     }
 
     fn run(handlers: &[Arc<Handler>], event: &Arc<Event>) -> Vec<(Arc<str>, String)> {
@@ -186,7 +220,9 @@ impl Telemetry {
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("handlers", &self.handlers()).finish_non_exhaustive()
+        f.debug_struct("Telemetry")
+            .field("handlers", &self.handlers())
+            .finish_non_exhaustive()
     }
 }
 

@@ -81,7 +81,11 @@ pub enum PuppetMessage {
 
 impl Puppet {
     fn new(refusals: u32, refuse_with: Refusal) -> Self {
-        Self { refusals: Arc::new(AtomicU32::new(refusals)), refuse_with, slow_stop: Duration::ZERO }
+        Self {
+            refusals: Arc::new(AtomicU32::new(refusals)),
+            refuse_with,
+            slow_stop: Duration::ZERO,
+        }
     }
 
     /// One that starts and stops at once.
@@ -106,7 +110,14 @@ impl Puppet {
 
     /// One that takes `time` to stop.
     pub fn stopping_slowly(id: &str, time: Duration) -> ChildSpec {
-        ChildSpec::actor(id, Self { slow_stop: time, ..Self::new(0, Refusal::Error) }, ())
+        ChildSpec::actor(
+            id,
+            Self {
+                slow_stop: time,
+                ..Self::new(0, Refusal::Error)
+            },
+            (),
+        )
     }
 }
 
@@ -115,8 +126,17 @@ impl Actor for Puppet {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<PuppetMessage>, (): ()) -> Result<(), ActorProcessingErr> {
-        let refused = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+    async fn pre_start(
+        &self,
+        _: ActorRef<PuppetMessage>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
+        let refused = self
+            .refusals
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok();
         match self.refuse_with {
             _ if !refused => Ok(()),
             Refusal::Error => Err("the puppet refuses to start".into()),
@@ -125,7 +145,12 @@ impl Actor for Puppet {
         }
     }
 
-    async fn handle(&self, myself: ActorRef<PuppetMessage>, message: PuppetMessage, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<PuppetMessage>,
+        message: PuppetMessage,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             PuppetMessage::Crash(text) => panic!("{text}"),
             PuppetMessage::Fail(text) => Err(text.into()),
@@ -137,7 +162,11 @@ impl Actor for Puppet {
         }
     }
 
-    async fn post_stop(&self, _: ActorRef<PuppetMessage>, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _: ActorRef<PuppetMessage>,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         tokio::time::sleep(self.slow_stop).await;
         Ok(())
     }
@@ -230,9 +259,15 @@ impl TestSystem {
     /// When the tree cannot work.
     pub async fn launch(root: Supervisor) -> Self {
         let telemetry = Telemetry::new();
-        let events = telemetry.subscribe(CAPACITY).expect("a new event stream has room for a handler");
+        let events = telemetry
+            .subscribe(CAPACITY)
+            .expect("a new event stream has room for a handler");
         match System::launch_with(root, telemetry).await {
-            Ok(system) => Self { system, events, seen: VecDeque::new() },
+            Ok(system) => Self {
+                system,
+                events,
+                seen: VecDeque::new(),
+            },
             Err(error) => panic!("failed to launch the tree: {error}"),
         }
     }
@@ -278,7 +313,10 @@ impl TestSystem {
                             return event;
                         }
                     }
-                    Ok(None) | Err(_) => panic!("{caller}: \"{name}\" of \"{path}\" did not come{}", self.story()),
+                    Ok(None) | Err(_) => panic!(
+                        "{caller}: \"{name}\" of \"{path}\" did not come{}",
+                        self.story()
+                    ),
                 }
             }
         }
@@ -320,7 +358,11 @@ impl TestSystem {
     /// When there is no such child, or it has not ended yet.
     pub async fn last_exit(&self, path: &str) -> ExitReason {
         match self.system.child(path).await {
-            Ok(info) => info.last_exit.expect("no life of this child has ended yet").reason,
+            Ok(info) => {
+                info.last_exit
+                    .expect("no life of this child has ended yet")
+                    .reason
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -328,8 +370,15 @@ impl TestSystem {
     fn story(&self) -> String {
         let mut text = String::from("; seen so far:");
         for event in &self.seen {
-            write!(text, "\n  {} {} {} {:?}", event.seq, event.name(), event.subject.path, event.payload)
-                .expect("writing into a string cannot fail");
+            write!(
+                text,
+                "\n  {} {} {} {:?}",
+                event.seq,
+                event.name(),
+                event.subject.path,
+                event.payload
+            )
+            .expect("writing into a string cannot fail");
         }
         text
     }
@@ -344,11 +393,22 @@ impl Actor for Bare {
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<PuppetMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<PuppetMessage>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
-    async fn handle(&self, myself: ActorRef<PuppetMessage>, message: PuppetMessage, (): &mut ()) -> Result<(), ActorProcessingErr> {
-        Puppet::new(0, Refusal::Error).handle(myself, message, &mut ()).await
+    async fn handle(
+        &self,
+        myself: ActorRef<PuppetMessage>,
+        message: PuppetMessage,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Puppet::new(0, Refusal::Error)
+            .handle(myself, message, &mut ())
+            .await
     }
 }

@@ -25,13 +25,23 @@ fn millis(n: u64) -> Duration {
 }
 
 fn plan(rng: &mut SplitMix64) -> ChildPlan {
-    let first = [FirstRestart::AtOnce, FirstRestart::Delayed, FirstRestart::AtOnceAfter(millis(20))];
+    let first = [
+        FirstRestart::AtOnce,
+        FirstRestart::Delayed,
+        FirstRestart::AtOnceAfter(millis(20)),
+    ];
     let pick = |rng: &mut SplitMix64, n: u64| usize::try_from(rng.below(n)).unwrap();
     ChildPlan {
         restart: Restart::ALL[pick(rng, 3)],
-        shutdown: [Shutdown::BrutalKill, Shutdown::Timeout(Duration::ZERO), Shutdown::Timeout(millis(30)), Shutdown::Infinity]
-            [pick(rng, 4)],
-        backoff: Backoff::exponential(millis(rng.below(10))..=millis(40)).jitter(0.2).first(first[pick(rng, 3)]),
+        shutdown: [
+            Shutdown::BrutalKill,
+            Shutdown::Timeout(Duration::ZERO),
+            Shutdown::Timeout(millis(30)),
+            Shutdown::Infinity,
+        ][pick(rng, 4)],
+        backoff: Backoff::exponential(millis(rng.below(10))..=millis(40))
+            .jitter(0.2)
+            .first(first[pick(rng, 3)]),
         limit: (rng.below(2) == 0).then(|| RestartIntensity::new(2, millis(100))),
         give_up: GiveUp::ALL[pick(rng, 2)],
         start_timeout: millis(25),
@@ -62,8 +72,19 @@ impl World {
         let ordered = !policy.stop_together && order == Order::Sequence;
         let sets = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (starting, running, asked) = sets;
-        let mut world =
-            Self { seed, sup, now, rng, starting, running, asked, phases, closed: false, ordered, log: Vec::new() };
+        let mut world = Self {
+            seed,
+            sup,
+            now,
+            rng,
+            starting,
+            running,
+            asked,
+            phases,
+            closed: false,
+            ordered,
+            log: Vec::new(),
+        };
         let directives = world.sup.boot(now);
         world.apply("boot", directives);
         world
@@ -102,15 +123,31 @@ impl World {
         match directive {
             Directive::Start(who) => {
                 let lives = [&self.starting, &self.running, &self.asked];
-                let twice = lives.iter().any(|set| set.iter().any(|other| other.slot == who.slot));
+                let twice = lives
+                    .iter()
+                    .any(|set| set.iter().any(|other| other.slot == who.slot));
                 self.check(!twice, "two lives of one child");
                 self.starting.insert(who);
                 self.phases.insert(who.slot, Phase::Starting);
             }
             Directive::Stop(who, cause) => {
-                let later = |other: &&Who| self.sup.slot(other.slot).is_some_and(|o| o.order > self.sup.slot(who.slot).unwrap().order);
-                let in_line = cause == StopCause::Operator || self.starting.iter().chain(&self.running).filter(later).count() == 0;
-                self.check(!self.ordered || !self.sup.is_closing() || in_line, "an earlier child is stopped before a later one");
+                let later = |other: &&Who| {
+                    self.sup
+                        .slot(other.slot)
+                        .is_some_and(|o| o.order > self.sup.slot(who.slot).unwrap().order)
+                };
+                let in_line = cause == StopCause::Operator
+                    || self
+                        .starting
+                        .iter()
+                        .chain(&self.running)
+                        .filter(later)
+                        .count()
+                        == 0;
+                self.check(
+                    !self.ordered || !self.sup.is_closing() || in_line,
+                    "an earlier child is stopped before a later one",
+                );
                 self.forget(who);
                 self.asked.insert(who);
                 self.phases.insert(who.slot, Phase::Stopping);
@@ -122,7 +159,10 @@ impl World {
             }
             Directive::Abandon(who) => self.forget(who),
             Directive::Backoff(scheduled) => {
-                self.check(scheduled.in_window <= scheduled.max_restarts.unwrap_or(u32::MAX), "more restarts than allowed");
+                self.check(
+                    scheduled.in_window <= scheduled.max_restarts.unwrap_or(u32::MAX),
+                    "more restarts than allowed",
+                );
                 self.phases.insert(scheduled.slot, Phase::Backoff);
             }
             Directive::Rest { slot, phase } => {
@@ -138,27 +178,46 @@ impl World {
                 self.check(self.alive() == 0, "closed with somebody alive");
                 self.closed = true;
             }
-            Directive::StartTimeout(_) | Directive::BackoffReset { .. } | Directive::Meltdown { .. } | Directive::Booted => {}
+            Directive::StartTimeout(_)
+            | Directive::BackoffReset { .. }
+            | Directive::Meltdown { .. }
+            | Directive::Booted => {}
         }
     }
 
     fn invariants(&self) {
-        self.check(self.sup.next_wakeup().is_none_or(|at| at > self.now), "the next wakeup is not in the future");
+        self.check(
+            self.sup.next_wakeup().is_none_or(|at| at > self.now),
+            "the next wakeup is not in the future",
+        );
         for (slot, phase) in &self.phases {
             let real = self.sup.phase(*slot);
-            self.check(real == Some(*phase), &format!("child {slot} is {real:?}, but {phase:?} was told"));
+            self.check(
+                real == Some(*phase),
+                &format!("child {slot} is {real:?}, but {phase:?} was told"),
+            );
         }
         let places = self.sup.in_order().count();
         self.check(places == self.phases.len(), "a place came or went untold");
-        self.check(usize::try_from(self.sup.alive).unwrap() == self.alive(), "the count of the living is wrong");
+        self.check(
+            usize::try_from(self.sup.alive).unwrap() == self.alive(),
+            "the count of the living is wrong",
+        );
         let waits = self.sup.boot_left == 0 || self.sup.booted || self.alive() > 0;
-        let moves = self.sup.next_wakeup().is_some() || !self.sup.starts.is_empty() || self.sup.is_closing();
-        self.check(waits || moves || self.sup.policy.order == Order::Dependencies, "the boot is stuck");
+        let moves = self.sup.next_wakeup().is_some()
+            || !self.sup.starts.is_empty()
+            || self.sup.is_closing();
+        self.check(
+            waits || moves || self.sup.policy.order == Order::Dependencies,
+            "the boot is stuck",
+        );
     }
 
     fn any(&mut self, set: &BTreeSet<Who>) -> Option<Who> {
         let len = u64::try_from(set.len()).unwrap();
-        set.iter().nth(usize::try_from(self.rng.below(len)).unwrap()).copied()
+        set.iter()
+            .nth(usize::try_from(self.rng.below(len)).unwrap())
+            .copied()
     }
 
     fn started(&mut self, who: Who) {
@@ -176,7 +235,11 @@ impl World {
     }
 
     fn event(&mut self) {
-        let (starting, running, asked) = (self.starting.clone(), self.running.clone(), self.asked.clone());
+        let (starting, running, asked) = (
+            self.starting.clone(),
+            self.running.clone(),
+            self.asked.clone(),
+        );
         let end = ExitKind::ALL[usize::try_from(self.rng.below(12)).unwrap()];
         match self.rng.below(20) {
             0..5 => {
@@ -188,8 +251,13 @@ impl World {
                 if let Some(who) = self.any(&starting) {
                     self.forget(who);
                     let permanent = self.rng.below(6) == 0;
-                    let directives = self.sup.on_start_failed(who, ExitKind::StartFailed, permanent, self.now);
-                    self.apply(&format!("start failed {who:?} permanent {permanent}"), directives);
+                    let directives =
+                        self.sup
+                            .on_start_failed(who, ExitKind::StartFailed, permanent, self.now);
+                    self.apply(
+                        &format!("start failed {who:?} permanent {permanent}"),
+                        directives,
+                    );
                 }
             }
             7..10 => {
@@ -204,7 +272,11 @@ impl World {
             }
             13..16 => {
                 let jump = millis(self.rng.below(20));
-                self.now = self.sup.next_wakeup().filter(|_| jump < millis(10)).unwrap_or(self.now + jump);
+                self.now = self
+                    .sup
+                    .next_wakeup()
+                    .filter(|_| jump < millis(10))
+                    .unwrap_or(self.now + jump);
                 let directives = self.sup.on_wakeup(self.now);
                 self.apply("wakeup", directives);
             }
@@ -223,8 +295,18 @@ impl World {
         let slot = u32::try_from(self.rng.below(6)).unwrap();
         let life = self.sup.slot(slot).map_or(7, |slot| slot.life);
         if life > 0 {
-            let directives = self.sup.on_exit(Who { slot, life: life - 1 }, end, self.now);
-            self.check(directives.is_empty(), "an exit of an earlier life did something");
+            let directives = self.sup.on_exit(
+                Who {
+                    slot,
+                    life: life - 1,
+                },
+                end,
+                self.now,
+            );
+            self.check(
+                directives.is_empty(),
+                "an exit of an earlier life did something",
+            );
         }
     }
 
@@ -272,7 +354,9 @@ impl World {
 
 #[test]
 fn random_histories_keep_every_invariant() {
-    let histories = std::env::var_os("REGROW_HISTORIES").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1_000);
+    let histories = std::env::var_os("REGROW_HISTORIES")
+        .and_then(|n| n.to_str()?.parse().ok())
+        .unwrap_or(1_000);
     for seed in 0..histories {
         let mut world = World::new(seed);
         for _ in 0..600 {

@@ -11,12 +11,25 @@ use crate::restart::{ExitKind, GiveUp, Restart, StopCause, Strategy};
 
 impl Supervision {
     /// A life that was alive is not any more.
-    pub(super) fn gone(&mut self, index: u32, end: ExitKind, permanent: bool, now: Instant, out: &mut Vec<Directive>) {
+    pub(super) fn gone(
+        &mut self,
+        index: u32,
+        end: ExitKind,
+        permanent: bool,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
         self.set_timer(index, None);
         self.alive -= 1;
-        let slot = self.slots[index as usize].as_mut().expect("a living child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a living child has a slot");
         let (before, after, order) = (slot.state, slot.after.take(), slot.order);
-        let uptime = if before == State::Running { now.saturating_duration_since(slot.since) } else { Duration::ZERO };
+        let uptime = if before == State::Running {
+            now.saturating_duration_since(slot.since)
+        } else {
+            Duration::ZERO
+        };
         slot.state = State::Pending;
         if std::mem::take(&mut slot.in_turn) {
             self.leaving -= 1;
@@ -27,7 +40,9 @@ impl Supervision {
             Some(After::InTurn) => self.due_in_turn(index, out),
             Some(After::AtOnce) => self.start(index, now, out),
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
-            Some(After::StartTimedOut) => self.start_failed(index, ExitKind::StartTimeout, false, now, out),
+            Some(After::StartTimedOut) => {
+                self.start_failed(index, ExitKind::StartTimeout, false, now, out)
+            }
             None if before == State::Starting => self.start_failed(index, end, permanent, now, out),
             None => self.ended(index, end, uptime, now, out),
         }
@@ -35,45 +50,81 @@ impl Supervision {
     }
 
     /// A life ended by itself.
-    fn ended(&mut self, index: u32, end: ExitKind, uptime: Duration, now: Instant, out: &mut Vec<Directive>) {
-        let slot = self.slots[index as usize].as_mut().expect("a living child has a slot");
+    fn ended(
+        &mut self,
+        index: u32,
+        end: ExitKind,
+        uptime: Duration,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a living child has a slot");
         if slot.plan.restart.restarts_after(end) {
             self.failed(index, end, uptime, now, out);
         } else if slot.plan.restart == Restart::Temporary {
             self.remove(index, out);
         } else {
             slot.state = State::Completed;
-            out.push(Directive::Rest { slot: index, phase: Phase::Completed });
+            out.push(Directive::Rest {
+                slot: index,
+                phase: Phase::Completed,
+            });
         }
     }
 
     /// A start did not succeed.
-    fn start_failed(&mut self, index: u32, end: ExitKind, permanent: bool, now: Instant, out: &mut Vec<Directive>) {
-        let slot = self.slots[index as usize].as_ref().expect("a starting child has a slot");
+    fn start_failed(
+        &mut self,
+        index: u32,
+        end: ExitKind,
+        permanent: bool,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize]
+            .as_ref()
+            .expect("a starting child has a slot");
         let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
         let first = slot.life - slot.life_before == 1;
         match give_up {
             GiveUp::Park if permanent => self.park(index, Parked::CannotStart, out),
             GiveUp::Park => self.failed(index, end, Duration::ZERO, now, out),
-            GiveUp::Escalate if booting => self.close(Closed::StartFailed { slot: index }, now, out),
+            GiveUp::Escalate if booting => {
+                self.close(Closed::StartFailed { slot: index }, now, out)
+            }
             GiveUp::Escalate if restart == Restart::Temporary => self.remove(index, out),
             GiveUp::Escalate if first => self.rest(index, After::Stopped, out),
-            GiveUp::Escalate if permanent => self.close(Closed::StartFailed { slot: index }, now, out),
+            GiveUp::Escalate if permanent => {
+                self.close(Closed::StartFailed { slot: index }, now, out)
+            }
             GiveUp::Escalate => self.failed(index, end, Duration::ZERO, now, out),
         }
     }
 
     /// A child has to be started again, if its limits allow it.
-    fn failed(&mut self, index: u32, end: ExitKind, uptime: Duration, now: Instant, out: &mut Vec<Directive>) {
+    fn failed(
+        &mut self,
+        index: u32,
+        end: ExitKind,
+        uptime: Duration,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
         if self.is_closing() {
             self.rest(index, After::Stopped, out);
             return;
         }
-        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a failed child has a slot");
         let own_limit = slot.plan.limit;
         let mut used = (0, None);
         if let Some(limit) = own_limit {
-            let window = slot.window.get_or_insert_with(|| Box::new(RestartWindow::new(limit)));
+            let window = slot
+                .window
+                .get_or_insert_with(|| Box::new(RestartWindow::new(limit)));
             match window.record(now) {
                 Verdict::Within(count) => used = (count, Some(limit.max_restarts())),
                 Verdict::Exceeded => return self.exceeded(index, limit, now, out),
@@ -82,17 +133,26 @@ impl Supervision {
         if let Some(window) = &mut self.window {
             let limit = window.intensity();
             match window.record(now) {
-                Verdict::Within(count) if own_limit.is_none() => used = (count, Some(limit.max_restarts())),
+                Verdict::Within(count) if own_limit.is_none() => {
+                    used = (count, Some(limit.max_restarts()))
+                }
                 Verdict::Within(_) => {}
                 Verdict::Exceeded => return self.meltdown(index, limit, now, out),
             }
         }
-        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
-        let next = slot.attempts.on_failure(&slot.plan.backoff, uptime, &mut self.rng);
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a failed child has a slot");
+        let next = slot
+            .attempts
+            .on_failure(&slot.plan.backoff, uptime, &mut self.rng);
         self.schedule(index, end, uptime, next, used, now, out);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one decision with all its inputs; it is called in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one decision with all its inputs; it is called in one place"
+    )]
     fn schedule(
         &mut self,
         index: u32,
@@ -104,7 +164,10 @@ impl Supervision {
         out: &mut Vec<Directive>,
     ) {
         if next.reset {
-            out.push(Directive::BackoffReset { slot: index, stable_for: uptime });
+            out.push(Directive::BackoffReset {
+                slot: index,
+                stable_for: uptime,
+            });
         }
         let at = now.checked_add(next.delay).unwrap_or(now);
         out.push(Directive::Backoff(Scheduled {
@@ -116,7 +179,9 @@ impl Supervision {
             max_restarts,
             after: end,
         }));
-        let slot = self.slots[index as usize].as_mut().expect("a failed child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a failed child has a slot");
         slot.state = State::Backoff;
         let order = slot.order;
         match self.policy.strategy {
@@ -131,7 +196,9 @@ impl Supervision {
         self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
         let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
         for index in group {
-            let slot = self.slots[index as usize].as_mut().expect("a child in order has a slot");
+            let slot = self.slots[index as usize]
+                .as_mut()
+                .expect("a child in order has a slot");
             match slot.state {
                 State::Backoff | State::Pending => {
                     let (order, timer) = (slot.order, slot.timer);
@@ -141,7 +208,14 @@ impl Supervision {
                 }
                 State::Starting | State::Running => {
                     let temporary = slot.plan.restart == Restart::Temporary;
-                    self.doom(index, if temporary { After::Remove } else { After::InTurn });
+                    self.doom(
+                        index,
+                        if temporary {
+                            After::Remove
+                        } else {
+                            After::InTurn
+                        },
+                    );
                 }
                 State::Leaving { .. } => {
                     if slot.after == Some(After::AtOnce) {
@@ -151,7 +225,9 @@ impl Supervision {
                         self.leaving += 1;
                     }
                 }
-                State::Completed if slot.desired == Desired::Up && index != victim => self.due_in_turn(index, out),
+                State::Completed if slot.desired == Desired::Up && index != victim => {
+                    self.due_in_turn(index, out)
+                }
                 State::Completed | State::Stopped | State::Failed => {}
             }
         }
@@ -162,25 +238,51 @@ impl Supervision {
             self.rest(index, After::Stopped, out);
             return;
         }
-        let slot = self.slots[index as usize].as_mut().expect("a due child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a due child has a slot");
         slot.state = State::Pending;
         self.starts.insert((slot.order, index));
-        out.push(Directive::Rest { slot: index, phase: Phase::Pending });
+        out.push(Directive::Rest {
+            slot: index,
+            phase: Phase::Pending,
+        });
     }
 
-    fn exceeded(&mut self, index: u32, limit: crate::RestartIntensity, now: Instant, out: &mut Vec<Directive>) {
-        let slot = self.slots[index as usize].as_ref().expect("a failed child has a slot");
+    fn exceeded(
+        &mut self,
+        index: u32,
+        limit: crate::RestartIntensity,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize]
+            .as_ref()
+            .expect("a failed child has a slot");
         match slot.plan.give_up {
             GiveUp::Escalate => self.meltdown(index, limit, now, out),
             GiveUp::Park => {
-                let why = Parked::Intensity { max_restarts: limit.max_restarts(), period: limit.period() };
+                let why = Parked::Intensity {
+                    max_restarts: limit.max_restarts(),
+                    period: limit.period(),
+                };
                 self.park(index, why, out);
             }
         }
     }
 
-    fn meltdown(&mut self, index: u32, limit: crate::RestartIntensity, now: Instant, out: &mut Vec<Directive>) {
-        out.push(Directive::Meltdown { slot: index, restarts: limit.max_restarts(), period: limit.period() });
+    fn meltdown(
+        &mut self,
+        index: u32,
+        limit: crate::RestartIntensity,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        out.push(Directive::Meltdown {
+            slot: index,
+            restarts: limit.max_restarts(),
+            period: limit.period(),
+        });
         self.close(Closed::Intensity { slot: index }, now, out);
     }
 
@@ -189,14 +291,20 @@ impl Supervision {
         let mut parked = vec![(index, why)];
         while let Some((index, why)) = parked.pop() {
             self.set_timer(index, None);
-            let slot = self.slots[index as usize].as_mut().expect("a parked child has a slot");
+            let slot = self.slots[index as usize]
+                .as_mut()
+                .expect("a parked child has a slot");
             self.starts.remove(&(slot.order, index));
             slot.state = State::Failed;
             out.push(Directive::Park { slot: index, why });
             let never_met = slot.links.as_ref().filter(|links| !links.met);
-            let waiting = never_met.map(|links| links.dependents.clone()).unwrap_or_default();
+            let waiting = never_met
+                .map(|links| links.dependents.clone())
+                .unwrap_or_default();
             self.release_boot(index);
-            let pending = waiting.into_iter().filter(|slot| self.phase(*slot) == Some(Phase::Pending));
+            let pending = waiting
+                .into_iter()
+                .filter(|slot| self.phase(*slot) == Some(Phase::Pending));
             parked.extend(pending.map(|slot| (slot, Parked::Dependency { on: index })));
         }
     }
@@ -208,17 +316,24 @@ impl Supervision {
             return;
         }
         self.set_timer(index, None);
-        let slot = self.slots[index as usize].as_mut().expect("a resting child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a resting child has a slot");
         self.starts.remove(&(slot.order, index));
         slot.state = State::Stopped;
-        out.push(Directive::Rest { slot: index, phase: Phase::Stopped });
+        out.push(Directive::Rest {
+            slot: index,
+            phase: Phase::Stopped,
+        });
         self.release_boot(index);
     }
 
     pub(super) fn remove(&mut self, index: u32, out: &mut Vec<Directive>) {
         self.set_timer(index, None);
         self.release_boot(index);
-        let slot = self.slots[index as usize].take().expect("a removed child has a slot");
+        let slot = self.slots[index as usize]
+            .take()
+            .expect("a removed child has a slot");
         self.starts.remove(&(slot.order, index));
         self.by_order.remove(&slot.order);
         self.free.push((index, slot.life));
@@ -228,7 +343,10 @@ impl Supervision {
             }
         }
         for dependent in slot.links.iter().flat_map(|links| &links.dependents) {
-            if let Some(links) = self.slot_mut(*dependent).and_then(|slot| slot.links.as_mut()) {
+            if let Some(links) = self
+                .slot_mut(*dependent)
+                .and_then(|slot| slot.links.as_mut())
+            {
                 links.depends_on.retain(|on| *on != index);
             }
         }
@@ -245,7 +363,9 @@ impl Supervision {
         self.hold_until = None;
         let children: Vec<u32> = self.by_order.values().copied().collect();
         for index in children {
-            let slot = self.slots[index as usize].as_mut().expect("a child in order has a slot");
+            let slot = self.slots[index as usize]
+                .as_mut()
+                .expect("a child in order has a slot");
             match slot.state {
                 State::Starting | State::Running => self.doom(index, After::Stopped),
                 State::Leaving { .. } => {
@@ -268,7 +388,9 @@ impl Supervision {
 
     /// Marks a living child: it will be stopped, and then `after`.
     pub(super) fn doom(&mut self, index: u32, after: After) {
-        let slot = self.slots[index as usize].as_mut().expect("a doomed child has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a doomed child has a slot");
         slot.after = Some(after);
         self.stops.insert((slot.order, index));
     }
@@ -279,7 +401,11 @@ impl Supervision {
         if !self.stops.contains(&(slot.order, index)) {
             return;
         }
-        let needed = slot.links.iter().flat_map(|links| &links.dependents).any(|dependent| self.is_alive(*dependent));
+        let needed = slot
+            .links
+            .iter()
+            .flat_map(|links| &links.dependents)
+            .any(|dependent| self.is_alive(*dependent));
         if !needed {
             self.stop_in_turn(index, now, out);
         }
@@ -289,7 +415,10 @@ impl Supervision {
         if !matches!(self.mode, Mode::Closing(_)) || self.policy.order != Order::Dependencies {
             return;
         }
-        let depends_on = self.slot(index).and_then(|slot| slot.links.as_ref()).map(|links| links.depends_on.clone());
+        let depends_on = self
+            .slot(index)
+            .and_then(|slot| slot.links.as_ref())
+            .map(|links| links.depends_on.clone());
         for on in depends_on.unwrap_or_default() {
             self.stop_if_free(on, now, out);
         }
@@ -297,26 +426,37 @@ impl Supervision {
 
     /// Tells the dependents, once, that a child has started.
     pub(super) fn meet_dependents(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(links) = self.slot_mut(index).and_then(|slot| slot.links.as_mut()) else { return };
+        let Some(links) = self.slot_mut(index).and_then(|slot| slot.links.as_mut()) else {
+            return;
+        };
         if std::mem::replace(&mut links.met, true) {
             return;
         }
         for dependent in links.dependents.clone() {
-            let Some(slot) = self.slot_mut(dependent) else { continue };
+            let Some(slot) = self.slot_mut(dependent) else {
+                continue;
+            };
             let unmet = slot.links.as_mut().map_or(0, |links| {
                 links.unmet -= 1;
                 links.unmet
             });
             let never_started = slot.life == slot.life_before && slot.desired == Desired::Up;
             let waits = matches!(slot.state, State::Pending | State::Failed);
-            if unmet == 0 && waits && never_started && self.policy.order == Order::Dependencies && !self.is_closing() {
+            if unmet == 0
+                && waits
+                && never_started
+                && self.policy.order == Order::Dependencies
+                && !self.is_closing()
+            {
                 self.start(dependent, now, out);
             }
         }
     }
 
     pub(super) fn unmet(&self, index: u32) -> u32 {
-        self.slot(index).and_then(|slot| slot.links.as_ref()).map_or(0, |links| links.unmet)
+        self.slot(index)
+            .and_then(|slot| slot.links.as_ref())
+            .map_or(0, |links| links.unmet)
     }
 
     pub(super) fn release_boot(&mut self, index: u32) {
@@ -351,7 +491,13 @@ impl Supervision {
         self.slot_mut(who.slot).filter(|slot| slot.life == who.life)
     }
 
-    pub(super) fn ask(&mut self, index: u32, cause: StopCause, now: Instant, out: &mut Vec<Directive>) {
+    pub(super) fn ask(
+        &mut self,
+        index: u32,
+        cause: StopCause,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
         self.begin_stop(index, cause, false, now, out);
     }
 }

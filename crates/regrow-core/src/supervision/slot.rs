@@ -61,7 +61,9 @@ pub(super) enum State {
     Starting,
     Running,
     /// On its way out; `killed` once force was used.
-    Leaving { killed: bool },
+    Leaving {
+        killed: bool,
+    },
     /// Waits for its own delay.
     Backoff,
     Completed,
@@ -124,7 +126,10 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn who(&self, slot: u32) -> Who {
-        Who { slot, life: self.life }
+        Who {
+            slot,
+            life: self.life,
+        }
     }
 
     pub(super) fn forget_failures(&mut self) {

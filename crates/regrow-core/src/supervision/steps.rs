@@ -20,13 +20,18 @@ impl Supervision {
                 break;
             }
         }
-        if self.boot_left == 0 && self.mode == Mode::Up && !std::mem::replace(&mut self.booted, true) {
+        if self.boot_left == 0
+            && self.mode == Mode::Up
+            && !std::mem::replace(&mut self.booted, true)
+        {
             out.push(Directive::Booted);
         }
     }
 
     fn fire(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(slot) = self.slot_mut(index) else { return };
+        let Some(slot) = self.slot_mut(index) else {
+            return;
+        };
         match slot.state {
             State::Backoff => self.start(index, now, out),
             // One that is doomed already is stopped in its turn.
@@ -41,7 +46,8 @@ impl Supervision {
                 out.push(Directive::Abandon(slot.who(index)));
                 self.gone(index, crate::ExitKind::Unresponsive, false, now, out);
             }
-            State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {}
+            State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {
+            }
         }
     }
 
@@ -64,7 +70,9 @@ impl Supervision {
             return false;
         }
         self.hold_until = None;
-        let Some((_, index)) = self.starts.pop_first() else { return false };
+        let Some((_, index)) = self.starts.pop_first() else {
+            return false;
+        };
         self.starting = Some(index);
         self.start(index, now, out);
         true
@@ -80,7 +88,9 @@ impl Supervision {
         } else if self.leaving > 0 {
             return false;
         }
-        let Some((_, index)) = self.stops.last().copied() else { return false };
+        let Some((_, index)) = self.stops.last().copied() else {
+            return false;
+        };
         self.stop_in_turn(index, now, out);
         true
     }
@@ -106,7 +116,9 @@ impl Supervision {
             return;
         }
         self.set_timer(index, None);
-        let slot = self.slots[index as usize].as_mut().expect("a child that starts has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a child that starts has a slot");
         self.starts.remove(&(slot.order, index));
         slot.life += 1;
         slot.since = now;
@@ -117,9 +129,10 @@ impl Supervision {
 
     pub(super) fn stop_in_turn(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
         let cause = match self.mode {
-            Mode::Closing(Closed::ShutDown | Closed::Intensity { .. } | Closed::StartFailed { .. }) | Mode::Closed => {
-                StopCause::Parent
-            }
+            Mode::Closing(
+                Closed::ShutDown | Closed::Intensity { .. } | Closed::StartFailed { .. },
+            )
+            | Mode::Closed => StopCause::Parent,
             Mode::New | Mode::Up => StopCause::Sibling,
         };
         self.begin_stop(index, cause, true, now, out);
@@ -134,7 +147,9 @@ impl Supervision {
         now: Instant,
         out: &mut Vec<Directive>,
     ) {
-        let slot = self.slots[index as usize].as_mut().expect("a child that is stopped has a slot");
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a child that is stopped has a slot");
         self.stops.remove(&(slot.order, index));
         slot.in_turn = in_turn;
         self.leaving += u32::from(in_turn);
@@ -149,8 +164,16 @@ impl Supervision {
     }
 
     /// Uses force on a living child, once.
-    pub(super) fn kill(&mut self, index: u32, cause: StopCause, now: Instant, out: &mut Vec<Directive>) {
-        let slot = self.slots[index as usize].as_mut().expect("a child that is killed has a slot");
+    pub(super) fn kill(
+        &mut self,
+        index: u32,
+        cause: StopCause,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a child that is killed has a slot");
         if slot.state == (State::Leaving { killed: true }) {
             return;
         }
@@ -165,7 +188,9 @@ impl Supervision {
     }
 
     pub(super) fn set_timer(&mut self, index: u32, at: Option<Instant>) {
-        let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) else {
+            return;
+        };
         if let Some(old) = std::mem::replace(&mut slot.timer, at) {
             self.timers.remove(&(old, index));
         }

@@ -1,5 +1,7 @@
 //! One rule a test. A child is named by its slot: 0, 1, 2 in start order; `who(1, 2)` is the second life of child 1.
 
+mod operators;
+
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};
 use crate::restart::{GiveUp, Shutdown};
@@ -12,16 +14,27 @@ pub(super) fn who(slot: u32, life: u32) -> Who {
 }
 
 fn otp() -> ChildPlan {
-    ChildPlan { backoff: Backoff::none(), ..ChildPlan::default() }
+    ChildPlan {
+        backoff: Backoff::none(),
+        ..ChildPlan::default()
+    }
 }
 
 fn parked_after(max_restarts: u32) -> ChildPlan {
     let limit = Some(RestartIntensity::new(max_restarts, SECOND * 60));
-    ChildPlan { give_up: GiveUp::Park, limit, ..otp() }
+    ChildPlan {
+        give_up: GiveUp::Park,
+        limit,
+        ..otp()
+    }
 }
 
 fn policy(strategy: Strategy) -> Policy {
-    Policy { strategy, intensity: Some(RestartIntensity::new(3, SECOND * 5)), ..Policy::default() }
+    Policy {
+        strategy,
+        intensity: Some(RestartIntensity::new(3, SECOND * 5)),
+        ..Policy::default()
+    }
 }
 
 /// A booted supervisor with these children.
@@ -65,14 +78,20 @@ fn a_boot_starts_one_child_after_the_other_and_tells_when_all_are_up() {
     sup.add(otp(), now);
     sup.add(otp(), now);
     assert_eq!(sup.boot(now), [Directive::Start(who(0, 1))]);
-    assert_eq!(sup.on_started(who(0, 1), now), [Directive::Start(who(1, 1))]);
+    assert_eq!(
+        sup.on_started(who(0, 1), now),
+        [Directive::Start(who(1, 1))]
+    );
     assert_eq!(sup.on_started(who(1, 1), now), [Directive::Booted]);
     assert_eq!(sup.boot(now), [], "a second boot is nothing");
 }
 
 #[test]
 fn a_supervisor_without_children_is_up_at_once() {
-    assert_eq!(Supervision::new(Policy::default()).boot(t0()), [Directive::Booted]);
+    assert_eq!(
+        Supervision::new(Policy::default()).boot(t0()),
+        [Directive::Booted]
+    );
 }
 
 #[test]
@@ -84,7 +103,11 @@ fn a_failed_boot_stops_those_before_it_last_first_and_closes() {
     drop(sup.boot(now));
     drop(sup.on_started(who(0, 1), now));
     drop(sup.on_started(who(1, 1), now));
-    let stopped = [rest(2, Phase::Stopped), rest(3, Phase::Stopped), Directive::Stop(who(1, 1), StopCause::Parent)];
+    let stopped = [
+        rest(2, Phase::Stopped),
+        rest(3, Phase::Stopped),
+        Directive::Stop(who(1, 1), StopCause::Parent),
+    ];
     let mut seen = sup.on_start_failed(who(2, 1), ExitKind::StartFailed, false, now);
     seen.sort_by_key(|directive| format!("{directive:?}"));
     let mut expected = stopped;
@@ -92,11 +115,17 @@ fn a_failed_boot_stops_those_before_it_last_first_and_closes() {
     assert_eq!(seen, expected);
     assert_eq!(
         sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
-        [rest(1, Phase::Stopped), Directive::Stop(who(0, 1), StopCause::Parent)]
+        [
+            rest(1, Phase::Stopped),
+            Directive::Stop(who(0, 1), StopCause::Parent)
+        ]
     );
     assert_eq!(
         sup.on_exit(who(0, 1), ExitKind::Shutdown, now),
-        [rest(0, Phase::Stopped), Directive::Close(Closed::StartFailed { slot: 2 })]
+        [
+            rest(0, Phase::Stopped),
+            Directive::Close(Closed::StartFailed { slot: 2 })
+        ]
     );
 }
 
@@ -116,13 +145,19 @@ fn rest_for_one_stops_later_children_last_first_then_starts_in_order() {
     let (mut sup, now) = up(Strategy::RestForOne);
     assert_eq!(
         sup.on_exit(who(1, 1), ExitKind::Error, now),
-        [scheduled(1, now, 1, 1), Directive::Stop(who(2, 1), StopCause::Sibling)]
+        [
+            scheduled(1, now, 1, 1),
+            Directive::Stop(who(2, 1), StopCause::Sibling)
+        ]
     );
     assert_eq!(
         sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
         [rest(2, Phase::Pending), Directive::Start(who(1, 2))]
     );
-    assert_eq!(sup.on_started(who(1, 2), now), [Directive::Start(who(2, 2))]);
+    assert_eq!(
+        sup.on_started(who(1, 2), now),
+        [Directive::Start(who(2, 2))]
+    );
     assert_eq!(sup.on_started(who(2, 2), now), []);
 }
 
@@ -131,17 +166,26 @@ fn one_for_all_stops_all_others_one_at_a_time_then_starts_in_order() {
     let (mut sup, now) = up(Strategy::OneForAll);
     assert_eq!(
         sup.on_exit(who(1, 1), ExitKind::Error, now),
-        [scheduled(1, now, 1, 1), Directive::Stop(who(2, 1), StopCause::Sibling)]
+        [
+            scheduled(1, now, 1, 1),
+            Directive::Stop(who(2, 1), StopCause::Sibling)
+        ]
     );
     assert_eq!(
         sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
-        [rest(2, Phase::Pending), Directive::Stop(who(0, 1), StopCause::Sibling)]
+        [
+            rest(2, Phase::Pending),
+            Directive::Stop(who(0, 1), StopCause::Sibling)
+        ]
     );
     assert_eq!(
         sup.on_exit(who(0, 1), ExitKind::Shutdown, now),
         [rest(0, Phase::Pending), Directive::Start(who(0, 2))]
     );
-    assert_eq!(sup.on_started(who(0, 2), now), [Directive::Start(who(1, 2))]);
+    assert_eq!(
+        sup.on_started(who(0, 2), now),
+        [Directive::Start(who(1, 2))]
+    );
 }
 
 #[test]
@@ -149,7 +193,10 @@ fn a_sibling_that_fails_during_the_transition_is_merged_into_it() {
     let (mut sup, now) = up(Strategy::OneForAll);
     drop(sup.on_exit(who(2, 1), ExitKind::Error, now));
     // Child 1 is being asked; child 0 is doomed and dies by itself: no second restart is counted.
-    assert_eq!(sup.on_exit(who(0, 1), ExitKind::Panic, now), [rest(0, Phase::Pending)]);
+    assert_eq!(
+        sup.on_exit(who(0, 1), ExitKind::Panic, now),
+        [rest(0, Phase::Pending)]
+    );
     assert_eq!(
         sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
         [rest(1, Phase::Pending), Directive::Start(who(0, 2))]
@@ -159,7 +206,10 @@ fn a_sibling_that_fails_during_the_transition_is_merged_into_it() {
 
 #[test]
 fn a_temporary_sibling_stopped_by_a_group_restart_is_gone_for_good() {
-    let temporary = ChildPlan { restart: Restart::Temporary, ..otp() };
+    let temporary = ChildPlan {
+        restart: Restart::Temporary,
+        ..otp()
+    };
     let (mut sup, now) = up_with(policy(Strategy::OneForAll), &[otp(), temporary]);
     drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
     assert_eq!(
@@ -169,18 +219,42 @@ fn a_temporary_sibling_stopped_by_a_group_restart_is_gone_for_good() {
 }
 
 #[test]
-fn a_finished_transient_sibling_comes_back_with_its_group_and_one_stopped_by_an_operator_does_not() {
-    let transient = ChildPlan { restart: Restart::Transient, ..otp() };
+fn a_finished_transient_sibling_comes_back_with_its_group_and_one_stopped_by_an_operator_does_not()
+{
+    let transient = ChildPlan {
+        restart: Restart::Transient,
+        ..otp()
+    };
     let (mut sup, now) = up_with(policy(Strategy::OneForAll), &[otp(), transient, otp()]);
-    assert_eq!(sup.on_exit(who(1, 1), ExitKind::Normal, now), [rest(1, Phase::Completed)]);
-    assert_eq!(sup.terminate_child(2, now), Ok(vec![Directive::Stop(who(2, 1), StopCause::Operator)]));
-    assert_eq!(sup.on_exit(who(2, 1), ExitKind::Shutdown, now), [rest(2, Phase::Stopped)]);
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Normal, now),
+        [rest(1, Phase::Completed)]
+    );
+    assert_eq!(
+        sup.terminate_child(2, now),
+        Ok(vec![Directive::Stop(who(2, 1), StopCause::Operator)])
+    );
+    assert_eq!(
+        sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
+        [rest(2, Phase::Stopped)]
+    );
     assert_eq!(
         sup.on_exit(who(0, 1), ExitKind::Error, now),
-        [scheduled(0, now, 1, 1), rest(1, Phase::Pending), Directive::Start(who(0, 2))]
+        [
+            scheduled(0, now, 1, 1),
+            rest(1, Phase::Pending),
+            Directive::Start(who(0, 2))
+        ]
     );
-    assert_eq!(sup.on_started(who(0, 2), now), [Directive::Start(who(1, 2))]);
-    assert_eq!(sup.on_started(who(1, 2), now), [], "the stopped one stays so");
+    assert_eq!(
+        sup.on_started(who(0, 2), now),
+        [Directive::Start(who(1, 2))]
+    );
+    assert_eq!(
+        sup.on_started(who(1, 2), now),
+        [],
+        "the stopped one stays so"
+    );
 }
 
 #[test]
@@ -196,13 +270,26 @@ fn the_restart_types_follow_otps_table() {
 
 #[test]
 fn a_temporary_child_that_ends_is_removed_and_its_slot_serves_again_with_new_lives() {
-    let temporary = ChildPlan { restart: Restart::Temporary, ..otp() };
+    let temporary = ChildPlan {
+        restart: Restart::Temporary,
+        ..otp()
+    };
     let (mut sup, now) = up_with(policy(Strategy::OneForOne), &[temporary]);
-    assert_eq!(sup.on_exit(who(0, 1), ExitKind::Panic, now), [Directive::Remove(0)]);
+    assert_eq!(
+        sup.on_exit(who(0, 1), ExitKind::Panic, now),
+        [Directive::Remove(0)]
+    );
     assert_eq!(sup.phase(0), None);
     assert_eq!(sup.add(otp(), now), 0);
-    assert_eq!(sup.restart_child(0, now), Ok(vec![Directive::Start(who(0, 2))]));
-    assert_eq!(sup.generation(0), 1, "a new child begins with its first generation");
+    assert_eq!(
+        sup.restart_child(0, now),
+        Ok(vec![Directive::Start(who(0, 2))])
+    );
+    assert_eq!(
+        sup.generation(0),
+        1,
+        "a new child begins with its first generation"
+    );
 }
 
 #[test]
@@ -215,7 +302,11 @@ fn the_failure_that_exceeds_the_intensity_stops_all_last_first_and_closes() {
     assert_eq!(
         sup.on_exit(who(1, 4), ExitKind::Error, now),
         [
-            Directive::Meltdown { slot: 1, restarts: 3, period: SECOND * 5 },
+            Directive::Meltdown {
+                slot: 1,
+                restarts: 3,
+                period: SECOND * 5
+            },
             rest(1, Phase::Stopped),
             Directive::Stop(who(2, 1), StopCause::Parent),
         ]
@@ -223,55 +314,115 @@ fn the_failure_that_exceeds_the_intensity_stops_all_last_first_and_closes() {
     drop(sup.on_exit(who(2, 1), ExitKind::Shutdown, now));
     assert_eq!(
         sup.on_exit(who(0, 1), ExitKind::Shutdown, now),
-        [rest(0, Phase::Stopped), Directive::Close(Closed::Intensity { slot: 1 })]
+        [
+            rest(0, Phase::Stopped),
+            Directive::Close(Closed::Intensity { slot: 1 })
+        ]
     );
 }
 
 #[test]
 fn a_child_with_a_limit_of_its_own_is_parked_and_the_others_go_on() {
-    let (mut sup, now) = up_with(Policy { intensity: None, ..policy(Strategy::OneForOne) }, &[parked_after(1), otp()]);
+    let (mut sup, now) = up_with(
+        Policy {
+            intensity: None,
+            ..policy(Strategy::OneForOne)
+        },
+        &[parked_after(1), otp()],
+    );
     drop(sup.on_exit(who(0, 1), ExitKind::Exit(1), now));
     drop(sup.on_started(who(0, 2), now));
-    let why = Parked::Intensity { max_restarts: 1, period: SECOND * 60 };
-    assert_eq!(sup.on_exit(who(0, 2), ExitKind::Exit(1), now), [Directive::Park { slot: 0, why }]);
+    let why = Parked::Intensity {
+        max_restarts: 1,
+        period: SECOND * 60,
+    };
+    assert_eq!(
+        sup.on_exit(who(0, 2), ExitKind::Exit(1), now),
+        [Directive::Park { slot: 0, why }]
+    );
     assert_eq!(sup.phase(1), Some(Phase::Running));
-    assert_eq!(sup.restart_child(0, now), Ok(vec![Directive::Start(who(0, 3))]), "an operator may try again");
+    assert_eq!(
+        sup.restart_child(0, now),
+        Ok(vec![Directive::Start(who(0, 3))]),
+        "an operator may try again"
+    );
     drop(sup.on_started(who(0, 3), now));
-    assert!(matches!(sup.on_exit(who(0, 3), ExitKind::Exit(1), now)[..], [Directive::Backoff(_), Directive::Start(_)]));
+    assert!(matches!(
+        sup.on_exit(who(0, 3), ExitKind::Exit(1), now)[..],
+        [Directive::Backoff(_), Directive::Start(_)]
+    ));
 }
 
 #[test]
 fn a_start_that_can_never_succeed_parks_at_once_without_a_retry() {
-    let (mut sup, now) = (Supervision::new(Policy { intensity: None, ..Policy::default() }), t0());
+    let (mut sup, now) = (
+        Supervision::new(Policy {
+            intensity: None,
+            ..Policy::default()
+        }),
+        t0(),
+    );
     sup.add(parked_after(5), now);
     drop(sup.boot(now));
     assert_eq!(
         sup.on_start_failed(who(0, 1), ExitKind::StartFailed, true, now),
-        [Directive::Park { slot: 0, why: Parked::CannotStart }, Directive::Booted]
+        [
+            Directive::Park {
+                slot: 0,
+                why: Parked::CannotStart
+            },
+            Directive::Booted
+        ]
     );
 }
 
 #[test]
 fn a_boot_is_over_when_a_failing_child_is_parked() {
-    let (mut sup, now) = (Supervision::new(Policy { intensity: None, ..Policy::default() }), t0());
+    let (mut sup, now) = (
+        Supervision::new(Policy {
+            intensity: None,
+            ..Policy::default()
+        }),
+        t0(),
+    );
     sup.add(parked_after(1), now);
     sup.add(otp(), now);
     drop(sup.boot(now));
     let first = sup.on_start_failed(who(0, 1), ExitKind::Exit(1), false, now);
-    assert!(first.contains(&Directive::Start(who(0, 2))) && first.contains(&Directive::Start(who(1, 1))), "{first:?}");
+    assert!(
+        first.contains(&Directive::Start(who(0, 2)))
+            && first.contains(&Directive::Start(who(1, 1))),
+        "{first:?}"
+    );
     assert_eq!(sup.on_started(who(1, 1), now), []);
     let last = sup.on_exit(who(0, 2), ExitKind::Exit(1), now);
-    assert!(matches!(last[..], [Directive::Park { slot: 0, .. }, Directive::Booted]), "{last:?}");
+    assert!(
+        matches!(
+            last[..],
+            [Directive::Park { slot: 0, .. }, Directive::Booted]
+        ),
+        "{last:?}"
+    );
 }
 
 #[test]
 fn the_delay_is_waited_for_and_the_dependents_of_a_group_stop_before_it() {
-    let slow = ChildPlan { backoff: Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed), ..otp() };
+    let slow = ChildPlan {
+        backoff: Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed),
+        ..otp()
+    };
     let (mut sup, now) = up_with(policy(Strategy::RestForOne), &[slow.clone(), slow]);
     let seen = sup.on_exit(who(0, 1), ExitKind::Error, now);
     assert_eq!(seen[1], Directive::Stop(who(1, 1), StopCause::Sibling));
-    assert_eq!(sup.next_wakeup(), Some(now + SECOND * 5), "the deadline of the stop, not the start that waits for it");
-    assert_eq!(sup.on_exit(who(1, 1), ExitKind::Shutdown, now), [rest(1, Phase::Pending)]);
+    assert_eq!(
+        sup.next_wakeup(),
+        Some(now + SECOND * 5),
+        "the deadline of the stop, not the start that waits for it"
+    );
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
+        [rest(1, Phase::Pending)]
+    );
     assert_eq!(sup.next_wakeup(), Some(now + SECOND));
     assert_eq!(sup.next_start_at(0), Some(now + SECOND));
     assert_eq!(sup.on_wakeup(now + SECOND), [Directive::Start(who(0, 2))]);
@@ -282,18 +433,39 @@ fn the_delay_is_waited_for_and_the_dependents_of_a_group_stop_before_it() {
 fn a_child_that_does_not_stop_in_time_is_killed_and_then_abandoned() {
     let (mut sup, now) = up(Strategy::OneForOne);
     drop(sup.terminate_child(1, now));
-    assert_eq!(sup.on_wakeup(now + SECOND * 5), [Directive::Kill(who(1, 1), StopCause::Parent)]);
-    assert_eq!(sup.on_wakeup(now + SECOND * 10), [Directive::Abandon(who(1, 1)), rest(1, Phase::Stopped)]);
-    assert_eq!(sup.on_exit(who(1, 1), ExitKind::Killed, now + SECOND * 11), []);
+    assert_eq!(
+        sup.on_wakeup(now + SECOND * 5),
+        [Directive::Kill(who(1, 1), StopCause::Parent)]
+    );
+    assert_eq!(
+        sup.on_wakeup(now + SECOND * 10),
+        [Directive::Abandon(who(1, 1)), rest(1, Phase::Stopped)]
+    );
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Killed, now + SECOND * 11),
+        []
+    );
 }
 
 #[test]
 fn a_brutal_kill_does_not_ask_and_infinity_does_not_kill() {
-    let brutal = ChildPlan { shutdown: Shutdown::BrutalKill, ..otp() };
-    let patient = ChildPlan { shutdown: Shutdown::Infinity, ..otp() };
+    let brutal = ChildPlan {
+        shutdown: Shutdown::BrutalKill,
+        ..otp()
+    };
+    let patient = ChildPlan {
+        shutdown: Shutdown::Infinity,
+        ..otp()
+    };
     let (mut sup, now) = up_with(policy(Strategy::OneForOne), &[brutal, patient]);
-    assert_eq!(sup.terminate_child(0, now), Ok(vec![Directive::Kill(who(0, 1), StopCause::Operator)]));
-    assert_eq!(sup.terminate_child(1, now), Ok(vec![Directive::Stop(who(1, 1), StopCause::Operator)]));
+    assert_eq!(
+        sup.terminate_child(0, now),
+        Ok(vec![Directive::Kill(who(0, 1), StopCause::Operator)])
+    );
+    assert_eq!(
+        sup.terminate_child(1, now),
+        Ok(vec![Directive::Stop(who(1, 1), StopCause::Operator)])
+    );
     drop(sup.on_exit(who(0, 1), ExitKind::Killed, now));
     assert_eq!(sup.next_wakeup(), None);
 }
@@ -306,10 +478,23 @@ fn a_start_that_takes_too_long_is_stopped_and_counts_as_failed() {
     let late = now + SECOND * 30;
     assert_eq!(
         sup.on_wakeup(late),
-        [Directive::StartTimeout(who(1, 2)), Directive::Stop(who(1, 2), StopCause::Parent)]
+        [
+            Directive::StartTimeout(who(1, 2)),
+            Directive::Stop(who(1, 2), StopCause::Parent)
+        ]
     );
     let seen = sup.on_exit(who(1, 2), ExitKind::Shutdown, late);
-    assert!(matches!(seen[0], Directive::Backoff(Scheduled { slot: 1, after: ExitKind::StartTimeout, .. })), "{seen:?}");
+    assert!(
+        matches!(
+            seen[0],
+            Directive::Backoff(Scheduled {
+                slot: 1,
+                after: ExitKind::StartTimeout,
+                ..
+            })
+        ),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -319,7 +504,10 @@ fn a_start_timeout_does_not_jump_the_line_of_a_shutdown() {
     sup.on_start_pending(who(0, 2), now);
     drop(sup.shut_down(now));
     let late = now + SECOND * 30;
-    assert_eq!(sup.on_wakeup(late), [Directive::Kill(who(2, 1), StopCause::Parent)]);
+    assert_eq!(
+        sup.on_wakeup(late),
+        [Directive::Kill(who(2, 1), StopCause::Parent)]
+    );
 }
 
 #[test]
@@ -328,137 +516,10 @@ fn an_exit_of_an_earlier_life_is_ignored() {
     drop(sup.on_exit(who(1, 1), ExitKind::Error, now));
     assert_eq!(sup.on_exit(who(1, 1), ExitKind::Error, now), []);
     assert_eq!(sup.on_started(who(1, 1), now), []);
-    assert_eq!(sup.on_start_failed(who(1, 1), ExitKind::StartFailed, true, now), []);
+    assert_eq!(
+        sup.on_start_failed(who(1, 1), ExitKind::StartFailed, true, now),
+        []
+    );
     assert_eq!(sup.phase(1), Some(Phase::Starting));
     assert_eq!(sup.on_exit(who(9, 1), ExitKind::Error, now), []);
-}
-
-#[test]
-fn stop_is_accepted_in_every_phase_and_cancels_what_was_to_come() {
-    let slow = ChildPlan { backoff: Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed), ..otp() };
-    let (mut sup, now) = up_with(policy(Strategy::OneForOne), &[slow]);
-    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
-    assert_eq!(sup.restart_child(0, now), Err(Refused::Restarting));
-    assert_eq!(sup.terminate_child(0, now), Ok(vec![rest(0, Phase::Stopped)]));
-    assert_eq!(sup.next_wakeup(), None, "the restart does not come after all");
-    assert_eq!(sup.desired(0), Some(Desired::Down));
-    assert_eq!(sup.terminate_child(0, now), Ok(vec![]));
-    assert_eq!(sup.restart_child(0, now), Ok(vec![Directive::Start(who(0, 2))]));
-    assert_eq!(sup.restart_child(0, now), Err(Refused::Running));
-}
-
-#[test]
-fn a_bounce_counts_as_no_failure() {
-    let (mut sup, now) = up(Strategy::OneForAll);
-    assert_eq!(sup.bounce_child(1, now), Ok(vec![Directive::Stop(who(1, 1), StopCause::Operator)]));
-    assert_eq!(sup.on_exit(who(1, 1), ExitKind::Shutdown, now), [Directive::Start(who(1, 2))]);
-    assert_eq!(sup.intensity_used(now), Some((0, 3)));
-}
-
-#[test]
-fn a_place_can_be_deleted_only_when_nobody_lives_in_it() {
-    let (mut sup, now) = up(Strategy::OneForOne);
-    assert_eq!(sup.delete_child(0), Err(Refused::Running));
-    drop(sup.terminate_child(0, now));
-    drop(sup.on_exit(who(0, 1), ExitKind::Shutdown, now));
-    assert_eq!(sup.delete_child(0), Ok(vec![Directive::Remove(0)]));
-    assert_eq!(sup.delete_child(0), Err(Refused::NotFound));
-}
-
-#[test]
-fn a_shutdown_stops_last_first_and_a_restart_that_waited_never_comes() {
-    let (mut sup, now) = up(Strategy::OneForOne);
-    drop(sup.on_exit(who(1, 1), ExitKind::Error, now));
-    assert_eq!(sup.shut_down(now), [Directive::Stop(who(2, 1), StopCause::Parent)]);
-    assert_eq!(
-        sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
-        [rest(2, Phase::Stopped), Directive::Stop(who(1, 2), StopCause::Parent)],
-        "a child that is starting is stopped too"
-    );
-    assert_eq!(sup.terminate_child(0, now), Err(Refused::Closing));
-    drop(sup.on_exit(who(1, 2), ExitKind::Shutdown, now));
-    let last = sup.on_exit(who(0, 1), ExitKind::Shutdown, now);
-    assert_eq!(last, [rest(0, Phase::Stopped), Directive::Close(Closed::ShutDown)]);
-    assert_eq!(sup.shut_down(now), [], "it closes once");
-}
-
-#[test]
-fn hurry_kills_everyone_at_once() {
-    let (mut sup, now) = up(Strategy::OneForOne);
-    drop(sup.shut_down(now));
-    let killed = [2, 1, 0].map(|slot| Directive::Kill(who(slot, 1), StopCause::Parent));
-    assert_eq!(sup.hurry(now), killed);
-    assert_eq!(sup.hurry(now), [], "nobody is killed twice");
-}
-
-fn diamond() -> (Supervision, Instant) {
-    let policy = Policy { order: Order::Dependencies, intensity: None, ..Policy::default() };
-    let (mut sup, now) = (Supervision::new(policy), t0());
-    for _ in 0..4 {
-        sup.add(parked_after(0), now);
-    }
-    for (slot, on) in [(0, 1), (0, 2), (1, 3), (2, 3)] {
-        sup.depend(slot, on);
-    }
-    (sup, now)
-}
-
-#[test]
-fn dependencies_start_what_is_ready_together_and_stop_in_reverse() {
-    let (mut sup, now) = diamond();
-    assert_eq!(sup.boot(now), [Directive::Start(who(3, 1))]);
-    assert_eq!(sup.on_started(who(3, 1), now), [Directive::Start(who(1, 1)), Directive::Start(who(2, 1))]);
-    assert_eq!(sup.on_started(who(1, 1), now), []);
-    assert_eq!(sup.on_started(who(2, 1), now), [Directive::Start(who(0, 1))]);
-    assert_eq!(sup.on_started(who(0, 1), now), [Directive::Booted]);
-    assert_eq!(sup.shut_down(now), [Directive::Stop(who(0, 1), StopCause::Parent)]);
-    let level = sup.on_exit(who(0, 1), ExitKind::Shutdown, now);
-    assert_eq!(level[1..], [1, 2].map(|slot| Directive::Stop(who(slot, 1), StopCause::Parent)));
-    assert_eq!(sup.on_exit(who(1, 1), ExitKind::Shutdown, now), [rest(1, Phase::Stopped)]);
-    let last = sup.on_exit(who(2, 1), ExitKind::Shutdown, now);
-    assert_eq!(last[1], Directive::Stop(who(3, 1), StopCause::Parent));
-}
-
-#[test]
-fn those_who_depend_on_a_parked_child_are_parked_with_it_and_come_up_when_it_does() {
-    let (mut sup, now) = diamond();
-    drop(sup.boot(now));
-    let seen = sup.on_start_failed(who(3, 1), ExitKind::StartFailed, true, now);
-    let parked: Vec<u32> = seen.iter().filter_map(|d| if let Directive::Park { slot, .. } = d { Some(*slot) } else { None }).collect();
-    assert_eq!(parked.len(), 4, "{seen:?}");
-    assert_eq!(seen.last(), Some(&Directive::Booted));
-    assert_eq!(sup.restart_child(3, now), Ok(vec![Directive::Start(who(3, 2))]));
-    assert_eq!(sup.on_started(who(3, 2), now), [Directive::Start(who(1, 1)), Directive::Start(who(2, 1))]);
-}
-
-#[test]
-fn a_restart_of_a_dependency_leaves_its_dependents_alone() {
-    let (mut sup, now) = diamond();
-    let mut directives = sup.boot(now);
-    while let Some(directive) = directives.pop() {
-        if let Directive::Start(who) = directive {
-            directives.extend(sup.on_started(who, now));
-        }
-    }
-    drop(sup.bounce_child(3, now));
-    assert_eq!(sup.on_exit(who(3, 1), ExitKind::Shutdown, now), [Directive::Start(who(3, 2))]);
-    assert_eq!(sup.on_started(who(3, 2), now), []);
-}
-
-#[test]
-fn children_that_stop_together_are_all_asked_at_once() {
-    let (mut sup, now) = up_with(Policy { stop_together: true, ..policy(Strategy::OneForOne) }, &[otp(), otp(), otp()]);
-    assert_eq!(sup.shut_down(now), [2, 1, 0].map(|slot| Directive::Stop(who(slot, 1), StopCause::Parent)));
-}
-
-#[test]
-fn a_good_life_starts_the_backoff_over_and_says_so() {
-    let plan = ChildPlan { backoff: Backoff::exponential(SECOND..=SECOND * 8), ..ChildPlan::default() };
-    let (mut sup, now) = up_with(Policy { intensity: None, ..Policy::default() }, &[plan]);
-    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
-    drop(sup.on_started(who(0, 2), now));
-    let later = now + SECOND * 60;
-    let seen = sup.on_exit(who(0, 2), ExitKind::Error, later);
-    assert_eq!(seen[0], Directive::BackoffReset { slot: 0, stable_for: SECOND * 60 });
-    assert_eq!(seen[2], Directive::Start(who(0, 3)));
 }

@@ -23,7 +23,7 @@ use crate::child::{ChildInfo, ChildSpec, StartContext, Started, guarded_launch};
 use crate::exit::{ExitReason, StartFailure};
 use crate::path::ChildPath;
 use crate::system::StartError;
-use crate::telemetry::{SupervisorCounts, Subject};
+use crate::telemetry::{Subject, SupervisorCounts};
 use crate::time;
 
 mod ends;
@@ -100,17 +100,30 @@ impl Drop for State {
 
 #[ractor::actor(message = Message, state = State, arguments = Arguments)]
 impl SupervisorActor {
-    async fn pre_start(&self, myself: ActorRef<Message>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         Ok(State::new(myself, arguments))
     }
 
-    async fn post_start(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        _: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         let directives = state.core.boot(time::now());
         state.todo.extend(directives);
         state.run().await
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         state.on_message(message);
         state.run().await
     }
@@ -125,7 +138,11 @@ impl SupervisorActor {
         state.run().await
     }
 
-    async fn post_stop(&self, _: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         state.stop_what_is_left().await;
         Ok(())
     }
@@ -133,8 +150,17 @@ impl SupervisorActor {
 
 impl State {
     fn new(myself: ActorRef<Message>, arguments: Arguments) -> Self {
-        let Arguments { spec, path, tree, root, context } = arguments;
-        let max_restarts = spec.policy.intensity.map(regrow_core::RestartIntensity::max_restarts);
+        let Arguments {
+            spec,
+            path,
+            tree,
+            root,
+            context,
+        } = arguments;
+        let max_restarts = spec
+            .policy
+            .intensity
+            .map(regrow_core::RestartIntensity::max_restarts);
         let counts = tree.census.supervisor(path.clone(), max_restarts);
         tree.supervisor_up(path.clone(), myself.clone());
         let mut state = Self {
@@ -173,11 +199,16 @@ impl State {
         let now = time::now();
         let index = self.core.add(spec.plan.clone(), now);
         let path = self.path.join(&spec.id);
-        let place = self.tree.enter(&path, || Place::new(path.clone(), spec.message));
+        let place = self
+            .tree
+            .enter(&path, || Place::new(path.clone(), spec.message));
         let class = self.counts.class(spec.kind, &type_name_of(&spec));
         self.ids.insert(Arc::clone(&spec.id), index);
         let slot = Slot::new(spec, path, place, class, dynamic, now);
-        self.tree.telemetry.emit(|| slot.subject(), || crate::telemetry::Payload::SupervisorChildAdded);
+        self.tree.telemetry.emit(
+            || slot.subject(),
+            || crate::telemetry::Payload::SupervisorChildAdded,
+        );
         if self.slots.len() <= index as usize {
             self.slots.resize_with(index as usize + 1, || None);
         }
@@ -212,7 +243,10 @@ impl State {
             Message::Hurry => self.core.hurry(now),
             Message::Children(reply) => {
                 let children: Vec<u32> = self.core.in_order().collect();
-                let infos = children.into_iter().filter_map(|index| Some(self.slot(index)?.info())).collect();
+                let infos = children
+                    .into_iter()
+                    .filter_map(|index| Some(self.slot(index)?.info()))
+                    .collect();
                 return drop(reply.send(infos));
             }
             Message::Child(id, reply) => {
@@ -228,10 +262,15 @@ impl State {
     fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
         let path = self.path.join(&spec.id);
         if self.core.is_closing() {
-            return drop(answer.send(Err(OperateError::Closing { supervisor: self.path.clone() })));
+            return drop(answer.send(Err(OperateError::Closing {
+                supervisor: self.path.clone(),
+            })));
         }
         if let Err(reason) = regrow_core::check_id(&spec.id) {
-            return drop(answer.send(Err(OperateError::InvalidId { id: spec.id.to_string(), reason })));
+            return drop(answer.send(Err(OperateError::InvalidId {
+                id: spec.id.to_string(),
+                reason,
+            })));
         }
         if self.ids.contains_key(&spec.id) {
             return drop(answer.send(Err(OperateError::AlreadyPresent { path })));
@@ -245,7 +284,9 @@ impl State {
         let now = time::now();
         let path = self.path.join(id);
         let Some(index) = self.ids.get(id).copied() else {
-            return drop(answer.send(Err(OperateError::NotFound { path: path.to_string() })));
+            return drop(answer.send(Err(OperateError::NotFound {
+                path: path.to_string(),
+            })));
         };
         let before = self.core.generation(index);
         let result = match verb {
@@ -285,8 +326,12 @@ impl State {
         let Some(id) = event.actor_id() else { return };
         match self.actors.remove(&id) {
             Some(who) => self.exited(who, event),
-            None if self.starting > 0 && self.early.len() < MAX_EARLY_EXITS => drop(self.early.insert(id, event)),
-            None => tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended"),
+            None if self.starting > 0 && self.early.len() < MAX_EARLY_EXITS => {
+                drop(self.early.insert(id, event))
+            }
+            None => {
+                tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended")
+            }
         }
     }
 
@@ -295,10 +340,15 @@ impl State {
         let now = time::now();
         let generation = self.core.generation(who.slot);
         let (myself, tree) = (self.myself.clone(), Arc::clone(&self.tree));
-        let Some(slot) = self.slot(who.slot) else { return };
+        let Some(slot) = self.slot(who.slot) else {
+            return;
+        };
         slot.begin(who, generation, now);
         let context = StartContext {
-            subject: Subject { phase: Phase::Starting, ..slot.subject() },
+            subject: Subject {
+                phase: Phase::Starting,
+                ..slot.subject()
+            },
             who,
             attempt: slot.attempt,
             last_exit: slot.last_exit.as_ref().map(|exit| exit.reason.clone()),
@@ -316,7 +366,10 @@ impl State {
                 let task = tokio::spawn(future);
                 let abort = task.abort_handle();
                 tokio::spawn(async move {
-                    let cancelled = |_| StartFailure { reason: ExitReason::Cancelled, permanent: false };
+                    let cancelled = |_| StartFailure {
+                        reason: ExitReason::Cancelled,
+                        permanent: false,
+                    };
                     let result = task.await.map_err(cancelled).flatten();
                     if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
                         myself.cast(Message::Launched(who, result))
@@ -335,7 +388,10 @@ impl State {
 
     /// A start function has returned.
     fn launched(&mut self, who: Who, result: Result<Started, StartFailure>) {
-        let early = result.as_ref().ok().and_then(|started| self.early.remove(&started.cell.get_id()));
+        let early = result
+            .as_ref()
+            .ok()
+            .and_then(|started| self.early.remove(&started.cell.get_id()));
         if self.starting == 0 {
             self.early.clear();
         }
@@ -354,7 +410,11 @@ impl State {
         let id = started.cell.get_id();
         slot.place.publish(&started.cell);
         slot.live = Some(started.clone());
-        let (asked, killed, waits) = (slot.asked, slot.killed, slot.spec.announced && !slot.announced);
+        let (asked, killed, waits) = (
+            slot.asked,
+            slot.killed,
+            slot.spec.announced && !slot.announced,
+        );
         if let Some(event) = early {
             return self.exited(who, event);
         }
@@ -368,7 +428,9 @@ impl State {
     }
 
     fn announced(&mut self, who: Who) {
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         slot.announced = true;
         if slot.live.is_some() && slot.phase == Phase::Starting {
             self.started(who);
@@ -411,17 +473,28 @@ impl State {
                 continue;
             };
             let Some(live) = self.current(who).and_then(|slot| slot.live.clone()) else {
-                let directives = self.core.on_exit(who, regrow_core::ExitKind::Cancelled, time::now());
+                let directives =
+                    self.core
+                        .on_exit(who, regrow_core::ExitKind::Cancelled, time::now());
                 self.todo.extend(directives);
                 continue;
             };
-            let patience = self.core.next_wakeup().map(|at| at.saturating_duration_since(time::now()));
+            let patience = self
+                .core
+                .next_wakeup()
+                .map(|at| at.saturating_duration_since(time::now()));
             live.stop(StopCause::Parent);
             if matches!(directive, Directive::Kill(..)) || live.cell.wait(patience).await.is_err() {
                 live.kill();
-                drop(live.cell.wait(Some(std::time::Duration::from_secs(5))).await);
+                drop(
+                    live.cell
+                        .wait(Some(std::time::Duration::from_secs(5)))
+                        .await,
+                );
             }
-            let directives = self.core.on_exit(who, regrow_core::ExitKind::Shutdown, time::now());
+            let directives = self
+                .core
+                .on_exit(who, regrow_core::ExitKind::Shutdown, time::now());
             self.todo.extend(directives);
         }
     }

@@ -81,7 +81,9 @@ pub(crate) enum Verb {
 impl OperateError {
     pub(crate) fn refused(refused: Refused, path: ChildPath, supervisor: ChildPath) -> Self {
         match refused {
-            Refused::NotFound => Self::NotFound { path: path.to_string() },
+            Refused::NotFound => Self::NotFound {
+                path: path.to_string(),
+            },
             Refused::Running => Self::Running { path },
             Refused::Restarting => Self::Restarting { path },
             Refused::Closing => Self::Closing { supervisor },

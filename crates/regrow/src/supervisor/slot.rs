@@ -83,7 +83,11 @@ impl Slot {
         now: Instant,
     ) -> Self {
         let type_name = type_name_of(&spec);
-        let phase = if dynamic { Phase::Stopped } else { Phase::Pending };
+        let phase = if dynamic {
+            Phase::Stopped
+        } else {
+            Phase::Pending
+        };
         class.enter(phase);
         Self {
             spec,
@@ -201,8 +205,12 @@ impl Slot {
             Until::Down => (!self.phase.is_alive()).then(|| Ok(self.info())),
             Until::UpAfter(generation) => match self.phase {
                 Phase::Running if self.generation > generation => Some(Ok(self.info())),
-                Phase::Backoff | Phase::Failed if self.generation > generation => Some(Err(self.did_not_start())),
-                Phase::Completed | Phase::Stopped if self.generation > generation => Some(Err(self.did_not_start())),
+                Phase::Backoff | Phase::Failed if self.generation > generation => {
+                    Some(Err(self.did_not_start()))
+                }
+                Phase::Completed | Phase::Stopped if self.generation > generation => {
+                    Some(Err(self.did_not_start()))
+                }
                 Phase::Failed if self.parked_because.is_some() => Some(Err(self.did_not_start())),
                 Phase::Pending
                 | Phase::Starting
@@ -221,7 +229,10 @@ impl Slot {
     fn did_not_start(&self) -> OperateError {
         OperateError::DidNotStart {
             path: self.path.clone(),
-            reason: self.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone()),
+            reason: self
+                .last_exit
+                .as_ref()
+                .map_or(ExitReason::Cancelled, |exit| exit.reason.clone()),
             next_start_at: self.next_start_at,
         }
     }
@@ -229,5 +240,7 @@ impl Slot {
 
 /// What a child is in the user's words; its kind, where the user has none.
 pub(crate) fn type_name_of(spec: &ChildSpec) -> Arc<str> {
-    spec.type_name.clone().unwrap_or_else(|| spec.kind.as_str().into())
+    spec.type_name
+        .clone()
+        .unwrap_or_else(|| spec.kind.as_str().into())
 }

@@ -32,7 +32,11 @@ pub(crate) struct HardEnds {
 
 impl HardEnds {
     pub(crate) fn note(&mut self, path: &ChildPath, unresponsive: bool) {
-        let list = if unresponsive { &mut self.unresponsive } else { &mut self.killed };
+        let list = if unresponsive {
+            &mut self.unresponsive
+        } else {
+            &mut self.killed
+        };
         if list.len() < MAX_REPORTED {
             list.push(path.clone());
         } else {
@@ -53,37 +57,64 @@ impl Tree {
     }
 
     pub(crate) fn place(&self, path: &str) -> Option<Arc<Place>> {
-        self.places.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.places
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned()
     }
 
     /// The place at `path`: the one that was there before, if a supervisor is back, so that addresses stay good.
     pub(crate) fn enter(&self, path: &ChildPath, make: impl FnOnce() -> Place) -> Arc<Place> {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(path.clone()).or_insert_with(|| Arc::new(make())))
+        Arc::clone(
+            places
+                .entry(path.clone())
+                .or_insert_with(|| Arc::new(make())),
+        )
     }
 
     pub(crate) fn leave(&self, path: &ChildPath) {
-        self.places.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        self.places
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(path);
     }
 
     pub(crate) fn supervisor(&self, path: &str) -> Option<ActorRef<Message>> {
-        self.supervisors.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.supervisors
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned()
     }
 
     pub(crate) fn supervisor_up(&self, path: ChildPath, supervisor: ActorRef<Message>) {
-        self.supervisors.write().unwrap_or_else(PoisonError::into_inner).insert(path, supervisor);
+        self.supervisors
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path, supervisor);
     }
 
     /// Forgets a supervisor, unless a later life of it stands there already.
     pub(crate) fn supervisor_down(&self, path: &ChildPath, supervisor: &ActorRef<Message>) {
-        let mut supervisors = self.supervisors.write().unwrap_or_else(PoisonError::into_inner);
-        if supervisors.get(path).is_some_and(|present| present.get_id() == supervisor.get_id()) {
+        let mut supervisors = self
+            .supervisors
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if supervisors
+            .get(path)
+            .is_some_and(|present| present.get_id() == supervisor.get_id())
+        {
             supervisors.remove(path);
         }
     }
 
     pub(crate) fn note_hard_end(&self, path: &ChildPath, unresponsive: bool) {
-        self.hard_ends.lock().unwrap_or_else(PoisonError::into_inner).note(path, unresponsive);
+        self.hard_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(path, unresponsive);
     }
 }
 

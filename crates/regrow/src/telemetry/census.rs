@@ -49,16 +49,25 @@ impl SupervisorCounts {
 
     fn restarts_in_window(&self) -> u32 {
         let restarts = *self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
-        restarts.filter(|(_, until)| *until > crate::time::now()).map_or(0, |(count, _)| count)
+        restarts
+            .filter(|(_, until)| *until > crate::time::now())
+            .map_or(0, |(count, _)| count)
     }
 
     /// The cell for a kind and type. Called when a child is added, not when it changes.
     pub(crate) fn class(&self, kind: ChildKind, type_name: &Arc<str>) -> Arc<Counted> {
         let mut classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(class) = classes.iter().find(|class| class.kind == kind && class.type_name == *type_name) {
+        if let Some(class) = classes
+            .iter()
+            .find(|class| class.kind == kind && class.type_name == *type_name)
+        {
             return Arc::clone(class);
         }
-        let class = Arc::new(Counted { kind, type_name: Arc::clone(type_name), phases: Default::default() });
+        let class = Arc::new(Counted {
+            kind,
+            type_name: Arc::clone(type_name),
+            phases: Default::default(),
+        });
         classes.push(Arc::clone(&class));
         class
     }
@@ -72,7 +81,10 @@ pub(crate) struct Census {
 
 /// One gauge family: its name, help, and the value of each label set.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only exporters read it"))]
+#[cfg_attr(
+    not(feature = "prometheus"),
+    expect(dead_code, reason = "only exporters read it")
+)]
 pub(crate) struct GaugeFamily {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
@@ -80,26 +92,46 @@ pub(crate) struct GaugeFamily {
 }
 
 impl Census {
-    pub(crate) fn supervisor(&self, path: ChildPath, max_restarts: Option<u32>) -> Arc<SupervisorCounts> {
+    pub(crate) fn supervisor(
+        &self,
+        path: ChildPath,
+        max_restarts: Option<u32>,
+    ) -> Arc<SupervisorCounts> {
         let counts = Arc::new(SupervisorCounts {
             path,
             classes: Mutex::default(),
             restarts: Mutex::new(None),
             max_restarts: max_restarts.unwrap_or(0),
         });
-        let mut supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut supervisors = self
+            .supervisors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         supervisors.retain(|counts| counts.strong_count() > 0);
         supervisors.push(Arc::downgrade(&counts));
         counts
     }
 
     /// The gauges as they are now. State sets are complete: a phase in which nobody is stands there with 0.
-    #[cfg_attr(not(feature = "prometheus"), expect(dead_code, reason = "only exporters read it"))]
+    #[cfg_attr(
+        not(feature = "prometheus"),
+        expect(dead_code, reason = "only exporters read it")
+    )]
     pub(crate) fn gauges(&self) -> Vec<GaugeFamily> {
-        let supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let supervisors = self
+            .supervisors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut children = family("regrow_children", "Children by kind, type and phase.");
-        let mut by_supervisor = family("regrow_supervisor_children", "Children by supervisor and phase.");
-        let mut processes = family("regrow_process_processes", "OS processes by type and phase.");
+        let mut by_supervisor = family(
+            "regrow_supervisor_children",
+            "Children by supervisor and phase.",
+        );
+        let mut processes = family(
+            "regrow_process_processes",
+            "OS processes by type and phase.",
+        );
         let mut ratio = family(
             "regrow_supervisor_intensity_ratio",
             "Restarts in the window over the allowed maximum; at 1 the next failure melts down.",
@@ -110,12 +142,19 @@ impl Census {
                 let used = f64::from(counts.restarts_in_window()) / f64::from(counts.max_restarts);
                 ratio.values.insert(vec![supervisor()], used);
             }
-            for class in counts.classes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for class in counts
+                .classes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+            {
                 for (phase, count) in Phase::ALL.iter().zip(&class.phases) {
                     let count = f64::from(count.load(Ordering::Relaxed));
-                    let (phase, type_name) = (phase.to_string(), || ("type", class.type_name.to_string()));
+                    let (phase, type_name) =
+                        (phase.to_string(), || ("type", class.type_name.to_string()));
                     let status = ("status", phase.clone());
-                    *children.at(vec![("kind", class.kind.to_string()), type_name(), status]) += count;
+                    *children.at(vec![("kind", class.kind.to_string()), type_name(), status]) +=
+                        count;
                     *by_supervisor.at(vec![supervisor(), ("state", phase.clone())]) += count;
                     if class.kind == ChildKind::Process {
                         *processes.at(vec![type_name(), ("state", phase)]) += count;
@@ -123,15 +162,25 @@ impl Census {
                 }
             }
         }
-        let mut build = family("regrow_build_info", "Build metadata; the value is always 1.");
+        let mut build = family(
+            "regrow_build_info",
+            "Build metadata; the value is always 1.",
+        );
         *build.at(vec![("version", env!("CARGO_PKG_VERSION").to_owned())]) = 1.0;
         let families = [build, children, by_supervisor, ratio, processes];
-        families.into_iter().filter(|family| !family.values.is_empty()).collect()
+        families
+            .into_iter()
+            .filter(|family| !family.values.is_empty())
+            .collect()
     }
 }
 
 fn family(name: &'static str, help: &'static str) -> GaugeFamily {
-    GaugeFamily { name, help, values: BTreeMap::new() }
+    GaugeFamily {
+        name,
+        help,
+        values: BTreeMap::new(),
+    }
 }
 
 impl GaugeFamily {

@@ -125,7 +125,10 @@ impl Stage {
 /// What has happened. The names are stable; new variants come with new versions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the fields are the measurements and metadata of docs/telemetry.md")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the measurements and metadata of docs/telemetry.md"
+)]
 pub enum Payload {
     /// A life has started.
     ChildStarted { took: Duration, attempt: u32 },
@@ -143,7 +146,11 @@ pub enum Payload {
         handled: Option<u64>,
     },
     /// The phase changed in a way that no other event tells.
-    ChildStateChanged { from: Phase, to: Phase, why: Option<Arc<str>> },
+    ChildStateChanged {
+        from: Phase,
+        to: Phase,
+        why: Option<Arc<str>>,
+    },
     /// A supervisor has a new place for a child.
     SupervisorChildAdded,
     /// The place is gone.
@@ -162,7 +169,12 @@ pub enum Payload {
     /// A good life has started a child's backoff over.
     BackoffReset { stable_for: Duration },
     /// A supervisor gives up: its child failed too often.
-    Meltdown { child: ChildPath, restarts: u32, window: Duration, last_reason: ExitReason },
+    Meltdown {
+        child: ChildPath,
+        restarts: u32,
+        window: Duration,
+        last_reason: ExitReason,
+    },
     /// An OS process was spawned.
     ProcessSpawned { pid: u32, took: Duration },
     /// An OS process has exited; its group and its streams may live on for a moment.
@@ -170,13 +182,22 @@ pub enum Payload {
     /// A signal was sent to a process group.
     ProcessSignalled { pid: u32, signal: &'static str },
     /// A process has written; told at most once a second for each stream.
-    ProcessOutput { stream: Stream, bytes: u64, dropped: u64 },
+    ProcessOutput {
+        stream: Stream,
+        bytes: u64,
+        dropped: u64,
+    },
     /// Nothing of a process is left, or all that can be done was done.
     ProcessShutdown { stage: Stage, took: Duration },
     /// Processes that could not be ended.
     ProcessLeaked { pids: Vec<u32> },
     /// An HTTP request was answered; the route is a template.
-    HttpRequest { route: &'static str, method: &'static str, status: u16, took: Duration },
+    HttpRequest {
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+    },
     /// A handler panicked and was detached.
     TelemetryHandlerFailure { handler: Arc<str>, message: String },
 }

@@ -15,9 +15,13 @@ use super::{Event, Payload, Subject};
 const MAX_LABEL_SETS: usize = 200;
 
 /// Buckets for starts, stops and waits, in seconds.
-pub(crate) const LIFECYCLE: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
+pub(crate) const LIFECYCLE: &[f64] = &[
+    0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+];
 /// Buckets for work such as an HTTP request, in seconds.
-pub(crate) const WORK: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+pub(crate) const WORK: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
 
 /// A family of counters or, with buckets, of histograms.
 pub(crate) struct Family {
@@ -90,13 +94,20 @@ impl MetricsHandler {
                 recorder.describe_histogram(name, None, family.help.into());
             }
         }
-        Self { recorder, handles: Mutex::default() }
+        Self {
+            recorder,
+            handles: Mutex::default(),
+        }
     }
 
     /// Counts one event. The match is exhaustive: an event that nobody has thought of here does not compile.
     pub(crate) fn handle(&self, event: &Event) {
         let subject = &event.subject;
-        self.count(&EVENTS, [event.payload.domain().into(), "".into(), "".into()], 1);
+        self.count(
+            &EVENTS,
+            [event.payload.domain().into(), "".into(), "".into()],
+            1,
+        );
         match &event.payload {
             Payload::ChildStarted { took, .. } => {
                 self.count(&STARTS, child(subject, ""), 1);
@@ -105,42 +116,96 @@ impl MetricsHandler {
             Payload::ChildStartFailed { reason, .. } => {
                 self.count(&START_FAILURES, child(subject, reason.kind().as_str()), 1);
             }
-            Payload::ChildTerminated { reason, outcome, lifetime, stop_took, .. } => {
+            Payload::ChildTerminated {
+                reason,
+                outcome,
+                lifetime,
+                stop_took,
+                ..
+            } => {
                 self.count(&TERMINATIONS, child(subject, reason.kind().as_str()), 1);
                 self.observe(&LIFETIME_SECONDS, child(subject, ""), *lifetime);
                 if let Some(took) = stop_took {
                     self.observe(&STOP_SECONDS, child(subject, outcome.as_str()), *took);
                 }
             }
-            Payload::RestartScheduled { delay, reason, strategy, .. } => {
+            Payload::RestartScheduled {
+                delay,
+                reason,
+                strategy,
+                ..
+            } => {
                 let supervisor = supervisor(subject);
-                let labels = [supervisor.clone(), reason.kind().as_str().into(), strategy.scope().into()];
+                let labels = [
+                    supervisor.clone(),
+                    reason.kind().as_str().into(),
+                    strategy.scope().into(),
+                ];
                 self.count(&RESTARTS, labels, 1);
                 self.observe(&BACKOFF_SECONDS, [supervisor, "".into(), "".into()], *delay);
             }
             Payload::Restarted { took } => {
-                self.observe(&RECOVERY_SECONDS, [supervisor(subject), "".into(), "".into()], *took);
+                self.observe(
+                    &RECOVERY_SECONDS,
+                    [supervisor(subject), "".into(), "".into()],
+                    *took,
+                );
             }
             Payload::Meltdown { .. } => {
-                self.count(&MELTDOWNS, [subject.path.to_string().into(), "".into(), "".into()], 1);
+                self.count(
+                    &MELTDOWNS,
+                    [subject.path.to_string().into(), "".into(), "".into()],
+                    1,
+                );
             }
             Payload::ProcessExited { reason, .. } => {
                 self.count(&PROCESS_EXITS, of_type(subject, reason.kind().as_str()), 1);
             }
-            Payload::ProcessSignalled { signal, .. } => self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1),
+            Payload::ProcessSignalled { signal, .. } => {
+                self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1)
+            }
             Payload::ProcessShutdown { stage, took } => {
-                self.observe(&PROCESS_SHUTDOWN_SECONDS, of_type(subject, stage.as_str()), *took);
+                self.observe(
+                    &PROCESS_SHUTDOWN_SECONDS,
+                    of_type(subject, stage.as_str()),
+                    *took,
+                );
             }
-            Payload::ProcessOutput { stream, bytes, dropped } => {
+            Payload::ProcessOutput {
+                stream,
+                bytes,
+                dropped,
+            } => {
                 self.count(&PROCESS_OUTPUT, of_type(subject, stream.as_str()), *bytes);
-                self.count(&PROCESS_DROPPED, of_type(subject, stream.as_str()), *dropped);
+                self.count(
+                    &PROCESS_DROPPED,
+                    of_type(subject, stream.as_str()),
+                    *dropped,
+                );
             }
-            Payload::HttpRequest { route, method, status, took } => {
-                self.count(&HTTP_REQUESTS, [(*route).into(), (*method).into(), status.to_string().into()], 1);
-                self.observe(&HTTP_SECONDS, [(*route).into(), "".into(), "".into()], *took);
+            Payload::HttpRequest {
+                route,
+                method,
+                status,
+                took,
+            } => {
+                self.count(
+                    &HTTP_REQUESTS,
+                    [(*route).into(), (*method).into(), status.to_string().into()],
+                    1,
+                );
+                self.observe(
+                    &HTTP_SECONDS,
+                    [(*route).into(), "".into(), "".into()],
+                    *took,
+                );
             }
             Payload::TelemetryHandlerFailure { handler, .. } => {
-                self.count(&HANDLER_FAILURES, [handler.to_string().into(), "".into(), "".into()], 1);
+                self.count(
+                    &HANDLER_FAILURES,
+                    [handler.to_string().into(), "".into(), "".into()],
+                    1,
+                );
             }
             Payload::ChildStopping { .. }
             | Payload::ChildStateChanged { .. }
@@ -171,8 +236,15 @@ impl MetricsHandler {
             return handle.clone();
         }
         let overflows = sets.len() >= MAX_LABEL_SETS;
-        let values: Values = if overflows { std::array::from_fn(|_| "other".into()) } else { values };
-        let handle = sets.entry(values.clone()).or_insert_with(|| self.register(family, &values)).clone();
+        let values: Values = if overflows {
+            std::array::from_fn(|_| "other".into())
+        } else {
+            values
+        };
+        let handle = sets
+            .entry(values.clone())
+            .or_insert_with(|| self.register(family, &values))
+            .clone();
         drop(handles);
         if overflows {
             self.count(&OVERFLOWS, [family.name.into(), "".into(), "".into()], 1);
@@ -182,8 +254,12 @@ impl MetricsHandler {
 
     fn register(&self, family: &'static Family, values: &Values) -> Handle {
         const METADATA: Metadata<'static> = Metadata::new("regrow", Level::INFO, Some("regrow"));
-        let labels: Vec<Label> =
-            family.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value.clone())).collect();
+        let labels: Vec<Label> = family
+            .labels
+            .iter()
+            .zip(values)
+            .map(|(name, value)| Label::new(*name, value.clone()))
+            .collect();
         let key = Key::from_parts(family.name, labels);
         if family.buckets.is_empty() {
             Handle::Counter(self.recorder.register_counter(&key, &METADATA))
@@ -194,11 +270,19 @@ impl MetricsHandler {
 }
 
 fn child(subject: &Subject, third: &'static str) -> Values {
-    [subject.kind.as_str().into(), SharedString::from_shared(Arc::clone(&subject.type_name)), third.into()]
+    [
+        subject.kind.as_str().into(),
+        SharedString::from_shared(Arc::clone(&subject.type_name)),
+        third.into(),
+    ]
 }
 
 fn of_type(subject: &Subject, second: &'static str) -> Values {
-    [SharedString::from_shared(Arc::clone(&subject.type_name)), second.into(), "".into()]
+    [
+        SharedString::from_shared(Arc::clone(&subject.type_name)),
+        second.into(),
+        "".into(),
+    ]
 }
 
 fn supervisor(subject: &Subject) -> SharedString {

@@ -30,9 +30,15 @@ fn a_handler_is_attached_once_under_its_name_and_gone_when_detached() {
     let telemetry = Telemetry::new();
     let seen = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&seen);
-    telemetry.attach("count", move |_| drop(counter.fetch_add(1, Ordering::Relaxed))).unwrap();
+    let count = move |_: &Event| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    telemetry.attach("count", count).unwrap();
     let twice = telemetry.attach("count", |_| {});
-    assert_eq!(twice, Err(AttachError::AlreadyAttached { id: "count".into() }));
+    assert_eq!(
+        twice,
+        Err(AttachError::AlreadyAttached { id: "count".into() })
+    );
     emit(&telemetry);
     assert!(telemetry.detach("count"));
     assert!(!telemetry.detach("count"));
@@ -47,11 +53,18 @@ fn a_handler_that_panics_is_detached_and_the_others_are_told() {
     let names = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&names);
     telemetry.attach("bad", |_| panic!("boom")).unwrap();
-    telemetry.attach("good", move |event| seen.lock().unwrap().push((event.seq, event.name()))).unwrap();
+    telemetry
+        .attach("good", move |event| {
+            seen.lock().unwrap().push((event.seq, event.name()))
+        })
+        .unwrap();
     emit(&telemetry);
     emit(&telemetry);
-    let expected =
-        [(1, "regrow.supervisor.child.added"), (2, "regrow.telemetry.handler.failure"), (3, "regrow.supervisor.child.added")];
+    let expected = [
+        (1, "regrow.supervisor.child.added"),
+        (2, "regrow.telemetry.handler.failure"),
+        (3, "regrow.supervisor.child.added"),
+    ];
     assert_eq!(*names.lock().unwrap(), expected);
     assert_eq!(telemetry.handlers().len(), 1);
 }
@@ -86,7 +99,10 @@ fn no_more_than_the_limit_of_handlers_can_be_attached() {
     for n in 0..MAX_HANDLERS {
         telemetry.attach(&n.to_string(), |_| {}).unwrap();
     }
-    assert_eq!(telemetry.attach("x", |_| {}), Err(AttachError::TooMany { id: "x".into() }));
+    assert_eq!(
+        telemetry.attach("x", |_| {}),
+        Err(AttachError::TooMany { id: "x".into() })
+    );
 }
 
 #[cfg(feature = "prometheus")]
@@ -95,14 +111,30 @@ fn a_family_folds_label_sets_beyond_its_limit_into_other() {
     let exporter = crate::prometheus::Exporter::new(Arc::new(Census::default()));
     let telemetry = Telemetry::new();
     let handler = exporter.handler();
-    telemetry.attach("metrics", move |event| handler.handle(event)).unwrap();
+    telemetry
+        .attach("metrics", move |event| handler.handle(event))
+        .unwrap();
     for n in 0..300 {
-        let subject = || Subject { type_name: format!("t{n}").into(), ..subject() };
-        telemetry.emit(subject, || Payload::ChildStarted { took: std::time::Duration::ZERO, attempt: 0 });
+        let subject = || Subject {
+            type_name: format!("t{n}").into(),
+            ..subject()
+        };
+        telemetry.emit(subject, || Payload::ChildStarted {
+            took: std::time::Duration::ZERO,
+            attempt: 0,
+        });
     }
     let text = exporter.render();
     let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
     assert_eq!(lines("regrow_child_starts_total{"), 201, "200 and other");
-    assert!(text.contains("regrow_child_starts_total{kind=\"other\",type=\"other\"} 100"), "{text}");
-    assert!(text.contains("regrow_telemetry_label_overflows_total{metric=\"regrow_child_starts_total\"} 100"), "{text}");
+    assert!(
+        text.contains("regrow_child_starts_total{kind=\"other\",type=\"other\"} 100"),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "regrow_telemetry_label_overflows_total{metric=\"regrow_child_starts_total\"} 100"
+        ),
+        "{text}"
+    );
 }

@@ -17,13 +17,18 @@ impl State {
     /// A life is up.
     pub(super) fn started(&mut self, who: Who) {
         let now = time::now();
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         slot.enter(Phase::Running);
         slot.up_since = Some(now);
         slot.started_at = Some(SystemTime::now());
         let took = now.saturating_duration_since(slot.born);
         let attempt = slot.attempt;
-        let recovered = slot.died_at.take().map(|died| now.saturating_duration_since(died));
+        let recovered = slot
+            .died_at
+            .take()
+            .map(|died| now.saturating_duration_since(died));
         slot.answer_waiters();
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
         if let Some(took) = recovered {
@@ -37,15 +42,26 @@ impl State {
     pub(super) fn start_failed(&mut self, who: Who, failure: StartFailure) {
         let StartFailure { reason, permanent } = failure;
         let now = time::now();
+        let asked = self.current(who).is_some_and(|slot| slot.asked.is_some());
+        // A start that was cancelled because the child was asked to stop has done as it was asked.
+        let reason = if asked && matches!(reason, ExitReason::Cancelled) {
+            ExitReason::Shutdown
+        } else {
+            reason
+        };
         self.over(who, reason.clone(), now);
-        let directives = self.core.on_start_failed(who, reason.kind(), permanent, now);
+        let directives = self
+            .core
+            .on_start_failed(who, reason.kind(), permanent, now);
         self.todo.extend(directives);
     }
 
     /// A child has ended, says `ractor`.
     pub(super) fn exited(&mut self, who: Who, event: SupervisionEvent) {
         let now = time::now();
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         let reason = reason_of(slot, event);
         self.over(who, reason.clone(), now);
         let directives = self.core.on_exit(who, reason.kind(), now);
@@ -54,7 +70,9 @@ impl State {
 
     /// A life could not be ended: it counts as over, and is told as what it is.
     pub(super) fn abandon(&mut self, who: Who) {
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         if let Some(live) = &slot.live {
             live.cell.kill();
             let id = live.cell.get_id();
@@ -65,16 +83,35 @@ impl State {
 
     /// Notes and tells the end of a life.
     fn over(&mut self, who: Who, reason: ExitReason, now: Instant) {
-        let Some(slot) = self.current(who) else { return };
-        let reason = if slot.timed_out { ExitReason::StartTimeout } else { reason };
-        let handled = slot.live.take().and_then(|live| live.vitals).map(|vitals| vitals.handled());
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        let reason = if slot.timed_out {
+            ExitReason::StartTimeout
+        } else {
+            reason
+        };
+        let handled = slot
+            .live
+            .take()
+            .and_then(|live| live.vitals)
+            .map(|vitals| vitals.handled());
         slot.place.clear();
         slot.who = None;
         slot.start = None;
-        let outcome = if matches!(reason, ExitReason::Unresponsive) { Outcome::Unresponsive } else { slot.outcome(&reason) };
+        let outcome = if matches!(reason, ExitReason::Unresponsive) {
+            Outcome::Unresponsive
+        } else {
+            slot.outcome(&reason)
+        };
         let ran = slot.up_since.take();
-        slot.uptime = ran.map_or_else(Default::default, |since| now.saturating_duration_since(since));
-        slot.last_exit = Some(LastExit { reason: reason.clone(), at: SystemTime::now() });
+        slot.uptime = ran.map_or_else(Default::default, |since| {
+            now.saturating_duration_since(since)
+        });
+        slot.last_exit = Some(LastExit {
+            reason: reason.clone(),
+            at: SystemTime::now(),
+        });
         let asked = slot.asked;
         if asked.is_none() && slot.died_at.is_none() && ran.is_some() {
             slot.died_at = Some(now);
@@ -83,7 +120,11 @@ impl State {
             slot.died_at = None;
         }
         let timed_out = slot.timed_out;
-        let (lifetime, attempt, path) = (now.saturating_duration_since(slot.born), slot.attempt, slot.path.clone());
+        let (lifetime, attempt, path) = (
+            now.saturating_duration_since(slot.born),
+            slot.attempt,
+            slot.path.clone(),
+        );
         match outcome {
             Outcome::Escalated => self.tree.note_hard_end(&path, false),
             Outcome::Unresponsive => self.tree.note_hard_end(&path, true),
@@ -105,9 +146,19 @@ impl State {
 }
 
 /// What an end means. The one place where `ractor`'s texts are read.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "ractor's features add variants"
+)]
 fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
     let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_ref());
-    let orderly = || if slot.asked.is_some() { ExitReason::Shutdown } else { ExitReason::Normal };
+    let orderly = || {
+        if slot.asked.is_some() {
+            ExitReason::Shutdown
+        } else {
+            ExitReason::Normal
+        }
+    };
     match event {
         SupervisionEvent::ActorFailed(_, error) => ExitReason::error(error),
         SupervisionEvent::ActorTerminated(_, state, text) => {
@@ -123,6 +174,7 @@ fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
                 (None, _) => orderly(),
             }
         }
+        // Not the end of an actor.
         _ => ExitReason::Cancelled,
     }
 }

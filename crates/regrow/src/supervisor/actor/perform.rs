@@ -58,7 +58,11 @@ impl State {
             Directive::BackoffReset { slot, stable_for } => {
                 self.tell(slot, || Payload::BackoffReset { stable_for });
             }
-            Directive::Meltdown { slot, restarts, period } => self.meltdown(slot, restarts, period),
+            Directive::Meltdown {
+                slot,
+                restarts,
+                period,
+            } => self.meltdown(slot, restarts, period),
             Directive::Booted => self.booted(),
             Directive::Close(closed) => return self.close(closed),
         }
@@ -77,16 +81,24 @@ impl State {
         let Some(slot) = self.slot(index) else { return };
         let from = slot.enter(phase);
         slot.answer_waiters();
-        self.tell(index, || Payload::ChildStateChanged { from, to: phase, why });
+        self.tell(index, || Payload::ChildStateChanged {
+            from,
+            to: phase,
+            why,
+        });
     }
 
     fn stop(&mut self, who: Who, cause: StopCause) {
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         slot.asked = Some((cause, time::now()));
         slot.place.clear();
         slot.enter(Phase::Stopping);
         self.tell(who.slot, || Payload::ChildStopping { cause });
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         match (&slot.live, &slot.start) {
             (Some(live), _) => live.stop(cause),
             (None, Some(start)) => start.abort(),
@@ -95,7 +107,9 @@ impl State {
     }
 
     fn kill(&mut self, who: Who, cause: StopCause) {
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         slot.killed = true;
         slot.place.clear();
         if slot.asked.is_none() {
@@ -103,7 +117,9 @@ impl State {
             slot.enter(Phase::Stopping);
             self.tell(who.slot, || Payload::ChildStopping { cause });
         }
-        let Some(slot) = self.current(who) else { return };
+        let Some(slot) = self.current(who) else {
+            return;
+        };
         match (&slot.live, &slot.start) {
             (Some(live), _) => live.kill(),
             (None, Some(start)) => start.abort(),
@@ -113,7 +129,14 @@ impl State {
 
     fn backoff(&mut self, scheduled: &Scheduled) {
         let strategy = self.strategy;
-        let Scheduled { slot: index, delay, attempt, in_window, max_restarts, .. } = *scheduled;
+        let Scheduled {
+            slot: index,
+            delay,
+            attempt,
+            in_window,
+            max_restarts,
+            ..
+        } = *scheduled;
         if self.counts.max_restarts > 0 {
             let period = self.core_period();
             self.counts.note_restart(in_window, time::now() + period);
@@ -125,7 +148,10 @@ impl State {
         slot.restarts_in_window = in_window;
         slot.next_start_at = SystemTime::now().checked_add(delay);
         slot.answer_waiters();
-        let reason = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let reason = slot
+            .last_exit
+            .as_ref()
+            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
         self.tell(index, || Payload::RestartScheduled {
             delay,
             attempt,
@@ -142,14 +168,25 @@ impl State {
             Parked::Intensity { .. } | Parked::CannotStart => None,
         };
         let Some(slot) = self.slot(index) else { return };
-        let last = slot.last_exit.as_ref().map_or_else(String::new, |exit| exit.reason.to_string());
+        let last = slot
+            .last_exit
+            .as_ref()
+            .map_or_else(String::new, |exit| exit.reason.to_string());
         let text = match why {
-            Parked::Intensity { max_restarts, period } => {
-                format!("failed again after {max_restarts} restarts within {period:?}; the last time: {last}")
+            Parked::Intensity {
+                max_restarts,
+                period,
+            } => {
+                format!(
+                    "failed again after {max_restarts} restarts within {period:?}; the last time: {last}"
+                )
             }
             Parked::CannotStart => last,
             Parked::Dependency { .. } => {
-                format!("depends on \"{}\", which was given up on", on_path.as_deref().unwrap_or("?"))
+                format!(
+                    "depends on \"{}\", which was given up on",
+                    on_path.as_deref().unwrap_or("?")
+                )
             }
         };
         slot.parked_because = Some(text.clone());
@@ -158,22 +195,37 @@ impl State {
     }
 
     fn remove(&mut self, index: u32) {
-        let Some(mut slot) = self.slots.get_mut(index as usize).and_then(Option::take) else { return };
+        let Some(mut slot) = self.slots.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
         for (_, answer) in std::mem::take(&mut slot.waiters) {
             drop(answer.send(Ok(slot.info())));
         }
         slot.class.leave(slot.phase);
         self.ids.remove(&slot.spec.id);
         self.tree.leave(&slot.path);
-        self.tree.telemetry.emit(|| slot.subject(), || Payload::SupervisorChildRemoved);
+        self.tree
+            .telemetry
+            .emit(|| slot.subject(), || Payload::SupervisorChildRemoved);
     }
 
     fn meltdown(&mut self, index: u32, restarts: u32, window: Duration) {
         let Some(slot) = self.slot(index) else { return };
         let child = slot.path.clone();
-        let last_reason = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let last_reason = slot
+            .last_exit
+            .as_ref()
+            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
         let subject = self.subject();
-        self.tree.telemetry.emit(|| subject, || Payload::Meltdown { child, restarts, window, last_reason });
+        self.tree.telemetry.emit(
+            || subject,
+            || Payload::Meltdown {
+                child,
+                restarts,
+                window,
+                last_reason,
+            },
+        );
         if let Some(slot) = self.slot(index) {
             slot.restarts_in_window = restarts;
         }
@@ -183,7 +235,10 @@ impl State {
     fn subject(&self) -> Subject {
         let kind = regrow_core::ChildKind::Supervisor;
         match &self.context {
-            Some(context) => Subject { phase: Phase::Running, ..context.subject.clone() },
+            Some(context) => Subject {
+                phase: Phase::Running,
+                ..context.subject.clone()
+            },
             None => Subject {
                 path: self.path.clone(),
                 kind,
@@ -219,13 +274,11 @@ impl State {
             // Set once: this is the only place, and it is reached once.
             drop(root.ended.set(reason.clone()));
         }
-        match reason {
-            ExitReason::Shutdown => {
-                self.myself.stop(None);
-                Ok(())
-            }
-            reason => Err(Box::new(reason)),
+        if matches!(reason, ExitReason::Shutdown) {
+            self.myself.stop(None);
+            return Ok(());
         }
+        Err(Box::new(reason))
     }
 
     fn close_reason(&mut self, closed: Closed) -> ExitReason {
@@ -235,11 +288,21 @@ impl State {
             Closed::Intensity { slot } => (slot, true),
             Closed::StartFailed { slot } => (slot, false),
         };
-        let Some(slot) = self.slot(index) else { return ExitReason::Shutdown };
-        let last = slot.last_exit.as_ref().map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let Some(slot) = self.slot(index) else {
+            return ExitReason::Shutdown;
+        };
+        let last = slot
+            .last_exit
+            .as_ref()
+            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
         let (child, restarts) = (slot.path.clone(), slot.restarts_in_window);
         if started {
-            ExitReason::Intensity(Arc::new(Intensity { child, restarts, period, last }))
+            ExitReason::Intensity(Arc::new(Intensity {
+                child,
+                restarts,
+                period,
+                last,
+            }))
         } else {
             ExitReason::StartFailed(Arc::new(ChildDidNotStart::deepest(child, last)))
         }
