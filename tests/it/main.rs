@@ -1,3 +1,14 @@
 //! Tests across the crates.
 
+mod docs;
+mod edges;
+mod examples;
+mod operations;
+mod runtime;
+mod scrape;
+mod semantics;
+mod stream;
 mod supervision;
+mod tidy;
+mod tools;
+mod tree;

@@ -22,6 +22,8 @@ mod marks;
 mod slot;
 mod steps;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ mod wait;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,10 +16,7 @@ use tokio::sync::watch;
 
 use self::params::Params;
 use crate::daemon::Roster;
-use crate::wire::{DaemonPhase, Info, Problem};
-
-/// The largest body that the API takes.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+use crate::wire::{Info, Problem};
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -59,7 +56,6 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(api)
 }
 
@@ -72,9 +68,11 @@ async fn info(State(api): State<Api>, uri: Uri) -> Result<Json<Info>, Box<Proble
 
 async fn down(State(api): State<Api>, uri: Uri) -> Result<(StatusCode, Json<Info>), Box<Problem>> {
     Params::of(&uri, &[])?;
+    // Nothing is begun from here on, even if the end itself begins a moment later.
+    api.roster.drain();
     api.down.send_replace(true);
     let mut info = Info::clone(&api.about);
-    info.phase = DaemonPhase::Draining;
+    info.phase = api.roster.phase();
     Ok((StatusCode::ACCEPTED, Json(info)))
 }
 

@@ -277,7 +277,7 @@ pub(crate) enum Advice {
 impl std::fmt::Display for NobodyThere {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tried = self.tried.join("; ");
-        write!(formatter, "no regrow answers here: {tried}\n")?;
+        writeln!(formatter, "no regrow answers here: {tried}")?;
         match &self.advice {
             Advice::Start => formatter.write_str(
                 "start one with `regrow up`, or name its state directory with --state-dir",

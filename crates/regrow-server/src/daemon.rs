@@ -5,6 +5,7 @@
 
 mod child;
 mod listen;
+mod missed;
 mod progress;
 mod roster;
 mod stop;
@@ -20,6 +21,7 @@ use regrow_process::{Host, Leftovers, become_subreaper};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::missed::Beginning;
 pub(crate) use self::progress::{Progress, ProgressStream, What};
 use self::roster::Cast;
 pub(crate) use self::roster::{Roster, RosterError, Verb};
@@ -105,7 +107,7 @@ pub(crate) struct Daemon {
     roster: Arc<Roster>,
     state: StateDir,
     signals: Signals,
-    events: Option<mpsc::Receiver<Event>>,
+    events: Option<(Beginning, mpsc::Receiver<Event>)>,
     down: watch::Receiver<bool>,
     /// Turned to true when the agents are gone: followers of logs are sent home.
     ended: watch::Sender<bool>,
@@ -146,7 +148,8 @@ impl Daemon {
         }
         let system = System::launch(root).await?;
         let changes = watch::Sender::new(0);
-        let events = progress::attach(&system, changes.clone());
+        let mut events = progress::attach(&system, changes.clone());
+        let beginning = missed::beginning(&system, &mut events).await;
         let roster = Arc::new(Roster::new(config, host, system, cast, changes));
         note_the_boot(&roster);
 
@@ -170,7 +173,7 @@ impl Daemon {
             roster,
             state,
             signals,
-            events: Some(events),
+            events: Some((beginning, events)),
             down: downed,
             ended,
             stop_serving,
@@ -193,15 +196,11 @@ impl Daemon {
         &self.state
     }
 
-    /// The agents.
-    pub(crate) fn roster(&self) -> &Arc<Roster> {
-        &self.roster
-    }
-
     /// What happens to the agents from the first start on. It can be taken once.
     pub(crate) fn progress(&mut self) -> Option<ProgressStream> {
-        let events = self.events.take()?;
-        Some(ProgressStream::new(events, Arc::clone(&self.roster)))
+        let (beginning, events) = self.events.take()?;
+        let roster = Arc::clone(&self.roster);
+        Some(ProgressStream::new(beginning, events, roster))
     }
 }
 

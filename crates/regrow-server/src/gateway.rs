@@ -35,6 +35,8 @@ use crate::wire::Problem;
 const MAX_WAITERS: usize = 64;
 /// How often a waiting request looks again.
 const TICK: Duration = Duration::from_millis(20);
+/// The pause before another try with an agent that should listen.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection to this machine may take.
 const DIAL_TIME: Duration = Duration::from_secs(1);
 /// The largest body that passes.
@@ -153,17 +155,18 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                     }
                 }
             }
-            match next {
-                Verdict::Dial(_) | Verdict::Hold => {}
+            let pause = match next {
+                Verdict::Dial(_) | Verdict::Hold => TICK,
+                Verdict::Retry => RETRY_PAUSE,
                 Verdict::Refuse(refusal) => return Err(refusal),
-            }
+            };
             if place.is_none() {
                 place = self.waiters.enter(id);
                 if place.is_none() {
                     return Err(verdict::crowded(id, &standing, MAX_WAITERS));
                 }
             }
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod problem;
 pub(crate) mod routes;
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -68,6 +69,17 @@ pub(crate) struct Listeners {
 pub(crate) async fn serve<A: Answer>(
     listeners: Listeners,
     app: Arc<A>,
+    stop: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    serve_at_once(MAX_CONNECTIONS, listeners, app, stop, grace).await;
+}
+
+/// Serves so many connections over TCP at once.
+async fn serve_at_once<A: Answer>(
+    connections: usize,
+    listeners: Listeners,
+    app: Arc<A>,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
@@ -75,7 +87,7 @@ pub(crate) async fn serve<A: Answer>(
         app,
         closing: watch::Sender::new(false),
         connections: JoinSet::new(),
-        tcp_room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        tcp_room: Arc::new(Semaphore::new(connections)),
         socket_room: Arc::new(Semaphore::new(MAX_SOCKET_CONNECTIONS)),
     };
     loop {
@@ -126,8 +138,11 @@ struct Server<A> {
 impl<A: Answer> Server<A> {
     fn accept_tcp(&mut self, stream: TcpStream, from: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.tcp_room).try_acquire_owned() else {
-            // One attempt to say so, which costs no task and no wait.
-            if let Err(error) = stream.try_write(OVERLOADED) {
+            // One attempt to say so, which costs no task and no wait: the socket does not block.
+            let said = stream
+                .into_std()
+                .and_then(|mut stream| stream.write_all(OVERLOADED));
+            if let Err(error) = said {
                 tracing::debug!(%error, "failed to refuse a connection");
             }
             return;

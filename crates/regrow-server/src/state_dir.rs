@@ -171,7 +171,6 @@ pub(crate) struct Run {
 pub(crate) struct StateDir {
     layout: Layout,
     token: String,
-    previous_run: Option<Run>,
     /// The lock lives as long as this file is open.
     _lock: File,
 }
@@ -197,11 +196,9 @@ impl StateDir {
         layout.create()?;
         let lock = take_lock(&layout)?;
         let token = token(&layout.token_file())?;
-        let previous_run = layout.run()?;
         Ok(Self {
             layout,
             token,
-            previous_run,
             _lock: lock,
         })
     }
@@ -216,19 +213,9 @@ impl StateDir {
         &self.token
     }
 
-    /// The run that held the directory before and did not end in order, as it was found when this one began.
-    pub(crate) fn previous_run(&self) -> Option<&Run> {
-        self.previous_run.as_ref()
-    }
-
     /// The Unix socket of the API; a file that is still there belongs to a dead run.
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.layout.socket_path()
-    }
-
-    /// Records of the processes that this run has started.
-    pub(crate) fn pids_dir(&self) -> PathBuf {
-        self.layout.pids_dir()
     }
 
     /// Says where this run is to be found; whoever reads sees the old text or the new one, never half of it.

@@ -29,7 +29,7 @@ pub(crate) async fn run(up: Up) -> Result<(), CliError> {
     }
     let config = read_config(up.positional.clone().or_else(|| up.file.clone()))?;
     for warning in &config.warnings {
-        complain(&format!("warning: {warning}"));
+        complain(&warning.to_string());
     }
     let layout = layout(&up, &config)?;
     if !up.detach {

@@ -76,3 +76,8 @@ pub use regrow_core::{
 pub use supervisor::{InvalidTree, OperateError, Supervisor};
 pub use system::{ShutdownReport, StartError, System};
 pub use telemetry::{Event, Payload, Telemetry};
+
+/// The Rust of the README, which has to compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeDoctests;

@@ -63,7 +63,7 @@ fn an_exit_within_the_start_window_is_never_announced() {
             Action::KillGroup,
             Action::Reap,
             Action::Sweep {
-                until: now + SECOND
+                until: now + SECOND * 3 / 4
             }
         ]
     );
@@ -111,7 +111,7 @@ fn the_ladder_climbs_stage_by_stage_when_nothing_helps() {
                 "kill",
                 19,
                 vec![Action::Sweep {
-                    until: now + 20 * SECOND
+                    until: now + 19 * SECOND + SECOND * 3 / 4
                 }]
             ),
             ("sweep", 20, vec![Action::AbandonPipes, unresponsive]),
@@ -128,6 +128,18 @@ fn stages_without_time_are_skipped_at_once() {
         [Action::NoteDescendants, Action::Signal, Action::Continue]
     );
     assert_eq!(life.stage(), Some(Stage::Terminate));
+}
+
+#[test]
+fn a_stop_without_any_patience_is_a_kill_and_nothing_else() {
+    let plan = plain()
+        .stage(Stage::CloseStdin, Duration::ZERO)
+        .stage(Stage::Terminate, Duration::ZERO);
+    let (mut life, now) = running(plan);
+    assert_eq!(
+        life.on_stop(now),
+        [Action::NoteDescendants, Action::KillGroup]
+    );
 }
 
 #[test]

@@ -251,8 +251,9 @@ async fn a_descendant_without_any_mark_is_remembered_from_its_parents_life() {
 #[tokio::test]
 async fn one_that_forks_while_it_is_killed_loses() {
     let script = "echo up; setsid sh -c 'f() { sleep 0.01; f & }; f; f; f' & sleep 0.3; exit 0";
-    let began = Instant::now();
-    let agent = Started::new(shell(script), 1).await;
+    let process = shell(script);
+    let plan = process.template.stop_plan.stage(Stage::Sweep, SOON);
+    let agent = Started::new(process.stop_plan(plan), 1).await;
     let host = agent.process.template.host.clone();
     let ending = agent.ended().await;
     assert_eq!(
@@ -266,11 +267,6 @@ async fn one_that_forks_while_it_is_killed_loses() {
         not_before: 0,
     };
     assert_eq!(os::find(quarry).await, []);
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
 #[tokio::test]
@@ -313,6 +309,7 @@ async fn a_flood_is_bounded_and_counted() {
 async fn the_environment_is_exactly_what_was_said() {
     let host = Host::new().url("http://127.0.0.1:8000");
     host.publish_port("other-one", 8002);
+    host.publish_port("agent", 8001);
     let agent = Process::new("agent", "env")
         .of_type("worker")
         .env("GREETING", "port ${PORT} of ${AGENT_ID}")

@@ -1,6 +1,7 @@
 //! Rules of the ring and of what a line is.
 
 use super::*;
+use std::time::Duration;
 
 async fn read(output: &Output, written: &[u8]) {
     output.read(written, Stream::Stdout, 1).await;
@@ -36,6 +37,15 @@ async fn a_long_line_is_cut_and_marked() {
     assert_eq!((lines[0].bytes.len(), lines[0].cut), (MAX_LINE, 10));
     assert_eq!((lines[1].text().as_str(), lines[1].cut), ("short", 0));
     assert_eq!(output.count(Stream::Stdout).dropped_bytes, 10);
+}
+
+#[tokio::test]
+async fn a_carriage_return_where_a_line_is_cut_is_not_its_end() {
+    let output = Output::default();
+    let mut written = vec![b'x'; MAX_LINE];
+    written.extend_from_slice(b"\ryyy\n");
+    read(&output, &written).await;
+    assert_eq!(output.tail(1)[0].cut, 4);
 }
 
 #[tokio::test]
@@ -98,15 +108,19 @@ async fn a_chunk_is_bounded_and_says_where_to_go_on() {
 }
 
 #[tokio::test]
-async fn a_follower_is_woken_by_the_next_line() {
-    let output = Output::default();
-    let follower = output.clone();
-    let waiting = tokio::spawn(async move {
-        follower.changed(Cursor::default()).await;
-        follower.since(Cursor::default()).lines.len()
-    });
-    read(&output, b"hello\n").await;
-    assert_eq!(waiting.await.unwrap(), 1);
+async fn a_follower_is_woken_by_the_next_line_even_without_an_end() {
+    for written in [b"hello\n".as_slice(), b"hello"] {
+        let output = Output::default();
+        let follower = output.clone();
+        let waiting = tokio::spawn(async move {
+            follower.changed(Cursor::default()).await;
+            follower.since(Cursor::default()).lines.len()
+        });
+        tokio::task::yield_now().await;
+        read(&output, written).await;
+        let seen = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        assert_eq!(seen.unwrap().unwrap(), 1);
+    }
 }
 
 #[tokio::test]

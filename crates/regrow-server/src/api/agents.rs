@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use regrow::OperateError;
 
 use super::params::Params;
 use super::{Api, known_id, no_such_agent};
 use crate::daemon::{RosterError, Verb};
 use crate::wire::{Agent, Problem, SpawnRequest, Status};
+
+/// The largest body that is read.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The time for a whole body.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 type Outcome<T> = Result<T, Box<Problem>>;
 
@@ -35,13 +41,9 @@ pub(super) async fn one(
     agent.map(Json).ok_or_else(|| no_such_agent(&id))
 }
 
-pub(super) async fn spawn(
-    State(api): State<Api>,
-    uri: Uri,
-    body: Result<Bytes, BytesRejection>,
-) -> Outcome<Response> {
+pub(super) async fn spawn(State(api): State<Api>, uri: Uri, body: Body) -> Outcome<Response> {
     Params::of(&uri, &[])?;
-    let request = read_request(&body.map_err(|rejection| unread(&rejection))?)?;
+    let request = read_request(&whole(body).await?)?;
     // The agent is not left half-spawned when the client goes away meanwhile.
     let roster = std::sync::Arc::clone(&api.roster);
     let spawned = tokio::spawn(async move { roster.spawn(&request).await }).await;
@@ -129,14 +131,27 @@ fn finished<T>(outcome: Result<Result<T, RosterError>, tokio::task::JoinError>) 
     }
 }
 
-fn unread(rejection: &BytesRejection) -> Box<Problem> {
-    let status = rejection.status();
-    let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
-        "body_too_large"
-    } else {
-        "body_unread"
-    };
-    Problem::new(status, code, rejection.body_text())
+/// The whole body, if it is not too large and comes in time.
+async fn whole(body: Body) -> Outcome<Bytes> {
+    let collected = Limited::new(body, MAX_BODY_BYTES).collect();
+    match tokio::time::timeout(BODY_TIME, collected).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body has more than {MAX_BODY_BYTES} bytes"),
+        )),
+        Ok(Err(error)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "body_unread",
+            format!("the body broke off: {error}"),
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_too_slow",
+            format!("the body did not come within {} s", BODY_TIME.as_secs()),
+        )),
+    }
 }
 
 fn read_request(body: &[u8]) -> Outcome<SpawnRequest> {

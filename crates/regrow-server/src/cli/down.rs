@@ -19,7 +19,7 @@ pub(super) async fn run(down: &Down) -> Result<(), CliError> {
         if begun.elapsed() > down.timeout {
             return Err(CliError::Timeout {
                 what: format!(
-                    "the stop of regrow (pid {}); it goes on, `regrow ps` shows who is left, and",
+                    "the end of regrow (pid {}; it goes on, see `regrow ps`)",
                     found.info.pid
                 ),
                 after: down.timeout,

@@ -10,8 +10,8 @@ use regrow_core::{Phase, StopCause};
 use regrow_process::Stream;
 use tokio::sync::{mpsc, watch};
 
-use super::Roster;
-use super::child;
+use super::missed::Beginning;
+use super::{Roster, child};
 
 /// How many events wait for whoever looks on; who is slower misses some.
 const QUEUE: usize = 4096;
@@ -93,6 +93,8 @@ pub(crate) enum What {
 /// What happens to the agents, in order.
 #[derive(Debug)]
 pub(crate) struct ProgressStream {
+    missed: std::vec::IntoIter<Progress>,
+    heard: std::vec::IntoIter<Event>,
     events: mpsc::Receiver<Event>,
     roster: Arc<Roster>,
 }
@@ -153,14 +155,29 @@ fn is_change(payload: &Payload) -> bool {
 
 impl ProgressStream {
     /// The events of a system, told in terms of its agents.
-    pub(super) fn new(events: mpsc::Receiver<Event>, roster: Arc<Roster>) -> Self {
-        Self { events, roster }
+    pub(super) fn new(
+        beginning: Beginning,
+        events: mpsc::Receiver<Event>,
+        roster: Arc<Roster>,
+    ) -> Self {
+        Self {
+            missed: beginning.missed.into_iter(),
+            heard: beginning.heard.into_iter(),
+            events,
+            roster,
+        }
     }
 
     /// The next thing that happened; none after the last one, when the system has ended.
     pub(crate) async fn next(&mut self) -> Option<Progress> {
+        if let Some(progress) = self.missed.next() {
+            return Some(progress);
+        }
         loop {
-            let event = self.events.recv().await?;
+            let event = match self.heard.next() {
+                Some(event) => event,
+                None => self.events.recv().await?,
+            };
             if let Some(progress) = self.read(&event) {
                 return Some(progress);
             }

@@ -261,7 +261,7 @@ impl Roster {
     }
 
     /// Notes that the end has begun.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.phase.send_replace(DaemonPhase::Draining);
     }
 
@@ -285,10 +285,11 @@ impl Roster {
 
     /// Every agent, in the order of the file, then of the spawns.
     pub(crate) async fn all(&self) -> Vec<Agent> {
+        let known = self.known();
         // A system that has ended has nobody left to tell of them: then all are stopped.
         let children = self.system.children(child::ROOT).await.ok();
         if let Some(children) = &children {
-            self.forget_the_gone(children);
+            self.forget_the_gone(known, children);
         }
         let entries: Vec<Entry> = self.read().values().cloned().collect();
         let mut agents: Vec<_> = entries
@@ -464,16 +465,20 @@ impl Roster {
         self.ports().release(id);
     }
 
-    /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
-    fn forget_the_gone(&self, children: &[ChildInfo]) {
-        let gone: Vec<String> = self
-            .read()
+    /// Those that the tree has heard of. Asked before the tree is: one that is added meanwhile is
+    /// not taken for one that has gone.
+    fn known(&self) -> Vec<String> {
+        self.read()
             .iter()
             .filter(|(_, entry)| entry.known == Known::Yes)
             .map(|(id, _)| id.clone())
-            .filter(|id| !children.iter().any(|info| *info.id == **id))
-            .collect();
-        for id in gone {
+            .collect()
+    }
+
+    /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
+    fn forget_the_gone(&self, mut known: Vec<String>, children: &[ChildInfo]) {
+        known.retain(|id| !children.iter().any(|info| *info.id == **id));
+        for id in known {
             self.leave(&id);
         }
     }
@@ -503,14 +508,14 @@ impl Agents for Roster {
             phase: Phase::Running,
             desired: Desired::Up,
             port: entry.port,
-            alive: status.pid.is_some(),
+            alive: status.pid.is_some() && status.stopping_stage.is_none(),
             up_for,
             starts_in: None,
             message: None,
         };
         // A process that lives and is not being stopped is all there is to know: no supervisor is
         // asked for a request that goes through.
-        if status.pid.is_some() && status.stopping_stage.is_none() {
+        if standing.alive {
             return Some(standing);
         }
         let info = self.system.child(&child::path(id)).await.ok();

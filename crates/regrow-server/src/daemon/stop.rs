@@ -46,8 +46,6 @@ pub(crate) enum Cause {
 pub(crate) struct Report {
     /// Why.
     pub(crate) cause: Cause,
-    /// What became of the agents.
-    pub(crate) shutdown: ShutdownReport,
     /// Processes of this run that could not be ended.
     pub(crate) leaked: Vec<u32>,
 }
@@ -60,6 +58,9 @@ impl Daemon {
         let cause = self.wait_for_the_end().await;
         self.roster.drain();
         let shutdown = self.stop_agents().await;
+        if !shutdown.unresponsive.is_empty() {
+            tracing::warn!(agents = ?shutdown.unresponsive, "agents that could not be ended");
+        }
         let leaked = self.roster.host().sweep_all().await;
         progress::detach(self.roster.system());
         self.ended.send_replace(true);
@@ -70,11 +71,7 @@ impl Daemon {
         if let Err(error) = self.state.remove_run() {
             tracing::warn!(%error, "failed to remove the record of this run");
         }
-        Report {
-            cause,
-            shutdown,
-            leaked,
-        }
+        Report { cause, leaked }
     }
 
     async fn wait_for_the_end(&mut self) -> Cause {

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::*;
 
+mod operations;
+
 /// Enough for whatever a busy machine does.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,9 +68,10 @@ impl Up {
     }
 
     fn request(&self, method: &str, path: &str, body: &Value) -> Request<Body> {
-        let body = match body {
-            Value::Null => Body::empty(),
-            body => Body::from(body.to_string()),
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
         };
         Request::builder()
             .method(method)
@@ -182,131 +185,6 @@ async fn a_request_for_an_agent_reaches_its_port() {
 }
 
 #[tokio::test]
-async fn an_agent_is_stopped_started_and_restarted() {
-    let up = start(SLEEPER).await;
-    up.settled().await;
-    let first = up.get("/v1/agents/sleeper").await;
-    let (status, stopped) = up.post("/supervisor/stop/sleeper?wait=30s").await;
-    assert_eq!(status, StatusCode::OK, "{stopped}");
-    assert_eq!(
-        (&stopped["phase"], &stopped["pid"]),
-        (&json!("stopped"), &Value::Null)
-    );
-    let (status, refused) = up.ask("GET", "/agents/sleeper/", Value::Null).await;
-    assert_eq!(
-        (status, &refused["code"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &json!("agent_stopped"))
-    );
-    let (status, started) = up.post("/v1/agents/sleeper/start?wait=30s").await;
-    assert_eq!(
-        (status, &started["phase"]),
-        (StatusCode::OK, &json!("running")),
-        "{started}"
-    );
-    let (status, again) = up.post("/v1/agents/sleeper/start?wait=30s").await;
-    assert_eq!(
-        (status, &again["pid"]),
-        (StatusCode::OK, &started["pid"]),
-        "{again}"
-    );
-    let (status, restarted) = up.post("/supervisor/restart/sleeper?wait=30s").await;
-    assert_eq!(
-        (status, &restarted["phase"]),
-        (StatusCode::OK, &json!("running")),
-        "{restarted}"
-    );
-    assert!(restarted["generation"].as_u64() > started["generation"].as_u64());
-    assert_eq!(restarted["port"], first["port"]);
-    assert_eq!(
-        up.post("/supervisor/restart/sleeper").await.0,
-        StatusCode::ACCEPTED
-    );
-    for path in [
-        "/supervisor/stop/nobody",
-        "/supervisor/restart/nobody",
-        "/v1/agents/nobody/start",
-    ] {
-        let (status, problem) = up.post(path).await;
-        assert_eq!(
-            (status, &problem["code"]),
-            (StatusCode::NOT_FOUND, &json!("agent_not_found"))
-        );
-    }
-    up.end().await;
-}
-
-#[tokio::test]
-async fn an_agent_is_spawned_within_the_rules() {
-    let up = start(SLEEPER).await;
-    let spawn = |body| up.ask("POST", "/supervisor/spawn", body);
-    let (status, agent) = spawn(json!({
-        "agent_id": "late", "command": "sh", "args": ["-c", "echo $GREETING $PORT; exec sleep 1000"],
-        "type": "talker", "tags": ["x"], "env_vars": {"GREETING": "hello"}
-    }))
-    .await;
-    assert_eq!(status, StatusCode::CREATED, "{agent}");
-    assert_eq!(
-        (&agent["phase"], &agent["type"], &agent["tags"]),
-        (&json!("running"), &json!("talker"), &json!(["x"]))
-    );
-    let log = up.get("/v1/agents/late/logs").await;
-    assert_eq!(log["text"], format!("hello {}", agent["port"]));
-    let (status, problem) =
-        spawn(json!({"agent_id": "late", "command": "sleep", "args": ["9"]})).await;
-    assert_eq!(
-        (status, &problem["code"]),
-        (StatusCode::CONFLICT, &json!("agent_id_in_use"))
-    );
-    for (body, code) in [
-        (
-            json!({"agent_id": "p", "package_id": "a.b", "package_path": "/x", "env_vars": {}}),
-            "packages_not_supported",
-        ),
-        (
-            json!({"agent_id": "Bad Id", "command": "sleep"}),
-            "bad_agent",
-        ),
-        (json!({"agent_id": "a"}), "bad_agent"),
-        (
-            json!({"agent_id": "a", "command": "x", "comand": "y"}),
-            "bad_body",
-        ),
-        (json!({"agent_id": 7}), "bad_body"),
-    ] {
-        let (status, problem) = spawn(body.clone()).await;
-        assert_eq!(
-            (status, &problem["code"]),
-            (StatusCode::UNPROCESSABLE_ENTITY, &json!(code)),
-            "{body}"
-        );
-    }
-    for id in ["three", "four"] {
-        let (status, agent) =
-            spawn(json!({"agent_id": id, "command": "sleep", "args": ["1000"]})).await;
-        assert_eq!(status, StatusCode::CREATED, "{agent}");
-    }
-    let (status, problem) = spawn(json!({"agent_id": "five", "command": "sleep"})).await;
-    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(
-        problem["detail"].as_str().unwrap().contains('4'),
-        "{problem}"
-    );
-    let request = Request::post("/supervisor/spawn")
-        .header("host", "localhost")
-        .body(Body::from("{"))
-        .unwrap();
-    let answer = exchange(
-        UnixStream::connect(up.state.join("regrow.sock"))
-            .await
-            .unwrap(),
-        request,
-    )
-    .await;
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
-    up.end().await;
-}
-
-#[tokio::test]
 async fn an_agent_that_cannot_start_is_parked_and_named_and_the_others_go_on() {
     let agents = format!(
         "{SLEEPER}  broken: {{ command: [sh, -c, 'echo no luck >&2; exit 3'] }}\n  absent: {{ command: [no-such-program-here] }}\n"
@@ -390,6 +268,12 @@ async fn what_agents_write_is_told_and_followed_until_the_end() {
 #[tokio::test]
 async fn what_is_asked_wrongly_is_told_so() {
     let up = start(SLEEPER).await;
+    let long = json!({"agent_id": "x".repeat(1 << 20)});
+    let (status, problem) = up.ask("POST", "/v1/agents", long).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &json!("body_too_large"))
+    );
     for (method, path, status, code) in [
         ("GET", "/nothing", StatusCode::NOT_FOUND, "no_such_path"),
         ("GET", "/agents", StatusCode::NOT_FOUND, "no_such_path"),
@@ -448,6 +332,68 @@ async fn what_is_asked_wrongly_is_told_so() {
 }
 
 #[tokio::test]
+async fn what_happens_is_told_in_order_until_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
+    let broken =
+        "  broken: { command: [sh, -c, 'echo no luck >&2; exit 3'], depends_on: [sleeper] }\n";
+    let config = config(folder.path(), &format!("{SLEEPER}{broken}"));
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut daemon = Daemon::start(config, state, Some(listen)).await.unwrap();
+    let mut stream = daemon.progress().unwrap();
+    assert!(daemon.progress().is_none());
+    let roster = Arc::clone(&daemon.roster);
+    let running = tokio::spawn(daemon.run());
+    let mut told = Vec::new();
+    while told.last().map(String::as_str) != Some("broken failed") {
+        told.push(words(&in_time(stream.next()).await.unwrap()));
+    }
+    roster.system().begin_shut_down();
+    assert!(matches!(
+        in_time(running).await.unwrap().cause,
+        Cause::Tree(_)
+    ));
+    while let Some(progress) = in_time(stream.next()).await {
+        told.push(words(&progress));
+    }
+    assert_eq!(
+        told,
+        [
+            "sleeper spawned",
+            "sleeper running",
+            "broken spawned",
+            "broken ended (no luck)",
+            "broken restarting",
+            "broken spawned",
+            "broken ended (no luck)",
+            "broken failed",
+            "sleeper stopping",
+            "sleeper stopped",
+        ]
+    );
+}
+
+fn words(progress: &Progress) -> String {
+    let what = match &progress.what {
+        What::Spawned { .. } => "spawned".to_owned(),
+        What::Running { pid, port, .. } => {
+            assert!(pid.is_some() && port.is_some());
+            "running".to_owned()
+        }
+        What::Ended { last_words, .. } => {
+            format!("ended ({})", last_words.as_deref().unwrap_or("-"))
+        }
+        What::Restarting { .. } => "restarting".to_owned(),
+        What::Stopping { .. } => "stopping".to_owned(),
+        What::Stopped { .. } => "stopped".to_owned(),
+        What::Completed => "completed".to_owned(),
+        What::Failed { .. } => "failed".to_owned(),
+        What::Leaked { .. } => "leaked".to_owned(),
+    };
+    format!("{} {what}", progress.id)
+}
+
+#[tokio::test]
 async fn the_end_leaves_nothing_and_a_second_daemon_can_follow() {
     let up = start(SLEEPER).await;
     up.settled().await;
@@ -455,9 +401,60 @@ async fn the_end_leaves_nothing_and_a_second_daemon_can_follow() {
     let (state, address) = (up.state.clone(), up.address);
     let report = up.end().await;
     assert!(report.leaked.is_empty(), "{report:?}");
+    assert!(matches!(report.cause, Cause::Asked), "{report:?}");
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(!state.join("regrow.sock").exists() && !state.join("run.json").exists());
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn who_is_known_to_be_up_can_be_found() {
+    use std::os::unix::fs::PermissionsExt;
+    let up = start(SLEEPER).await;
+    let run: Value =
+        serde_json::from_slice(&std::fs::read(up.state.join("run.json")).unwrap()).unwrap();
+    assert_eq!(run["listen"], up.address.to_string());
+    assert_eq!(run["instance"], up.get("/v1/info").await["instance"]);
+    let socket = std::fs::metadata(up.state.join("regrow.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+    up.end().await;
+}
+
+#[tokio::test]
+async fn only_this_machine_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
+    let listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    let started = Daemon::start(config(folder.path(), SLEEPER), state, Some(listen)).await;
+    assert!(
+        matches!(started, Err(DaemonError::NotLoopback { .. })),
+        "{started:?}"
+    );
+}
+
+#[tokio::test]
+async fn while_it_drains_nothing_is_begun_and_nobody_waits() {
+    // It takes its time to stop: long enough to be asked meanwhile.
+    let agents = "  slow: { command: [sh, -c, 'trap \"\" TERM; sleep 1000'], port: auto }\n";
+    let up = start(agents).await;
+    up.settled().await;
+    assert_eq!(up.post("/v1/down").await.0, StatusCode::ACCEPTED);
+    let (status, text) = up.ask("GET", "/readyz", Value::Null).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
+    assert_eq!(up.get("/v1/info").await["phase"], "draining");
+    let (_, problem) = up.post("/v1/agents/slow/restart").await;
+    assert_eq!(problem["code"], "draining");
+    let (_, problem) = up
+        .ask(
+            "POST",
+            "/v1/agents",
+            json!({"agent_id": "late", "command": "sleep"}),
+        )
+        .await;
+    assert_eq!(problem["code"], "draining");
+    let (_, problem) = up.ask("GET", "/agents/slow/", Value::Null).await;
+    assert_eq!(problem["code"], "agent_stopping", "{problem}");
+    in_time(up.task).await.unwrap();
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(crate) struct Standing {
     pub(crate) desired: Desired,
     /// Where it was told to listen.
     pub(crate) port: Option<u16>,
-    /// Whether a process of it lives.
+    /// Whether a process of it lives, and nobody has begun to end it.
     pub(crate) alive: bool,
     /// How long that process has lived.
     pub(crate) up_for: Option<Duration>,
@@ -42,6 +42,8 @@ pub(super) enum Verdict {
     Dial(u16),
     /// Ask again in a moment.
     Hold,
+    /// Ask again a little later: it may just have died, and nobody has heard of it yet.
+    Retry,
     /// Refuse.
     Refuse(Refusal),
 }
@@ -59,9 +61,11 @@ pub(super) fn verdict(id: &str, standing: &Standing, held: Duration) -> Verdict 
         return no_port(id);
     };
     match standing.phase {
-        Phase::Running => Verdict::Dial(port),
-        Phase::Starting if standing.alive => Verdict::Dial(port),
-        Phase::Pending | Phase::Starting | Phase::Backoff => hold(id, standing, held),
+        Phase::Running | Phase::Starting if standing.alive => Verdict::Dial(port),
+        // It runs no more, and the tree is about to hear of it; or it is not there yet.
+        Phase::Running | Phase::Starting | Phase::Pending | Phase::Backoff => {
+            hold(id, standing, held)
+        }
         Phase::Draining | Phase::Stopping => match standing.desired {
             // It is being restarted.
             Desired::Up => hold(id, standing, held),
@@ -99,7 +103,7 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
             retry_after: Some(1),
         })
     } else if tries <= RETRIES && held < HOLD {
-        Verdict::Hold
+        Verdict::Retry
     } else {
         Verdict::Refuse(Refusal {
             problem: Problem::new(
@@ -219,6 +223,7 @@ mod tests {
         match verdict {
             Verdict::Dial(port) => format!("dial {port}"),
             Verdict::Hold => "hold".to_owned(),
+            Verdict::Retry => "retry".to_owned(),
             Verdict::Refuse(refusal) => format!(
                 "{} {} {}",
                 refusal.problem.status,
@@ -259,12 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_dialled_from_its_spawn_on_and_not_before() {
-        let unborn = Standing {
-            alive: false,
-            ..standing(Phase::Starting)
-        };
-        assert_eq!(verdict("a", &unborn, Duration::ZERO), Verdict::Hold);
+    fn an_agent_is_dialled_from_its_spawn_until_its_exit() {
+        for phase in [Phase::Starting, Phase::Running] {
+            let unborn_or_dead = Standing {
+                alive: false,
+                ..standing(phase)
+            };
+            assert_eq!(verdict("a", &unborn_or_dead, Duration::ZERO), Verdict::Hold);
+        }
     }
 
     #[test]
@@ -341,8 +348,8 @@ mod tests {
             words(&refused("a", &young, HOLD, 50)),
             "503 agent_starting 1"
         );
-        assert_eq!(words(&refused("a", &old, at, 1)), "hold");
-        assert_eq!(words(&refused("a", &old, at, 2)), "hold");
+        assert_eq!(words(&refused("a", &old, at, 1)), "retry");
+        assert_eq!(words(&refused("a", &old, at, 2)), "retry");
         assert_eq!(words(&refused("a", &old, at, 3)), "502 agent_unreachable -");
     }
 }

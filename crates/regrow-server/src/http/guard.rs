@@ -42,7 +42,7 @@ impl Guard {
     /// Lets the request pass, or says why not.
     pub(crate) fn check(&self, peer: Peer, request: &request::Parts) -> Result<(), Box<Problem>> {
         self.check_host(request)?;
-        self.check_origin(&request.headers)?;
+        self.check_origin(request)?;
         if self.may_pass_without_token(peer, request) || self.has_token(&request.headers) {
             return Ok(());
         }
@@ -139,7 +139,8 @@ impl Guard {
         own_port && names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Box<Problem>> {
+    fn check_origin(&self, request: &request::Parts) -> Result<(), Box<Problem>> {
+        let headers = &request.headers;
         let stranger = headers
             .get_all(ORIGIN)
             .iter()
@@ -150,10 +151,13 @@ impl Guard {
                 "a page of origin {origin:?} may not ask this server"
             )));
         }
-        let cross_site = headers
-            .get_all("sec-fetch-site")
-            .iter()
-            .any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"));
+        let says = |name: &str, word: &[u8]| {
+            let mut values = headers.get_all(name).iter();
+            values.any(|value| value.as_bytes().eq_ignore_ascii_case(word))
+        };
+        // Whoever follows a link, or comes back from a login elsewhere, means to come here.
+        let follows_link = request.method == Method::GET && says("sec-fetch-mode", b"navigate");
+        let cross_site = says("sec-fetch-site", b"cross-site") && !follows_link;
         if cross_site {
             return Err(bad_origin(
                 "a page of another site may not ask this server".to_owned(),
@@ -336,6 +340,13 @@ mod tests {
             200
         );
         assert_eq!(verdict(tcp(), "GET", "/agents/a/", &with("none")), 200);
+        let link = [
+            ("host", "localhost:8000"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert_eq!(verdict(tcp(), "GET", "/agents/a/callback", &link), 200);
+        assert_eq!(verdict(tcp(), "POST", "/agents/a/form", &link), 403);
     }
 
     #[test]

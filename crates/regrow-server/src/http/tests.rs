@@ -25,6 +25,10 @@ struct Running {
 }
 
 async fn running(grace: Duration) -> Running {
+    running_at_once(MAX_CONNECTIONS, grace).await
+}
+
+async fn running_at_once(connections: usize, grace: Duration) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let listeners = Listeners {
@@ -33,7 +37,13 @@ async fn running(grace: Duration) -> Running {
     };
     let address = listeners.tcp.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(serve(listeners, Arc::new(Echo), stopped, grace));
+    let task = tokio::spawn(serve_at_once(
+        connections,
+        listeners,
+        Arc::new(Echo),
+        stopped,
+        grace,
+    ));
     Running {
         address,
         socket,
@@ -125,6 +135,24 @@ async fn a_stop_cuts_stuck_connections_after_the_grace() {
     drop(stuck.read_to_end(&mut rest).await);
     assert!(rest.is_empty());
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_the_socket_has_room_of_its_own() {
+    let server = running_at_once(1, Duration::ZERO).await;
+    let request = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(request).await.unwrap();
+    assert_ne!(first.read(&mut [0; 1024]).await.unwrap(), 0);
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    let mut answer = Vec::new();
+    second.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, OVERLOADED);
+    let mut socket = tokio::net::UnixStream::connect(&server.socket)
+        .await
+        .unwrap();
+    socket.write_all(request).await.unwrap();
+    assert_ne!(socket.read(&mut [0; 1024]).await.unwrap(), 0);
 }
 
 #[test]

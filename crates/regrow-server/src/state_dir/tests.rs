@@ -27,7 +27,7 @@ fn the_directory_and_the_token_are_for_their_owner_only() {
     let state = StateDir::open(&folder.path().join(DEFAULT_NAME)).unwrap();
     assert_eq!(mode(state.path()), 0o700);
     assert_eq!(mode(&state.path().join("token")), 0o600);
-    assert_eq!(mode(&state.pids_dir()), 0o700);
+    assert_eq!(mode(&state.path().join("pids")), 0o700);
     assert_eq!(
         fs::read_to_string(state.path().join(".gitignore")).unwrap(),
         "*\n"
@@ -95,16 +95,14 @@ fn a_token_that_is_not_one_is_refused() {
 }
 
 #[test]
-fn a_run_that_died_is_known_by_what_it_wrote() {
+fn a_run_is_known_by_what_it_wrote_even_when_it_died() {
     let folder = folder();
     let state = StateDir::open(folder.path()).unwrap();
-    assert_eq!(state.previous_run(), None);
+    let layout = Layout::new(folder.path());
+    assert_eq!(layout.run().unwrap(), None);
     state.write_run(&run()).unwrap();
     drop(state);
-    assert_eq!(
-        StateDir::open(folder.path()).unwrap().previous_run(),
-        Some(&run())
-    );
+    assert_eq!(layout.run().unwrap(), Some(run()));
 }
 
 #[test]
@@ -116,15 +114,14 @@ fn an_orderly_end_leaves_no_run() {
     state.remove_run().unwrap();
     state.remove_run().unwrap();
     assert!(!state.socket_path().exists());
-    drop(state);
-    assert_eq!(StateDir::open(folder.path()).unwrap().previous_run(), None);
+    assert_eq!(Layout::new(folder.path()).run().unwrap(), None);
 }
 
 #[test]
 fn a_record_that_cannot_be_read_is_named() {
     let folder = folder();
     fs::write(folder.path().join("run.json"), "{").unwrap();
-    let text = StateDir::open(folder.path()).unwrap_err().to_string();
+    let text = Layout::new(folder.path()).run().unwrap_err().to_string();
     assert!(
         text.contains("run.json") && text.contains("remove the file"),
         "{text}"

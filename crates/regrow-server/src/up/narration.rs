@@ -57,12 +57,18 @@ impl Narrator {
             What::Stopping {
                 cause: StopCause::Parent,
             } => return self.the_end(now),
+            What::Stopping {
+                cause: StopCause::Operator,
+            } => ("stopping", "as asked".to_owned()),
             What::Stopping { cause } => ("stopping", format!("because of {}", cause.as_str())),
             What::Stopped { took, reason } => ("stopped", stopped(*took, reason)),
             What::Completed => ("completed", String::new()),
-            What::Failed { reason, .. } => {
+            What::Failed { reason, last_words } => {
                 let why = first_line(reason);
-                ("failed", format!("{why}; `regrow logs {id}` shows more"))
+                let more = last_words
+                    .as_ref()
+                    .map(|_| format!("; `regrow logs {id}` shows more"));
+                ("failed", why + &more.unwrap_or_default())
             }
             What::Leaked { pids } => ("leaked", format!("could not be ended: {}", list(pids))),
         };
@@ -189,14 +195,15 @@ mod tests {
             some("coder    ended      exit code 1; its last words: no key[0m")
         );
         assert_eq!(told(ended(None)), some("coder    ended      exit code 1"));
-        let failed = What::Failed {
+        let failed = |last_words: Option<&str>| What::Failed {
             reason: "6 failures".to_owned(),
-            last_words: None,
+            last_words: last_words.map(str::to_owned),
         };
         assert_eq!(
-            told(failed),
+            told(failed(Some("no key"))),
             some("coder    failed     6 failures; `regrow logs coder` shows more")
         );
+        assert_eq!(told(failed(None)), some("coder    failed     6 failures"));
     }
 
     #[test]

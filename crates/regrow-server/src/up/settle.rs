@@ -78,7 +78,7 @@ fn verdict(report: &WaitReport) -> Result<(), CliError> {
     let failed: Vec<_> = report
         .failed
         .iter()
-        .map(|failed| format!("{} ({})", failed.id, first_line(&failed.message)))
+        .map(|failed| failed.id.as_str())
         .collect();
     Err(CliError::AgentsFailed(failed.join(", ")))
 }
@@ -117,10 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_agent_is_exit_8_with_its_name_and_why() {
+    fn parked_agents_are_exit_8_with_their_names() {
         assert!(verdict(&report(&[], &[])).is_ok());
-        let error = verdict(&report(&[], &[("bb", "exit code 1")])).unwrap_err();
+        let failed = [("a", "exit code 1"), ("bb", "exit code 1")];
+        let error = verdict(&report(&[], &failed)).unwrap_err();
         assert_eq!(error.exit(), Exit::AgentFailed);
-        assert!(error.to_string().contains("bb (exit code 1)"), "{error}");
+        assert!(
+            error.to_string().starts_with("failed for good: a, bb;"),
+            "{error}"
+        );
     }
 }

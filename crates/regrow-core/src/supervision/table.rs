@@ -1,0 +1,341 @@
+//! What becomes of one child: each phase, each event, each restart type, each way to give up. The snapshots are the table.
+
+use std::fmt::Write;
+
+use super::*;
+use crate::backoff::{Backoff, FirstRestart};
+use crate::restart::GiveUp;
+use crate::testing::t0;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How the child came to stand where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// It waits for its turn: a sibling before it is starting.
+    Pending,
+    /// Its first start holds the boot.
+    StartingAtBoot,
+    /// Its first start, later: an operator has added it.
+    StartingAdded,
+    /// A later start.
+    StartingAgain,
+    Running,
+    /// An operator wants it down.
+    StoppingTerminated,
+    /// An operator wants it down and up.
+    StoppingBounced,
+    /// It was asked by an operator, did not go in time, and was killed.
+    StoppingKilled,
+    Backoff,
+    Completed,
+    Stopped,
+    Failed,
+}
+
+impl Stand {
+    const ALL: [(Self, &'static str); 12] = [
+        (Self::Pending, "pending (a sibling before it is starting)"),
+        (Self::StartingAtBoot, "starting (at boot)"),
+        (
+            Self::StartingAdded,
+            "starting (added by an operator, first life)",
+        ),
+        (Self::StartingAgain, "starting (a later life)"),
+        (Self::Running, "running"),
+        (
+            Self::StoppingTerminated,
+            "stopping (an operator wants it down)",
+        ),
+        (
+            Self::StoppingBounced,
+            "stopping (an operator wants it down and up)",
+        ),
+        (Self::StoppingKilled, "stopping (killed)"),
+        (Self::Backoff, "backoff"),
+        (Self::Completed, "completed"),
+        (Self::Stopped, "stopped"),
+        (Self::Failed, "failed"),
+    ];
+
+    /// A supervisor with one child that stands so; `None` where that child cannot.
+    fn reach(
+        self,
+        plan: &ChildPlan,
+        max_restarts: u32,
+        now: Instant,
+    ) -> Option<(Supervision, u32)> {
+        let intensity = Some(RestartIntensity::new(max_restarts, SECOND * 5));
+        let mut sup = Supervision::new(Policy {
+            intensity,
+            ..Policy::default()
+        });
+        match self {
+            Self::Pending => drop(sup.add(ChildPlan::default(), now)),
+            Self::StartingAdded => drop(sup.boot(now)),
+            Self::StartingAtBoot
+            | Self::StartingAgain
+            | Self::Running
+            | Self::StoppingTerminated
+            | Self::StoppingBounced
+            | Self::StoppingKilled
+            | Self::Backoff
+            | Self::Completed
+            | Self::Stopped
+            | Self::Failed => {}
+        }
+        let child = sup.add(plan.clone(), now);
+        drop(sup.boot(now));
+        match self {
+            Self::Pending | Self::StartingAtBoot => {}
+            Self::StartingAdded => drop(sup.restart_child(child, now)),
+            Self::Failed => {
+                drop(sup.on_start_failed(life(&sup, child), ExitKind::StartFailed, true, now))
+            }
+            Self::StartingAgain
+            | Self::Running
+            | Self::StoppingTerminated
+            | Self::StoppingBounced
+            | Self::StoppingKilled
+            | Self::Backoff
+            | Self::Completed
+            | Self::Stopped => {
+                drop(sup.on_started(life(&sup, child), now));
+                self.reach_from_running(&mut sup, child, now);
+            }
+        }
+        (sup.phase(child) == Some(self.phase())).then_some((sup, child))
+    }
+
+    fn reach_from_running(self, sup: &mut Supervision, child: u32, now: Instant) {
+        match self {
+            Self::Running => {}
+            Self::StartingAgain => {
+                drop(sup.bounce_child(child, now));
+                drop(sup.on_exit(life(sup, child), ExitKind::Shutdown, now));
+            }
+            Self::StoppingTerminated => drop(sup.terminate_child(child, now)),
+            Self::StoppingBounced => drop(sup.bounce_child(child, now)),
+            Self::StoppingKilled => {
+                drop(sup.terminate_child(child, now));
+                // The shutdown's timeout. The events then come at a time that is earlier, which does no harm here.
+                drop(sup.on_wakeup(now + SECOND * 5));
+            }
+            Self::Backoff => drop(sup.on_exit(life(sup, child), ExitKind::Error, now)),
+            Self::Completed => drop(sup.on_exit(life(sup, child), ExitKind::Normal, now)),
+            Self::Stopped => {
+                drop(sup.terminate_child(child, now));
+                drop(sup.on_exit(life(sup, child), ExitKind::Shutdown, now));
+            }
+            Self::Pending | Self::StartingAtBoot | Self::StartingAdded | Self::Failed => {
+                unreachable!("it has not run")
+            }
+        }
+    }
+
+    const fn phase(self) -> Phase {
+        match self {
+            Self::Pending => Phase::Pending,
+            Self::StartingAtBoot | Self::StartingAdded | Self::StartingAgain => Phase::Starting,
+            Self::Running => Phase::Running,
+            Self::StoppingTerminated | Self::StoppingBounced | Self::StoppingKilled => {
+                Phase::Stopping
+            }
+            Self::Backoff => Phase::Backoff,
+            Self::Completed => Phase::Completed,
+            Self::Stopped => Phase::Stopped,
+            Self::Failed => Phase::Failed,
+        }
+    }
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Started,
+    StartFailed,
+    StartFailedForGood,
+    ExitNormal,
+    ExitError,
+    /// The same, where the window allows no restart.
+    ExitErrorTooOften,
+    Wakeup,
+    Terminate,
+    Restart,
+    Bounce,
+    Delete,
+    ShutDown,
+    Hurry,
+}
+
+impl Event {
+    const ALL: [(Self, &'static str); 13] = [
+        (Self::Started, "started"),
+        (Self::StartFailed, "start failed"),
+        (Self::StartFailedForGood, "start failed for good"),
+        (Self::ExitNormal, "exit normal"),
+        (Self::ExitError, "exit error"),
+        (Self::ExitErrorTooOften, "exit error, too often"),
+        (Self::Wakeup, "wakeup"),
+        (Self::Terminate, "terminate"),
+        (Self::Restart, "restart"),
+        (Self::Bounce, "bounce"),
+        (Self::Delete, "delete"),
+        (Self::ShutDown, "shut down"),
+        (Self::Hurry, "hurry"),
+    ];
+
+    fn happen(
+        self,
+        sup: &mut Supervision,
+        child: u32,
+        now: Instant,
+    ) -> Result<Vec<Directive>, Refused> {
+        let who = life(sup, child);
+        Ok(match self {
+            Self::Started => sup.on_started(who, now),
+            Self::StartFailed => sup.on_start_failed(who, ExitKind::StartFailed, false, now),
+            Self::StartFailedForGood => sup.on_start_failed(who, ExitKind::StartFailed, true, now),
+            Self::ExitNormal => sup.on_exit(who, ExitKind::Normal, now),
+            Self::ExitError | Self::ExitErrorTooOften => sup.on_exit(who, ExitKind::Error, now),
+            Self::Wakeup => {
+                sup.on_start_pending(who, now);
+                let at = sup.next_wakeup().unwrap_or(now);
+                sup.on_wakeup(at)
+            }
+            Self::Terminate => sup.terminate_child(child, now)?,
+            Self::Restart => sup.restart_child(child, now)?,
+            Self::Bounce => sup.bounce_child(child, now)?,
+            Self::Delete => sup.delete_child(child)?,
+            Self::ShutDown => sup.shut_down(now),
+            Self::Hurry => sup.hurry(now),
+        })
+    }
+}
+
+/// The present or last life of a child; these children are the first in their slots.
+fn life(sup: &Supervision, child: u32) -> Who {
+    Who {
+        slot: child,
+        life: sup.generation(child),
+    }
+}
+
+fn plan(restart: Restart, give_up: GiveUp) -> ChildPlan {
+    let backoff = Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed);
+    // The limit that parks is the child's own.
+    let limit = (give_up == GiveUp::Park).then(|| RestartIntensity::new(3, SECOND * 5));
+    ChildPlan {
+        restart,
+        give_up,
+        backoff,
+        limit,
+        ..ChildPlan::default()
+    }
+}
+
+fn cell(stand: Stand, event: Event, restart: Restart, give_up: GiveUp) -> Option<String> {
+    let now = t0();
+    let too_often = event == Event::ExitErrorTooOften;
+    let mut plan = plan(restart, give_up);
+    if too_often {
+        plan.limit = plan
+            .limit
+            .map(|limit| RestartIntensity::new(0, limit.period()));
+    }
+    let (mut sup, child) = stand.reach(&plan, if too_often { 0 } else { 3 }, now)?;
+    let told = match event.happen(&mut sup, child, now) {
+        Ok(directives) => {
+            let words: Vec<String> = directives
+                .iter()
+                .map(|directive| describe(*directive, child))
+                .collect();
+            if words.is_empty() {
+                "-".to_owned()
+            } else {
+                words.join(", ")
+            }
+        }
+        Err(refused) => format!("refused: {refused:?}"),
+    };
+    let after = sup.phase(child).map_or("removed", Phase::as_str);
+    Some(format!("{after:<10} {told}"))
+}
+
+fn describe(directive: Directive, child: u32) -> String {
+    let of = |slot: u32| if slot == child { "" } else { "sibling: " };
+    match directive {
+        Directive::Start(who) => format!("{}start", of(who.slot)),
+        Directive::Stop(who, cause) => format!("{}stop({cause})", of(who.slot)),
+        Directive::Kill(who, cause) => format!("{}kill({cause})", of(who.slot)),
+        Directive::StartTimeout(who) => format!("{}start_timeout", of(who.slot)),
+        Directive::Abandon(who) => format!("{}abandon", of(who.slot)),
+        Directive::Backoff(scheduled) => {
+            format!("{}backoff({:?})", of(scheduled.slot), scheduled.delay)
+        }
+        Directive::Rest { slot, phase } => format!("{}rest({phase})", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::Intensity { .. },
+        } => format!("{}park(intensity)", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::CannotStart,
+        } => format!("{}park(cannot_start)", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::Dependency { .. },
+        } => format!("{}park(dependency)", of(slot)),
+        Directive::Remove(slot) => format!("{}remove", of(slot)),
+        Directive::BackoffReset { slot, .. } => format!("{}backoff_reset", of(slot)),
+        Directive::Meltdown { slot, .. } => format!("{}meltdown", of(slot)),
+        Directive::Booted => "booted".to_owned(),
+        Directive::Close(Closed::ShutDown) => "close(shut_down)".to_owned(),
+        Directive::Close(Closed::Intensity { .. }) => "close(intensity)".to_owned(),
+        Directive::Close(Closed::StartFailed { .. }) => "close(start_failed)".to_owned(),
+    }
+}
+
+/// The whole table for one way to give up. Restart types that fare alike share a line; those that cannot stand so are left out.
+fn table(give_up: GiveUp) -> String {
+    let mut text = String::new();
+    for (stand, heading) in Stand::ALL {
+        let mut lines = String::new();
+        for (event, name) in Event::ALL {
+            let mut rows: Vec<(Vec<&str>, String)> = Vec::new();
+            for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
+                let Some(cell) = cell(stand, event, restart, give_up) else {
+                    continue;
+                };
+                match rows.iter_mut().find(|(_, have)| *have == cell) {
+                    Some((types, _)) => types.push(restart.as_str()),
+                    None => rows.push((vec![restart.as_str()], cell)),
+                }
+            }
+            let alone = rows.len() == 1;
+            for (n, (types, cell)) in rows.into_iter().enumerate() {
+                let name = if n == 0 { name } else { "" };
+                let types = if alone {
+                    "*".to_owned()
+                } else {
+                    types.join(" ")
+                };
+                writeln!(lines, "  {name:<22}{types:<21} {cell}").unwrap();
+            }
+        }
+        if !lines.is_empty() {
+            writeln!(text, "{heading}\n{lines}").unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn a_child_that_escalates_moves_as_the_table_says() {
+    insta::assert_snapshot!(table(GiveUp::Escalate));
+}
+
+#[test]
+fn a_child_that_is_parked_moves_as_the_table_says() {
+    insta::assert_snapshot!(table(GiveUp::Park));
+}

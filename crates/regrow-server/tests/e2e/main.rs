@@ -1,0 +1,12 @@
+//! The program from outside: real daemons, real agents, real signals.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod agents;
+mod cli;
+mod endings;
+mod gateway;
+mod http_api;
+mod kit;
+mod real;
+mod wrong;
