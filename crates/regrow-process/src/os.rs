@@ -34,6 +34,12 @@ const MAX_NOTED: usize = 1024;
 /// The pause between two looks of a sweep that found something.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long the last ones that a sweep killed may take to be gone.
+const LAST_BREATH: Duration = Duration::from_millis(200);
+
+/// After this many looks, processes that come and go are taken for somebody else's: some machines are never quiet.
+const RESTLESS_LOOKS: u32 = 20;
+
 /// A process that cannot be mistaken for another one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Identity {
@@ -66,6 +72,15 @@ pub(crate) struct Quarry {
     pub(crate) noted: Vec<Identity>,
     /// What was started before this time is somebody else's.
     pub(crate) not_before: u64,
+}
+
+/// What one look shows of a quarry.
+#[derive(Debug)]
+struct Look {
+    /// What lives, or lived until now.
+    found: Vec<Identity>,
+    /// How many processes ended before it was clear whose they were.
+    vanished: usize,
 }
 
 /// The pids that tokio waits for. Nobody else may reap them.
@@ -172,29 +187,43 @@ pub(crate) async fn descendants(leader: Identity) -> Vec<Identity> {
 
 /// Kills everything of `quarry` until two looks in a row find nothing, or `until` has come.
 ///
-/// Returns the pids of what is left. With two looks a process that forks while it is being killed
-/// loses: its child bears the same marks.
+/// Returns the pids of what is left. A process that forks while it is being killed loses: its child bears the same marks.
+/// One that ends while we look may have left such a child behind, so that look does not count.
 pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
     let mut quiet_looks = 0;
-    loop {
+    for looks in 1_u32.. {
         let hunted = quarry.clone();
-        let left = match blocking(move || imp::kill_all(&hunted)).await {
-            Ok(left) => left,
+        let look = match blocking(move || imp::kill_all(&hunted)).await {
+            Ok(look) => look,
             Err(error) => {
                 tracing::warn!(%error, "failed to look for what an agent left behind");
                 return Vec::new();
             }
         };
-        quiet_looks = if left.is_empty() { quiet_looks + 1 } else { 0 };
+        let quiet = look.found.is_empty() && (look.vanished == 0 || looks > RESTLESS_LOOKS);
+        quiet_looks = if quiet { quiet_looks + 1 } else { 0 };
         if quiet_looks == 2 {
-            return Vec::new();
+            break;
         }
         if Instant::now() >= until {
-            return pids(&left);
+            return still_alive(look.found).await;
         }
-        if !left.is_empty() {
+        if !quiet {
             tokio::time::sleep(SWEEP_PAUSE).await;
         }
+    }
+    Vec::new()
+}
+
+/// Who of those that were killed just now does not die of it. A loaded machine takes its time.
+async fn still_alive(mut killed: Vec<Identity>) -> Vec<u32> {
+    let patience = Instant::now() + LAST_BREATH;
+    loop {
+        killed.retain(|process| imp::lives(*process));
+        if killed.is_empty() || Instant::now() >= patience {
+            return pids(&killed);
+        }
+        tokio::time::sleep(SWEEP_PAUSE).await;
     }
 }
 
@@ -241,7 +270,7 @@ pub(crate) async fn sweep_adopted(until: Instant) -> Vec<u32> {
     loop {
         let left = blocking(imp::kill_adopted).await.unwrap_or_default();
         if left.is_empty() || Instant::now() >= until {
-            return pids(&left);
+            return still_alive(left).await;
         }
         tokio::time::sleep(SWEEP_PAUSE).await;
     }

@@ -1,5 +1,6 @@
 //! Processes as `/proc` shows them.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -10,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Identity, Marks, Quarry, Signal};
+use super::{Identity, Look, Marks, Quarry, Signal};
 
 /// No environment larger than this is read; the system allows about 2 MiB.
 const MAX_ENVIRON: u64 = 4 * 1024 * 1024;
@@ -34,23 +35,40 @@ enum Life {
 }
 
 /// Every process of the machine that can be seen.
-struct Table(Vec<Entry>);
+#[derive(Default)]
+struct Table {
+    entries: Vec<Entry>,
+    /// How many ended while the table was read.
+    vanished: usize,
+}
 
 impl Table {
     fn read() -> io::Result<Self> {
-        let pids = fs::read_dir("/proc")?.flatten();
-        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        Ok(Self(pids.filter_map(read_entry).collect()))
+        let mut table = Self::default();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            match read_entry(pid) {
+                Some(entry) => table.entries.push(entry),
+                None => table.vanished += 1,
+            }
+        }
+        Ok(table)
     }
 
     /// All that `picked` picks, and their descendants; neither us nor zombies.
     fn family(&self, picked: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let us = own_pid();
         let mut children: HashMap<i32, Vec<&Entry>> = HashMap::new();
-        for entry in &self.0 {
+        for entry in &self.entries {
             children.entry(entry.parent).or_default().push(entry);
         }
-        let mut todo: Vec<&Entry> = self.0.iter().filter(|entry| picked(entry)).collect();
+        let mut todo: Vec<&Entry> = self.entries.iter().filter(|entry| picked(entry)).collect();
         let mut family = HashMap::new();
         while let Some(entry) = todo.pop() {
             let pid = entry.identity.pid;
@@ -65,7 +83,7 @@ impl Table {
     }
 
     fn get(&self, pid: i32) -> Option<&Entry> {
-        self.0.iter().find(|entry| entry.identity.pid == pid)
+        self.entries.iter().find(|entry| entry.identity.pid == pid)
     }
 }
 
@@ -98,19 +116,41 @@ fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
     })
 }
 
-/// Whether the process was started with one of these marks. One that ended has no environment any more.
-fn bears_any(pid: i32, marks: &[Marks]) -> bool {
-    let Ok(owner) = fs::metadata(format!("/proc/{pid}")).map(|dir| dir.uid()) else {
-        return false;
-    };
-    let user = rustix::process::geteuid();
-    if !user.is_root() && owner != user.as_raw() {
-        return false;
-    }
+/// What the environment of a process says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bearing {
+    Ours,
+    Others,
+    /// It ended before it could be read. What it was, and whether it left a child, is not known.
+    Vanished,
+}
+
+/// Whether the process was started with one of these marks.
+fn bearing(process: Identity, marks: &[Marks]) -> Bearing {
+    let pid = process.pid;
     let mut environ = Vec::new();
     let read = File::open(format!("/proc/{pid}/environ"))
         .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-    read.is_ok() && marks.iter().any(|marks| environ_bears(&environ, marks))
+    if read.is_ok() && marks.iter().any(|marks| environ_bears(&environ, marks)) {
+        return if may_end(pid) {
+            Bearing::Ours
+        } else {
+            Bearing::Others
+        };
+    }
+    // One that has ended has no environment any more; nor has a thread of the kernel, which lives.
+    if lives(process) {
+        Bearing::Others
+    } else {
+        Bearing::Vanished
+    }
+}
+
+/// Whether it is a process of our own user, or we may end everybody's.
+fn may_end(pid: i32) -> bool {
+    let user = rustix::process::geteuid();
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|dir| dir.uid());
+    user.is_root() || owner.is_ok_and(|owner| owner == user.as_raw())
 }
 
 fn environ_bears(environ: &[u8], marks: &Marks) -> bool {
@@ -139,6 +179,12 @@ pub(super) fn start_time(pid: i32) -> Option<u64> {
     read_entry(pid).map(|entry| entry.identity.start_time)
 }
 
+/// Whether this very process has not ended.
+pub(super) fn lives(process: Identity) -> bool {
+    read_entry(process.pid)
+        .is_some_and(|entry| entry.identity == process && entry.life == Life::Alive)
+}
+
 pub(super) fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
@@ -153,41 +199,77 @@ pub(super) fn descendants(leader: Identity, limit: usize) -> io::Result<Vec<Iden
         .collect())
 }
 
-/// Picks what belongs to `quarry`, descendants not included.
-fn picker<'a>(quarry: &'a Quarry, table: &'a Table) -> impl Fn(&Entry) -> bool + 'a {
-    let known: HashSet<Identity> = quarry
-        .leaders
-        .iter()
-        .chain(&quarry.noted)
-        .copied()
-        .collect();
-    // While a group has members its number is nobody's pid but its leader's. So if somebody else
-    // has the pid, then ours is gone and the group is a stranger's.
-    let still_ours = |leader: &&Identity| {
-        table
-            .get(leader.pid)
-            .is_none_or(|entry| entry.identity == **leader)
-    };
-    let groups: HashSet<i32> = quarry
-        .leaders
-        .iter()
-        .filter(still_ours)
-        .map(|leader| leader.pid)
-        .collect();
-    move |entry| {
-        entry.identity.start_time >= quarry.not_before
-            && (known.contains(&entry.identity)
-                || groups.contains(&entry.group)
-                || (entry.life == Life::Alive && bears_any(entry.identity.pid, &quarry.marks)))
+/// What one look at all processes shows of a quarry.
+struct Sight {
+    table: Table,
+    /// What belongs to it, with all descendants.
+    family: Vec<Entry>,
+    /// How many processes ended before it was clear whether they belong to it.
+    vanished: usize,
+}
+
+impl Sight {
+    fn of(quarry: &Quarry) -> io::Result<Self> {
+        Ok(Self::in_table(quarry, Table::read()?))
+    }
+
+    fn in_table(quarry: &Quarry, table: Table) -> Self {
+        let known: HashSet<Identity> = quarry
+            .leaders
+            .iter()
+            .chain(&quarry.noted)
+            .copied()
+            .collect();
+        // While a group has members its number is nobody's pid but its leader's. So if somebody
+        // else has the pid, then ours is gone and the group is a stranger's.
+        let still_ours = |leader: &&Identity| {
+            table
+                .get(leader.pid)
+                .is_none_or(|entry| entry.identity == **leader)
+        };
+        let leaders = quarry.leaders.iter().filter(still_ours);
+        let groups: HashSet<i32> = leaders.map(|leader| leader.pid).collect();
+        let vanished = Cell::new(table.vanished);
+        let family = table.family(|entry| {
+            if entry.identity.start_time < quarry.not_before {
+                return false;
+            }
+            if known.contains(&entry.identity) || groups.contains(&entry.group) {
+                return true;
+            }
+            let bearing = match entry.life {
+                Life::Alive => bearing(entry.identity, &quarry.marks),
+                Life::Zombie => Bearing::Others,
+            };
+            match bearing {
+                Bearing::Ours => true,
+                Bearing::Others => false,
+                Bearing::Vanished => {
+                    vanished.set(vanished.get() + 1);
+                    false
+                }
+            }
+        });
+        Self {
+            vanished: vanished.get(),
+            table,
+            family,
+        }
+    }
+
+    fn look(&self) -> Look {
+        let living = self.family.iter().filter(|entry| entry.life == Life::Alive);
+        let found = living.map(|entry| entry.identity).collect();
+        Look {
+            found,
+            vanished: self.vanished,
+        }
     }
 }
 
 /// What belongs to `quarry` and lives.
 pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {
-    let table = Table::read()?;
-    let family = table.family(picker(quarry, &table));
-    let living = family.iter().filter(|entry| entry.life == Life::Alive);
-    Ok(living.map(|entry| entry.identity).collect())
+    Ok(Sight::of(quarry)?.look().found)
 }
 
 pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
@@ -200,29 +282,19 @@ pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
 }
 
 /// Kills what belongs to `quarry` and reaps what we adopted of it; returns what it had to kill.
-pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
-    let table = Table::read()?;
-    let family = table.family(picker(quarry, &table));
-    kill_family(&table, &family);
-    let living = family.iter().filter(|entry| entry.life == Life::Alive);
-    Ok(living.map(|entry| entry.identity).collect())
+pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
+    let sight = Sight::of(quarry)?;
+    kill_family(&sight.table, &sight.family);
+    Ok(sight.look())
 }
 
 fn kill_family(table: &Table, family: &[Entry]) {
     let members: HashSet<Identity> = family.iter().map(|entry| entry.identity).collect();
     for group in whole_groups(table, family, &members) {
         // One signal for all of a group outruns a member that forks faster than we look.
-        let leader = start_time(group).map(|start_time| Identity {
-            pid: group,
-            start_time,
-        });
-        let not_a_stranger = leader.is_none_or(|leader| members.contains(&leader));
-        if let Some(group) = Pid::from_raw(group).filter(|_| not_a_stranger) {
-            report(
-                rustix::process::kill_process_group(group, Signal::Kill.into()),
-                "group",
-                group,
-            );
+        if let Some(group) = Pid::from_raw(group) {
+            let killed = rustix::process::kill_process_group(group, Signal::Kill.into());
+            report(killed, "group", group);
         }
     }
     for entry in family {
@@ -241,13 +313,17 @@ fn whole_groups(table: &Table, family: &[Entry], members: &HashSet<Identity>) ->
     let alive = family.iter().filter(|entry| entry.life == Life::Alive);
     let mut groups: HashSet<i32> = alive.map(|entry| entry.group).collect();
     groups.remove(&rustix::process::getpgrp().as_raw_nonzero().get());
-    for entry in table
-        .0
-        .iter()
-        .filter(|entry| !members.contains(&entry.identity))
-    {
-        groups.remove(&entry.group);
+    let is_stranger =
+        |entry: &Entry| entry.life == Life::Alive && !members.contains(&entry.identity);
+    for entry in table.entries.iter().filter(|entry| is_stranger(entry)) {
+        // Who has ended meanwhile may well have been a member, and harms nobody.
+        let pid = entry.identity.pid;
+        if groups.contains(&entry.group) && start_time(pid) == Some(entry.identity.start_time) {
+            groups.remove(&entry.group);
+        }
     }
+    // Right before the kill: a number that has become a stranger's pid is a stranger's group.
+    groups.retain(|group| read_entry(*group).is_none_or(|leader| !is_stranger(&leader)));
     groups
 }
 
@@ -425,9 +501,18 @@ mod tests {
             noted: vec![],
             not_before: 5,
         };
-        let ours = Table(vec![entry(999_002, 6, 999_001)]);
-        assert_eq!(ours.family(picker(&quarry, &ours)).len(), 1);
-        let reused = Table(vec![entry(999_001, 7, 999_001), entry(999_002, 8, 999_001)]);
-        assert_eq!(reused.family(picker(&quarry, &reused)).len(), 0);
+        let family = |entries| {
+            let table = Table {
+                entries,
+                vanished: 0,
+            };
+            Sight::in_table(&quarry, table).look().found
+        };
+        let member = entry(999_002, 6, 999_001);
+        assert_eq!(family(vec![member]), [member.identity]);
+        assert_eq!(
+            family(vec![entry(999_001, 7, 999_001), entry(999_002, 8, 999_001)]),
+            []
+        );
     }
 }

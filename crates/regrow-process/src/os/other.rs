@@ -5,11 +5,17 @@ use std::io;
 use rustix::process::Pid;
 use tokio::runtime::Handle;
 
-use super::{Identity, Quarry, Signal};
+use super::{Identity, Look, Quarry, Signal};
 
 /// Not told by the system in a way that is safe to read.
 pub(super) fn start_time(_pid: i32) -> Option<u64> {
     None
+}
+
+/// Whether its group has members.
+pub(super) fn lives(process: Identity) -> bool {
+    Pid::from_raw(process.pid)
+        .is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
 }
 
 pub(super) fn boot_id() -> String {
@@ -22,20 +28,24 @@ pub(super) fn descendants(_leader: Identity, _limit: usize) -> io::Result<Vec<Id
 
 /// The leader stands for its group while the group has members.
 pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {
-    let alive = |leader: &Identity| {
-        Pid::from_raw(leader.pid)
-            .is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
-    };
-    Ok(quarry.leaders.iter().copied().filter(alive).collect())
+    Ok(quarry
+        .leaders
+        .iter()
+        .copied()
+        .filter(|leader| lives(*leader))
+        .collect())
 }
 
 pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
     signal_all(quarry, Signal::Term)
 }
 
-pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
+pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
     signal_all(quarry, Signal::Kill)?;
-    find(quarry)
+    Ok(Look {
+        found: find(quarry)?,
+        vanished: 0,
+    })
 }
 
 fn signal_all(quarry: &Quarry, signal: Signal) -> io::Result<Vec<Identity>> {
