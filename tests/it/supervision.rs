@@ -142,6 +142,7 @@ async fn rest_for_one_takes_the_rest_along_and_nothing_else_happens() {
             "child.terminated root/c",
             "child.state_changed root/c",
             "child.state_changed root/b",
+            "supervisor.restart.start root/b",
             "child.started root/b",
             "supervisor.restart.stop root/b",
             "child.state_changed root/c",

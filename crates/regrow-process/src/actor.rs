@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor as _, ActorProcessingErr, ActorRef};
-use regrow::telemetry::Payload;
+use regrow::telemetry::{Edge, Payload, Span};
 use regrow::{
     ChildKind, ChildSpec, Control, ExitReason, Phase, Shutdown, StartContext, StartFailure,
     Started, StopCause,
@@ -107,6 +107,10 @@ impl Observer for StartContext {
     fn happened(&self, phase: Phase, payload: Payload) {
         self.emit(phase, || payload);
     }
+
+    fn begins(&self, phase: Phase, payload: Payload) -> Span {
+        self.span(phase, payload)
+    }
 }
 
 /// What the supervisor is told of an end.
@@ -128,10 +132,24 @@ pub(crate) fn exit_reason(exit: Exit) -> ExitReason {
 }
 
 async fn start(template: Arc<Template>, context: StartContext) -> Result<Started, StartFailure> {
+    let command = template.command_line();
+    let payload = Payload::ProcessSpawn {
+        edge: Edge::Start,
+        pid: None,
+        command,
+    };
+    let mut span = context.span(Phase::Starting, payload);
     let (driver, wishes) = match Driver::spawn(template, context.generation()).await {
         Ok(spawned) => spawned,
-        Err(error) => return Err(failure(error)),
+        Err(error) => {
+            span.exception(error.to_string());
+            return Err(failure(error));
+        }
     };
+    if let Payload::ProcessSpawn { pid, .. } = span.payload() {
+        *pid = Some(driver.pid());
+    }
+    span.stop();
     let control = Arc::new(Ladder(wishes.clone()));
     let supervisor = context.supervisor();
     let arguments = Arguments {

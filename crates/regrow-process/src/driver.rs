@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use regrow::Phase;
-use regrow::telemetry::Payload;
-use regrow::telemetry::Stream;
+use regrow::telemetry::{Edge, Payload, Span, Stream};
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -63,6 +62,8 @@ pub(crate) trait Observer: Send + Sync {
     fn announced(&self);
     /// Something happened while it was in this phase.
     fn happened(&self, phase: Phase, payload: Payload);
+    /// Something begins that takes time.
+    fn begins(&self, phase: Phase, payload: Payload) -> Span;
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -84,8 +85,7 @@ pub(crate) struct Driver {
     exited: Option<Exit>,
     reaped: Reaped,
     report: Report,
-    spawn_took: Duration,
-    ending_began: Option<Instant>,
+    ending: Option<Span>,
     noted: Vec<Identity>,
     /// Held until all of this life is gone, so that the next one does not meet it.
     _berth: OwnedMutexGuard<()>,
@@ -142,10 +142,8 @@ impl Driver {
         if let Some(cwd) = &template.cwd {
             command.current_dir(cwd);
         }
-        let begun = Instant::now();
         let (mut child, leader) = os::spawn(&mut command)
             .map_err(|source| SpawnError::of_spawn(&surroundings.program, source))?;
-        let spawn_took = begun.elapsed();
         let mut readers = JoinSet::new();
         let output = template.handle.output();
         if let Some(stdout) = child.stdout.take() {
@@ -171,8 +169,7 @@ impl Driver {
             exited: None,
             reaped: Reaped::No,
             report: Report::new(template.handle.output()),
-            spawn_took,
-            ending_began: None,
+            ending: None,
             noted: Vec::new(),
             _berth: berth,
             template,
@@ -194,11 +191,6 @@ impl Driver {
 
     /// Sees the process to its end, whatever that is, and tells `observer` what happens.
     pub(crate) async fn run(mut self, observer: impl Observer) -> Ending {
-        let spawned = Payload::ProcessSpawned {
-            pid: self.pid(),
-            took: self.spawn_took,
-        };
-        observer.happened(Phase::Starting, spawned);
         let mut phase = Phase::Starting;
         let mut actions = self.life.on_spawned(Instant::now());
         loop {
@@ -228,7 +220,13 @@ impl Driver {
             let stage = self.life.stage();
             if stage.is_some() {
                 phase = Phase::Stopping;
-                self.ending_began.get_or_insert_with(Instant::now);
+                self.ending.get_or_insert_with(|| {
+                    let payload = Payload::ProcessShutdown {
+                        edge: Edge::Start,
+                        stage: report::stage(None),
+                    };
+                    observer.begins(Phase::Stopping, payload)
+                });
             }
             self.template
                 .handle
@@ -239,7 +237,7 @@ impl Driver {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         u32::try_from(self.leader.pid).unwrap_or_default()
     }
 
@@ -401,12 +399,16 @@ impl Driver {
             let pids = ending.leaked.clone();
             observer.happened(phase, Payload::ProcessLeaked { pids });
         }
-        let took = self
-            .ending_began
-            .map(|began| began.elapsed())
-            .unwrap_or_default();
-        let stage = report::stage(ending.stage);
-        observer.happened(phase, Payload::ProcessShutdown { stage, took });
+        if let Some(mut span) = self.ending.take() {
+            if let Payload::ProcessShutdown { stage, .. } = span.payload() {
+                *stage = report::stage(ending.stage);
+            }
+            if ending.leaked.is_empty() {
+                span.stop();
+            } else {
+                span.exception("something could not be ended");
+            }
+        }
         self.template.host.forget(&self.template.id).await;
         self.template.handle.update(|status| {
             status.pid = None;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regrow_core::lifecycle::StopPlan;
@@ -53,6 +54,14 @@ pub(crate) struct Template {
     pub(crate) start_window: Duration,
     pub(crate) host: Host,
     pub(crate) handle: ProcessHandle,
+}
+
+impl Template {
+    /// What is run, as the user has written it: for events, where it counts as sensitive.
+    pub(crate) fn command_line(&self) -> Vec<Arc<str>> {
+        let words = std::iter::once(&self.program).chain(&self.args);
+        words.map(|word| word.to_string_lossy().into()).collect()
+    }
 }
 
 /// What the supervisor is told about the child; what is absent has the supervisor's default.

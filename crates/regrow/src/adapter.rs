@@ -4,30 +4,12 @@
 //! where a panicking `Drop` harms nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::exit::ExitReason;
 use crate::panics::{catch, guarded};
-
-/// What an adapter tells of one life, without a message.
-#[derive(Debug, Default)]
-pub(crate) struct Vitals {
-    /// The actor has finished `post_stop`: it was not killed.
-    orderly: AtomicBool,
-    handled: AtomicU64,
-}
-
-impl Vitals {
-    pub(crate) fn is_orderly(&self) -> bool {
-        self.orderly.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn handled(&self) -> u64 {
-        self.handled.load(Ordering::Relaxed)
-    }
-}
+use crate::telemetry::{Handled, Vitals};
 
 /// A user's actor in its adapter.
 pub(crate) struct Supervised<A> {
@@ -61,6 +43,15 @@ async fn hook<T>(
         Err(panic) => ExitReason::Panic(Arc::new(panic)),
     };
     Err(Box::new(reason))
+}
+
+/// What [`hook`] has made of a handler's end.
+fn handled(result: &Result<(), ActorProcessingErr>) -> Handled {
+    match result {
+        Ok(()) => Handled::Ok,
+        Err(error) if matches!(error.downcast_ref(), Some(ExitReason::Panic(_))) => Handled::Panic,
+        Err(_) => Handled::Error,
+    }
 }
 
 impl<A: Actor> Supervised<A> {
@@ -108,7 +99,7 @@ impl<A: Actor> Supervised<A> {
         let result = hook(async { self.actor.post_stop(myself, state).await }).await;
         Self::settle(result, life)?;
         life.drop_guarded()?;
-        self.vitals.orderly.store(true, Ordering::Release);
+        self.vitals.set_orderly();
         Ok(())
     }
 
@@ -119,8 +110,9 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
+        let timed = self.vitals.begin();
         let result = hook(async { self.actor.handle(myself, message, state).await }).await;
-        self.vitals.handled.fetch_add(1, Ordering::Relaxed);
+        self.vitals.end(timed, handled(&result));
         Self::settle(result, life)
     }
 

@@ -11,6 +11,7 @@ use ractor::{ActorCell, Message, MessagingErr, RpcReplyPort};
 use thiserror::Error;
 
 use crate::path::ChildPath;
+use crate::telemetry::Vitals;
 
 /// How long [`Address::call`] waits; OTP's 5 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,26 +20,34 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Place {
     path: ChildPath,
-    cell: ArcSwapOption<ActorCell>,
+    occupant: ArcSwapOption<Occupant>,
     /// The message type, where the spec knows it.
     message: OnceLock<(TypeId, &'static str)>,
+}
+
+/// Who lives in a place.
+#[derive(Debug)]
+struct Occupant {
+    cell: ActorCell,
+    vitals: Option<Arc<Vitals>>,
 }
 
 impl Place {
     pub(crate) fn new(path: ChildPath, message: Option<(TypeId, &'static str)>) -> Self {
         Self {
             path,
-            cell: ArcSwapOption::empty(),
+            occupant: ArcSwapOption::empty(),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
         }
     }
 
-    pub(crate) fn publish(&self, cell: &ActorCell) {
-        self.cell.store(Some(Arc::new(cell.clone())));
+    pub(crate) fn publish(&self, cell: ActorCell, vitals: Option<Arc<Vitals>>) {
+        self.occupant
+            .store(Some(Arc::new(Occupant { cell, vitals })));
     }
 
     pub(crate) fn clear(&self) {
-        self.cell.store(None);
+        self.occupant.store(None);
     }
 
     pub(crate) fn address<M: Message>(self: &Arc<Self>) -> Result<Address<M>, LookupError> {
@@ -48,9 +57,9 @@ impl Place {
             has: has.to_owned(),
             wanted: wanted.to_owned(),
         };
-        match (self.message.get(), self.cell.load().as_ref()) {
+        match (self.message.get(), self.occupant.load().as_ref()) {
             (Some((id, name)), _) if *id != TypeId::of::<M>() => Err(wrong(name)),
-            (None, Some(cell)) if cell.is_message_type_of::<M>() == Some(false) => {
+            (None, Some(occupant)) if occupant.cell.is_message_type_of::<M>() == Some(false) => {
                 Err(wrong("another type"))
             }
             _ => Ok(Address {
@@ -161,7 +170,7 @@ impl<M: Message> Address<M> {
     /// Whether somebody is there now.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.place.cell.load().is_some()
+        self.place.occupant.load().is_some()
     }
 
     /// Sends a message without waiting.
@@ -173,11 +182,16 @@ impl<M: Message> Address<M> {
             path: self.place.path.clone(),
             message,
         };
-        let cell = self.place.cell.load();
-        let Some(cell) = cell.as_ref() else {
+        let occupant = self.place.occupant.load();
+        let Some(occupant) = occupant.as_ref() else {
             return Err(error(Some(message)));
         };
-        cell.send_message(message)
+        if let Some(vitals) = &occupant.vitals {
+            vitals.sending();
+        }
+        occupant
+            .cell
+            .send_message(message)
             .map_err(|rejected| match rejected {
                 MessagingErr::SendErr(message) => error(Some(message)),
                 MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),

@@ -14,11 +14,11 @@ use regrow_core::{
     StopCause,
 };
 
-use crate::adapter::{Supervised, Vitals};
+use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
 use crate::path::ChildPath;
 use crate::supervisor::{Message, Supervisor, Tree};
-use crate::telemetry::{Payload, Subject, Telemetry};
+use crate::telemetry::{Payload, Span, Subject, Telemetry, Vitals};
 
 type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
 type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
@@ -72,7 +72,7 @@ impl ChildSpec {
             let make = Arc::clone(&make);
             Box::pin(async move {
                 let (actor, arguments) = make();
-                let vitals = Arc::new(Vitals::default());
+                let vitals = context.hire();
                 let actor = Supervised {
                     actor,
                     vitals: Arc::clone(&vitals),
@@ -383,6 +383,22 @@ impl StartContext {
             },
             payload,
         );
+    }
+
+    /// The cells in which this life counts what it does.
+    fn hire(&self) -> Arc<Vitals> {
+        self.tree
+            .workforce
+            .hire(self.path().clone(), self.type_name())
+    }
+
+    /// Begins a span about this life.
+    pub fn span(&self, phase: Phase, payload: Payload) -> Span {
+        let subject = Subject {
+            phase,
+            ..self.subject.clone()
+        };
+        self.tree.telemetry.span(subject, payload)
     }
 
     /// The child is up now; for children that are [announced](ChildSpec::announced).

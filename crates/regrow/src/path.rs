@@ -8,6 +8,12 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildPath(Arc<str>);
 
+impl From<&str> for ChildPath {
+    fn from(path: &str) -> Self {
+        Self(path.into())
+    }
+}
+
 impl ChildPath {
     pub(crate) fn root(id: &str) -> Self {
         Self(id.into())

@@ -34,8 +34,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::system::System;
-use crate::telemetry::metrics::{FAMILIES, MetricsHandler};
-use crate::telemetry::{Census, Event, GaugeFamily};
+use crate::telemetry::metrics::{FAMILIES, MetricsHandler, actor_histograms};
+use crate::telemetry::{Census, ComputedFamily, Event, Workforce, actor_families};
 
 /// What a scrape is sent as.
 pub const CONTENT_TYPE_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,6 +51,7 @@ pub struct Exporter {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     census: Arc<Census>,
+    workforce: Arc<Workforce>,
 }
 
 impl fmt::Debug for Exporter {
@@ -77,7 +78,7 @@ impl Feed {
 }
 
 impl Exporter {
-    pub(crate) fn new(census: Arc<Census>) -> Self {
+    pub(crate) fn new(census: Arc<Census>, workforce: Arc<Workforce>) -> Self {
         let builder = FAMILIES
             .iter()
             .filter(|family| !family.buckets.is_empty())
@@ -93,6 +94,7 @@ impl Exporter {
             recorder: Arc::new(recorder),
             handle,
             census,
+            workforce,
         }
     }
 
@@ -109,20 +111,33 @@ impl Exporter {
     /// Everything in Prometheus' text format. Ten thousand series take about 10 ms: off the runtime's workers, please.
     #[must_use]
     pub fn render(&self) -> String {
+        self.workforce
+            .equip(|type_name| actor_histograms(&*self.recorder, type_name));
         self.handle.run_upkeep();
         let mut text = self.handle.render();
-        for family in self.census.gauges() {
-            write_gauges(&mut text, &family);
+        for family in self
+            .census
+            .gauges()
+            .iter()
+            .chain(&actor_families(&self.workforce))
+        {
+            write_family(&mut text, family);
         }
         text
     }
 }
 
-fn write_gauges(text: &mut String, family: &GaugeFamily) {
-    let GaugeFamily { name, help, values } = family;
+fn write_family(text: &mut String, family: &ComputedFamily) {
+    let ComputedFamily {
+        name,
+        help,
+        kind,
+        values,
+    } = family;
+    let kind = kind.as_str();
     let mut write = || -> fmt::Result {
         writeln!(text, "# HELP {name} {help}")?;
-        writeln!(text, "# TYPE {name} gauge")?;
+        writeln!(text, "# TYPE {name} {kind}")?;
         for (labels, value) in values {
             text.push_str(name);
             for (n, (label, value)) in labels.iter().enumerate() {

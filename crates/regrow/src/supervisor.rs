@@ -37,7 +37,7 @@ use thiserror::Error;
 pub(crate) use actor::{Message, Root};
 pub use operate::OperateError;
 pub(crate) use operate::Verb;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{HardEnds, Tree};
 
 use crate::child::{ChildSpec, Control, StartContext, Started};
 use crate::exit::StartFailure;

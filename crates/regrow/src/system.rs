@@ -1,6 +1,7 @@
 //! A system: one root supervisor with its addresses and telemetry. Several may live in one process and share nothing.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use crate::exit::ExitReason;
 use crate::path::ChildPath;
 #[cfg(feature = "prometheus")]
 use crate::prometheus::Exporter;
-use crate::supervisor::{InvalidTree, Message, OperateError, Root, Supervisor, Tree, Verb};
-use crate::telemetry::{Census, Telemetry};
+use crate::supervisor::{
+    HardEnds, InvalidTree, Message, OperateError, Root, Supervisor, Tree, Verb,
+};
+use crate::telemetry::{ActorReport, Census, Telemetry, Workforce};
 use crate::time;
 
 /// How long a question to a supervisor may take; it never waits for its children, so this is long.
@@ -109,6 +112,7 @@ pub struct System {
     tree: Arc<Tree>,
     booted: watch::Receiver<Option<Result<(), StartError>>>,
     ended: watch::Receiver<Option<ExitReason>>,
+    closing: AtomicBool,
     #[cfg(feature = "prometheus")]
     exporter: Arc<Exporter>,
 }
@@ -149,15 +153,18 @@ impl System {
         Self::launch_with(root, Telemetry::new()).await
     }
 
-    pub(crate) async fn launch_with(
-        root: Supervisor,
-        telemetry: Telemetry,
-    ) -> Result<Self, StartError> {
+    /// Like [`System::launch`], with an event stream of your own: what was attached to it before hears of everything from the
+    /// first start on.
+    ///
+    /// # Errors
+    /// When the tree cannot work.
+    pub async fn launch_with(root: Supervisor, telemetry: Telemetry) -> Result<Self, StartError> {
         root.check()?;
         crate::panics::install_hook();
         let census = Arc::new(Census::default());
+        let workforce = Arc::new(Workforce::default());
         #[cfg(feature = "prometheus")]
-        let exporter = Arc::new(Exporter::new(Arc::clone(&census)));
+        let exporter = Arc::new(Exporter::new(Arc::clone(&census), Arc::clone(&workforce)));
         telemetry.attach("log", crate::telemetry::log).ok();
         #[cfg(feature = "prometheus")]
         {
@@ -166,7 +173,7 @@ impl System {
                 .attach("metrics", move |event| feed.handle(event))
                 .ok();
         }
-        let tree = Arc::new(Tree::new(telemetry, census));
+        let tree = Arc::new(Tree::new(telemetry, census, workforce));
         let path = ChildPath::root(&root.id);
         let (booted_sender, booted) = watch::channel(None);
         let reason = Arc::new(OnceLock::new());
@@ -200,6 +207,7 @@ impl System {
             tree,
             booted,
             ended,
+            closing: AtomicBool::new(false),
             #[cfg(feature = "prometheus")]
             exporter,
         })
@@ -237,6 +245,13 @@ impl System {
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.tree.telemetry
+    }
+
+    /// The `n` busiest actors: most messages waiting first, then the longest handlers. Looks at every actor, so ask seldom; how
+    /// long a handler runs is known from the second look on.
+    #[must_use]
+    pub fn busiest(&self, n: usize) -> Vec<ActorReport> {
+        self.tree.workforce.busiest(n)
     }
 
     /// The metrics, for an endpoint of your own; [`crate::prometheus::serve`] brings one.
@@ -380,6 +395,14 @@ impl System {
 
     /// Asks for a shutdown without waiting for it.
     pub fn begin_shut_down(&self) {
+        if !self.closing.swap(true, Ordering::Relaxed) {
+            // What had to be killed before is not part of the report.
+            *self
+                .tree
+                .hard_ends
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = HardEnds::default();
+        }
         // A root that is gone needs no asking.
         drop(self.root.cast(Message::ShutDown));
     }

@@ -1,15 +1,23 @@
 //! One typed event stream is the truth; logs, metrics and whatever you attach are handlers of it.
 //!
-//! Every change is told by exactly one [`Event`], after it happened. A handler that is [attached](Telemetry::attach) runs inline,
-//! in whoever emits: it must be quick. If it panics it is detached, and `regrow.telemetry.handler.failure` tells. A
-//! [subscription](Telemetry::subscribe) is a bounded queue of its own: what does not fit is counted, and nobody waits.
+//! Every change is told by exactly one [`Event`], after it happened. There are two kinds of handlers:
 //!
-//! For one subject, each handler sees the events in the order in which they happened; [`Event::seq`] counts all of them.
+//! * an **inline** one ([`Telemetry::attach`]) runs in whoever emits, so it must be quick. It sees everything;
+//! * a **queued** one ([`Telemetry::attach_queued`], [`Telemetry::subscribe`]) has a bounded queue and a task of its own. What does
+//!   not fit is dropped, counted and told by `regrow.telemetry.queue.dropped`; nobody waits. Keys that are
+//!   [sensitive](Role::Sensitive) are empty in what it sees.
+//!
+//! A handler that panics is detached, and `regrow.telemetry.handler.failure` tells the others. For one subject, each handler sees
+//! the events in the order in which they happened; [`Event::seq`] counts all of them, so that a gap shows.
 
 mod census;
 mod event;
+mod handler;
 mod log;
 pub(crate) mod metrics;
+mod schema;
+mod span;
+mod vitals;
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,23 +29,22 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-#[cfg(feature = "prometheus")]
-pub(crate) use census::GaugeFamily;
 pub(crate) use census::{Census, Counted, SupervisorCounts};
-pub use event::{Event, Outcome, Payload, Stage, Stream, Subject};
+#[cfg(feature = "prometheus")]
+pub(crate) use census::{ComputedFamily, actor_families};
+pub use event::{Edge, Event, Outcome, Payload, Stage, Stream, Subject};
+use handler::{Handler, Notice, Queue};
 pub(crate) use log::log;
-
-use crate::panics::catch;
+pub use schema::{EventSchema, Field, FieldValue, Role};
+pub use span::Span;
+pub use vitals::ActorReport;
+pub(crate) use vitals::{Handled, Vitals, Workforce};
 
 /// How many handlers may be attached at once.
 const MAX_HANDLERS: usize = 64;
 
-type Run = Box<dyn Fn(&Arc<Event>) + Send + Sync>;
-
-struct Handler {
-    id: Arc<str>,
-    run: Run,
-}
+/// How many events a queued handler may be behind.
+const QUEUE: usize = 1_024;
 
 /// The event stream of one system. Cloning costs a reference count.
 #[derive(Clone)]
@@ -48,12 +55,13 @@ pub struct Telemetry {
 struct Shared {
     handlers: ArcSwap<Vec<Arc<Handler>>>,
     seq: AtomicU64,
-    /// Events that a handler emitted, or that came when too much was going on.
+    /// Events that a handler emitted: they would call it again without end.
     dropped: AtomicU64,
+    subscriptions: AtomicU64,
 }
 
 thread_local! {
-    /// Set while handlers run on this thread: an event that a handler causes would call it again without end.
+    /// Set while handlers run on this thread.
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -77,12 +85,20 @@ pub enum AttachError {
     },
 }
 
+impl Default for Telemetry {
+    /// A stream of its own, that no system writes to: for tests of what listens.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Telemetry {
     pub(crate) fn new() -> Self {
         let shared = Shared {
             handlers: ArcSwap::default(),
             seq: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            subscriptions: AtomicU64::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -98,23 +114,42 @@ impl Telemetry {
         id: &str,
         handler: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<(), AttachError> {
-        self.attach_shared(id, Box::new(move |event| handler(event)))
+        self.add(Handler::inline(id, Box::new(handler)))
     }
 
-    fn attach_shared(&self, id: &str, run: Run) -> Result<(), AttachError> {
-        let handler = Arc::new(Handler { id: id.into(), run });
+    /// Calls `handler` for every event from now on, one after the other on a task of its own, at most 1,024 events behind.
+    ///
+    /// It may wait: for a network, say. It must be called within a runtime.
+    ///
+    /// # Errors
+    /// When the name is in use, or 64 handlers are attached.
+    pub fn attach_queued<F, Fut>(&self, id: &str, handler: F) -> Result<(), AttachError>
+    where
+        F: FnMut(Arc<Event>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (queue, events) = Queue::new(QUEUE);
+        self.add(Handler::queued(id, queue))?;
+        let (telemetry, id) = (self.clone(), id.to_owned());
+        tokio::spawn(handler::drain(telemetry, id, events, handler));
+        Ok(())
+    }
+
+    fn add(&self, handler: Handler) -> Result<(), AttachError> {
+        let handler = Arc::new(handler);
+        let id = || handler.id.to_string();
         let mut result = Ok(());
         self.shared.handlers.rcu(|handlers| {
-            result = if handlers.iter().any(|other| *other.id == *id) {
-                Err(AttachError::AlreadyAttached { id: id.to_owned() })
+            let mut handlers = Vec::clone(handlers);
+            result = if handlers.iter().any(|other| other.id == handler.id) {
+                Err(AttachError::AlreadyAttached { id: id() })
             } else if handlers.len() >= MAX_HANDLERS {
-                Err(AttachError::TooMany { id: id.to_owned() })
+                Err(AttachError::TooMany { id: id() })
             } else {
-                let mut handlers = Vec::clone(handlers);
                 handlers.push(Arc::clone(&handler));
-                return handlers;
+                Ok(())
             };
-            Vec::clone(handlers)
+            handlers
         });
         result
     }
@@ -150,19 +185,11 @@ impl Telemetry {
     /// # Errors
     /// When 64 handlers are attached.
     pub fn subscribe(&self, capacity: usize) -> Result<EventStream, AttachError> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = format!("subscription-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (sender, events) = mpsc::channel(capacity.max(1));
-        let missed = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&missed);
-        self.attach_shared(
-            &id,
-            Box::new(move |event| {
-                if sender.try_send(Arc::clone(event)).is_err() {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            }),
-        )?;
+        let number = self.shared.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = format!("subscription-{number}");
+        let (queue, events) = Queue::new(capacity.max(1));
+        let missed = queue.dropped();
+        self.add(Handler::queued(&id, queue))?;
         Ok(EventStream {
             events,
             missed,
@@ -173,6 +200,15 @@ impl Telemetry {
 
     /// Tells what has happened. Neither closure runs when nobody listens.
     pub fn emit(&self, subject: impl FnOnce() -> Subject, payload: impl FnOnce() -> Payload) {
+        self.emit_in(None, subject, payload);
+    }
+
+    fn emit_in(
+        &self,
+        span: Option<u64>,
+        subject: impl FnOnce() -> Subject,
+        payload: impl FnOnce() -> Payload,
+    ) {
         let handlers = self.shared.handlers.load();
         if handlers.is_empty() {
             return;
@@ -181,40 +217,66 @@ impl Telemetry {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let event = self.event(subject(), payload());
-        let failures = Self::run(&handlers, &event);
-        for (id, panic) in failures {
-            if self.detach(&id) {
-                let payload = Payload::TelemetryHandlerFailure {
-                    handler: Arc::clone(&id),
-                    message: panic,
-                };
-                let event = self.event(event.subject.clone(), payload);
-                // A handler that fails on the failure of another is found at the next event.
-                drop(Self::run(&self.shared.handlers.load(), &event));
-            }
+        let event = self.event(span, subject(), payload());
+        for notice in Self::run(&handlers, &event, None) {
+            self.notice(notice, &event.subject);
         }
     }
 
-    fn event(&self, subject: Subject, payload: Payload) -> Arc<Event> {
+    /// Tells what became of a handler; what happens to other handlers on that occasion is found at the next event.
+    ///
+    /// The one that it is about is not called.
+    fn notice(&self, notice: Notice, subject: &Subject) {
+        let (about, payload) = match notice {
+            Notice::Panicked { handler, message } => {
+                if !self.detach(&handler) {
+                    return;
+                }
+                (
+                    Arc::clone(&handler),
+                    Payload::TelemetryHandlerFailure { handler, message },
+                )
+            }
+            Notice::Dropped { handler, dropped } => (
+                Arc::clone(&handler),
+                Payload::TelemetryQueueDropped { handler, dropped },
+            ),
+        };
+        let event = self.event(None, subject.clone(), payload);
+        drop(Self::run(
+            &self.shared.handlers.load(),
+            &event,
+            Some(&about),
+        ));
+    }
+
+    fn event(&self, span: Option<u64>, subject: Subject, payload: Payload) -> Arc<Event> {
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
         Arc::new(Event {
             seq,
             at: SystemTime::now(),
+            span,
             subject,
             payload,
         })
     }
 
-    fn run(handlers: &[Arc<Handler>], event: &Arc<Event>) -> Vec<(Arc<str>, String)> {
+    fn run(handlers: &[Arc<Handler>], event: &Arc<Event>, except: Option<&str>) -> Vec<Notice> {
+        /// Handlers must not stay barred on this thread, whatever happens.
+        struct Leave;
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                IN_HANDLER.set(false);
+            }
+        }
         IN_HANDLER.set(true);
-        let call = |handler: &Arc<Handler>| {
-            let panic = catch(|| (handler.run)(event)).err()?;
-            Some((Arc::clone(&handler.id), panic.to_string()))
-        };
-        let failures = handlers.iter().filter_map(call).collect();
-        IN_HANDLER.set(false);
-        failures
+        let _leave = Leave;
+        let mut redacted = None;
+        handlers
+            .iter()
+            .filter(|handler| except.is_none_or(|id| *handler.id != *id))
+            .filter_map(|handler| handler.call(event, &mut redacted))
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::Host;
 use crate::process::Process;
+use regrow::telemetry::{Event, Subject, Telemetry};
 use regrow_core::lifecycle::{End, Streams};
 use std::sync::Mutex;
 
@@ -25,11 +26,48 @@ struct Silent;
 impl Observer for Silent {
     fn announced(&self) {}
     fn happened(&self, _phase: Phase, _payload: Payload) {}
+    fn begins(&self, phase: Phase, payload: Payload) -> Span {
+        Telemetry::default().span(subject(phase), payload)
+    }
+}
+
+/// A child in this phase.
+fn subject(phase: Phase) -> Subject {
+    let path = regrow::ChildPath::from("root/agent");
+    let kind = regrow::ChildKind::Process;
+    Subject {
+        path,
+        kind,
+        type_name: "agent".into(),
+        generation: 1,
+        phase,
+    }
 }
 
 /// Writes down what it hears.
-#[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>);
+#[derive(Clone)]
+struct Notes(Arc<Mutex<Vec<String>>>, Telemetry);
+
+impl Default for Notes {
+    fn default() -> Self {
+        let (lines, telemetry) = (Arc::<Mutex<Vec<String>>>::default(), Telemetry::default());
+        let written = Arc::clone(&lines);
+        let write = move |event: &Event| {
+            let Payload::ProcessShutdown { stage, .. } = &event.payload else {
+                return;
+            };
+            let note = format!(
+                "{} {} {}",
+                event.subject.phase,
+                event.name(),
+                stage.as_str()
+            );
+            written.lock().unwrap().push(note);
+        };
+        telemetry.attach("notes", write).unwrap();
+        Self(lines, telemetry)
+    }
+}
 
 impl Observer for Notes {
     fn announced(&self) {
@@ -41,8 +79,6 @@ impl Observer for Notes {
             reason.to_string()
         } else if let Payload::ProcessSignalled { signal, .. } = &payload {
             (*signal).to_owned()
-        } else if let Payload::ProcessShutdown { stage, .. } = &payload {
-            stage.as_str().to_owned()
         } else if let Payload::ProcessOutput {
             stream,
             bytes,
@@ -55,6 +91,10 @@ impl Observer for Notes {
         };
         let note = format!("{} {} {detail}", phase.as_str(), payload.name());
         self.0.lock().unwrap().push(note.trim().to_owned());
+    }
+
+    fn begins(&self, phase: Phase, payload: Payload) -> Span {
+        self.1.span(subject(phase), payload)
     }
 }
 
@@ -407,8 +447,8 @@ async fn what_happens_is_told_in_order_and_output_at_most_once_a_second() {
     });
     assert_eq!(written, (10, 4));
     let expected = [
-        "starting regrow.process.spawn.stop",
         "announced",
+        "stopping regrow.process.shutdown.start none",
         "stopping regrow.process.signalled SIGTERM",
         "stopping regrow.process.signalled SIGKILL",
         "stopping regrow.process.exited signal 9 (SIGKILL)",

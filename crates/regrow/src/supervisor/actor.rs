@@ -207,7 +207,7 @@ impl State {
         let slot = Slot::new(spec, path, place, class, dynamic, now);
         self.tree.telemetry.emit(
             || slot.subject(),
-            || crate::telemetry::Payload::SupervisorChildAdded,
+            || crate::telemetry::Payload::SupervisorChildAdded {},
         );
         if self.slots.len() <= index as usize {
             self.slots.resize_with(index as usize + 1, || None);
@@ -359,6 +359,7 @@ impl State {
         };
         let mut future = Box::pin(guarded_launch(Arc::clone(&slot.spec.launch), context));
         self.told(who.slot, Phase::Starting, None);
+        self.begin_restart(who.slot);
         let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
         match first {
             Poll::Ready(result) => self.launched(who, result),
@@ -408,7 +409,8 @@ impl State {
             Err(failure) => return self.start_failed(who, failure),
         };
         let id = started.cell.get_id();
-        slot.place.publish(&started.cell);
+        slot.place
+            .publish(started.cell.clone(), started.vitals.clone());
         slot.live = Some(started.clone());
         let (asked, killed, waits) = (
             slot.asked,

@@ -13,7 +13,7 @@ use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, LastExit, Started};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
-use crate::telemetry::{Counted, Outcome, Subject};
+use crate::telemetry::{Counted, Outcome, Span, Subject};
 
 /// What an operation waits for before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct Slot {
     pub(crate) born: Instant,
     pub(crate) up_since: Option<Instant>,
     pub(crate) died_at: Option<Instant>,
+    /// The restart under way.
+    pub(crate) restarting: Option<Span>,
     pub(crate) uptime: Duration,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) next_start_at: Option<SystemTime>,
@@ -110,6 +112,7 @@ impl Slot {
             born: now,
             up_since: None,
             died_at: None,
+            restarting: None,
             uptime: Duration::ZERO,
             started_at: None,
             next_start_at: None,

@@ -8,7 +8,7 @@ use ractor::ActorRef;
 use super::Message;
 use crate::address::Place;
 use crate::path::ChildPath;
-use crate::telemetry::{Census, Telemetry};
+use crate::telemetry::{Census, Telemetry, Workforce};
 
 /// How many children that did not go quietly a shutdown report names; the rest is counted.
 const MAX_REPORTED: usize = 1_000;
@@ -17,6 +17,7 @@ const MAX_REPORTED: usize = 1_000;
 pub(crate) struct Tree {
     pub(crate) telemetry: Telemetry,
     pub(crate) census: Arc<Census>,
+    pub(crate) workforce: Arc<Workforce>,
     places: RwLock<HashMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
@@ -46,10 +47,15 @@ impl HardEnds {
 }
 
 impl Tree {
-    pub(crate) fn new(telemetry: Telemetry, census: Arc<Census>) -> Self {
+    pub(crate) fn new(
+        telemetry: Telemetry,
+        census: Arc<Census>,
+        workforce: Arc<Workforce>,
+    ) -> Self {
         Self {
             telemetry,
             census,
+            workforce,
             places: RwLock::default(),
             supervisors: RwLock::default(),
             hard_ends: Mutex::default(),

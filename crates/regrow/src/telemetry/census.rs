@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use regrow_core::{ChildKind, Phase};
 
+use super::Workforce;
 use crate::path::ChildPath;
 
 /// How many children of one kind and type a supervisor has in each phase.
@@ -79,15 +80,32 @@ pub(crate) struct Census {
     supervisors: Mutex<Vec<Weak<SupervisorCounts>>>,
 }
 
-/// One gauge family: its name, help, and the value of each label set.
+/// What Prometheus calls the type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FamilyKind {
+    Counter,
+    Gauge,
+}
+
+impl FamilyKind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// One family that is computed when somebody looks: its name, help, and the value of each label set.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "prometheus"),
     expect(dead_code, reason = "only exporters read it")
 )]
-pub(crate) struct GaugeFamily {
+pub(crate) struct ComputedFamily {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
+    pub(crate) kind: FamilyKind,
     pub(crate) values: BTreeMap<Vec<(&'static str, String)>, f64>,
 }
 
@@ -117,7 +135,7 @@ impl Census {
         not(feature = "prometheus"),
         expect(dead_code, reason = "only exporters read it")
     )]
-    pub(crate) fn gauges(&self) -> Vec<GaugeFamily> {
+    pub(crate) fn gauges(&self) -> Vec<ComputedFamily> {
         let supervisors = self
             .supervisors
             .lock()
@@ -175,15 +193,76 @@ impl Census {
     }
 }
 
-fn family(name: &'static str, help: &'static str) -> GaugeFamily {
-    GaugeFamily {
+/// What the actors of each type do.
+pub(crate) fn actor_families(workforce: &Workforce) -> Vec<ComputedFamily> {
+    let mut handled = ComputedFamily {
+        kind: FamilyKind::Counter,
+        ..family(
+            "regrow_messages_handled_total",
+            "Messages handled (ok, error, panic).",
+        )
+    };
+    let mut queued = family(
+        "regrow_mailbox_messages",
+        "Messages queued now, summed over actors of the type.",
+    );
+    let mut longest = family(
+        "regrow_mailbox_messages_max",
+        "Deepest single mailbox of the type.",
+    );
+    let mut oldest = family(
+        "regrow_mailbox_oldest_age_seconds",
+        "Age of the oldest message of the type whose wait is being measured.",
+    );
+    let mut busy = family(
+        "regrow_actors_busy",
+        "Actors of the type that handle a message now.",
+    );
+    let mut handler = family(
+        "regrow_handler_oldest_age_seconds",
+        "Age of the longest running handler of the type, as seen between two scrapes.",
+    );
+    for report in workforce.report() {
+        let labels = || vec![("type", report.type_name.to_string())];
+        for (outcome, count) in [
+            ("ok", report.ok),
+            ("error", report.errors),
+            ("panic", report.panics),
+        ] {
+            let labels = vec![
+                ("type", report.type_name.to_string()),
+                ("outcome", outcome.to_owned()),
+            ];
+            *handled.at(labels) = float(count);
+        }
+        *queued.at(labels()) = float(report.queued);
+        *longest.at(labels()) = float(report.longest_queue);
+        *oldest.at(labels()) = report.oldest_wait.as_secs_f64();
+        *busy.at(labels()) = float(report.busy);
+        *handler.at(labels()) = report.longest_handler.as_secs_f64();
+    }
+    let families = [handled, queued, longest, oldest, busy, handler];
+    families
+        .into_iter()
+        .filter(|family| !family.values.is_empty())
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has only floats")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn family(name: &'static str, help: &'static str) -> ComputedFamily {
+    ComputedFamily {
         name,
         help,
+        kind: FamilyKind::Gauge,
         values: BTreeMap::new(),
     }
 }
 
-impl GaugeFamily {
+impl ComputedFamily {
     fn at(&mut self, labels: Vec<(&'static str, String)>) -> &mut f64 {
         self.values.entry(labels).or_default()
     }

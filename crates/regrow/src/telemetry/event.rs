@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use regrow_core::{ChildKind, Phase, StopCause, Strategy};
 
+use super::schema::{EventSchema, Field, Role, Tell, events, redact};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
 
@@ -15,6 +16,8 @@ pub struct Event {
     pub seq: u64,
     /// When, by the wall clock.
     pub at: SystemTime,
+    /// Which span begins or ends with it; the beginning and the end share the number.
+    pub span: Option<u64>,
     /// To whom.
     pub subject: Subject,
     /// What.
@@ -40,8 +43,60 @@ pub struct Subject {
     pub type_name: Arc<str>,
     /// Which of its lives; 0 before the first.
     pub generation: u32,
-    /// Its phase after the event.
+    /// Its phase after the event; for the end of a life the phase in which it ended.
     pub phase: Phase,
+}
+
+/// Where in a span an event stands. Every beginning has exactly one end.
+#[derive(Clone, Debug, Default)]
+pub enum Edge {
+    /// It has begun.
+    #[default]
+    Start,
+    /// It has ended as it should.
+    Stop {
+        /// How long it took.
+        duration: Duration,
+    },
+    /// It has ended with an error or a panic.
+    Exception {
+        /// How long it took.
+        duration: Duration,
+        /// What went wrong.
+        reason: Arc<str>,
+    },
+    /// It was given up on before its end: its future was dropped, its child stopped.
+    Cancel {
+        /// How long it took.
+        duration: Duration,
+    },
+}
+
+impl Edge {
+    /// How long it took, at its end.
+    #[must_use]
+    pub const fn duration(&self) -> Option<Duration> {
+        match self {
+            Self::Start => None,
+            Self::Stop { duration }
+            | Self::Exception { duration, .. }
+            | Self::Cancel { duration } => Some(*duration),
+        }
+    }
+
+    pub(super) fn fields(&self) -> Vec<Field<'_>> {
+        let field = |key, role, value| Field { key, role, value };
+        match self {
+            Self::Start => Vec::new(),
+            Self::Stop { duration } | Self::Cancel { duration } => {
+                vec![field("duration", Role::Measurement, duration.tell())]
+            }
+            Self::Exception { duration, reason } => vec![
+                field("duration", Role::Measurement, duration.tell()),
+                field("error", Role::Metadata, reason.tell()),
+            ],
+        }
+    }
 }
 
 /// How a child that has ended came to its end.
@@ -122,113 +177,91 @@ impl Stage {
     }
 }
 
-/// What has happened. The names are stable; new variants come with new versions.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[expect(
-    missing_docs,
-    reason = "the fields are the measurements and metadata of docs/telemetry.md"
-)]
-pub enum Payload {
+events! {
     /// A life has started.
-    ChildStarted { took: Duration, attempt: u32 },
+    ChildStarted = "regrow.child.started" { Measurement took: Duration, Measurement attempt: u32 }
     /// A start did not succeed.
-    ChildStartFailed { reason: ExitReason, attempt: u32 },
+    ChildStartFailed = "regrow.child.start_failed" { Measurement attempt: u32, Metadata reason: ExitReason }
     /// A child was asked to stop, or is being killed.
-    ChildStopping { cause: StopCause },
+    ChildStopping = "regrow.child.stopping" { Metadata cause: StopCause }
     /// A life has ended.
-    ChildTerminated {
-        reason: ExitReason,
-        outcome: Outcome,
-        cause: Option<StopCause>,
-        lifetime: Duration,
-        stop_took: Option<Duration>,
-        handled: Option<u64>,
-    },
+    ChildTerminated = "regrow.child.terminated" {
+        Measurement lifetime: Duration,
+        Measurement stop_took: Option<Duration>,
+        Measurement handled: Option<u64>,
+        Metadata reason: ExitReason,
+        Metadata outcome: Outcome,
+        Metadata cause: Option<StopCause>,
+    }
     /// The phase changed in a way that no other event tells.
-    ChildStateChanged {
-        from: Phase,
-        to: Phase,
-        why: Option<Arc<str>>,
-    },
+    ChildStateChanged = "regrow.child.state_changed" {
+        Metadata from: Phase,
+        Metadata to: Phase,
+        Metadata why: Option<Arc<str>>,
+    }
     /// A supervisor has a new place for a child.
-    SupervisorChildAdded,
+    SupervisorChildAdded = "regrow.supervisor.child.added" {}
     /// The place is gone.
-    SupervisorChildRemoved,
+    SupervisorChildRemoved = "regrow.supervisor.child.removed" {}
     /// A child will be started again.
-    RestartScheduled {
-        delay: Duration,
-        attempt: u32,
-        restarts_in_window: u32,
-        max_restarts: Option<u32>,
-        reason: ExitReason,
-        strategy: Strategy,
-    },
-    /// A child that had died runs again.
-    Restarted { took: Duration },
+    RestartScheduled = "regrow.supervisor.restart.scheduled" {
+        Measurement delay: Duration,
+        Measurement attempt: u32,
+        Measurement restarts_in_window: u32,
+        Measurement max_restarts: Option<u32>,
+        Metadata reason: ExitReason,
+        Metadata strategy: Strategy,
+    }
     /// A good life has started a child's backoff over.
-    BackoffReset { stable_for: Duration },
+    BackoffReset = "regrow.supervisor.backoff.reset" { Measurement stable_for: Duration }
     /// A supervisor gives up: its child failed too often.
-    Meltdown {
-        child: ChildPath,
-        restarts: u32,
-        window: Duration,
-        last_reason: ExitReason,
-    },
-    /// An OS process was spawned.
-    ProcessSpawned { pid: u32, took: Duration },
+    Meltdown = "regrow.supervisor.meltdown" {
+        Measurement restarts: u32,
+        Measurement window: Duration,
+        Metadata child: ChildPath,
+        Metadata last_reason: ExitReason,
+    }
     /// An OS process has exited; its group and its streams may live on for a moment.
-    ProcessExited { pid: u32, reason: ExitReason },
+    ProcessExited = "regrow.process.exited" { Measurement pid: u32, Metadata reason: ExitReason }
     /// A signal was sent to a process group.
-    ProcessSignalled { pid: u32, signal: &'static str },
+    ProcessSignalled = "regrow.process.signalled" { Measurement pid: u32, Metadata signal: &'static str }
     /// A process has written; told at most once a second for each stream.
-    ProcessOutput {
-        stream: Stream,
-        bytes: u64,
-        dropped: u64,
-    },
-    /// Nothing of a process is left, or all that can be done was done.
-    ProcessShutdown { stage: Stage, took: Duration },
+    ProcessOutput = "regrow.process.output" {
+        Measurement bytes: u64,
+        Measurement dropped: u64,
+        Metadata stream: Stream,
+    }
     /// Processes that could not be ended.
-    ProcessLeaked { pids: Vec<u32> },
-    /// An HTTP request was answered; the route is a template.
-    HttpRequest {
-        route: &'static str,
-        method: &'static str,
-        status: u16,
-        took: Duration,
-    },
+    ProcessLeaked = "regrow.process.leaked" { Metadata pids: Vec<u32> }
     /// A handler panicked and was detached.
-    TelemetryHandlerFailure { handler: Arc<str>, message: String },
+    TelemetryHandlerFailure = "regrow.telemetry.handler.failure" {
+        Metadata handler: Arc<str>,
+        Metadata message: String,
+    }
+    /// A queue was full and dropped events.
+    TelemetryQueueDropped = "regrow.telemetry.queue.dropped" {
+        Measurement dropped: u64,
+        Metadata handler: Arc<str>,
+    }
+    spans:
+    /// A child that had died is started again; it lasts from its death until it runs.
+    Restart = "regrow.supervisor.restart" { Metadata strategy: Strategy }
+    /// An OS process is spawned.
+    ProcessSpawn = "regrow.process.spawn" {
+        Measurement pid: Option<u32>,
+        Sensitive command: Vec<Arc<str>>,
+    }
+    /// A process is ended completely: itself, its group, its descendants, its streams.
+    ProcessShutdown = "regrow.process.shutdown" { Metadata stage: Stage }
+    /// An HTTP request is answered; the route is a template.
+    HttpRequest = "regrow.http.request" {
+        Measurement status: Option<u16>,
+        Metadata route: &'static str,
+        Metadata method: &'static str,
+    }
 }
 
 impl Payload {
-    /// The dotted name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ChildStarted { .. } => "regrow.child.started",
-            Self::ChildStartFailed { .. } => "regrow.child.start_failed",
-            Self::ChildStopping { .. } => "regrow.child.stopping",
-            Self::ChildTerminated { .. } => "regrow.child.terminated",
-            Self::ChildStateChanged { .. } => "regrow.child.state_changed",
-            Self::SupervisorChildAdded => "regrow.supervisor.child.added",
-            Self::SupervisorChildRemoved => "regrow.supervisor.child.removed",
-            Self::RestartScheduled { .. } => "regrow.supervisor.restart.scheduled",
-            Self::Restarted { .. } => "regrow.supervisor.restart.stop",
-            Self::BackoffReset { .. } => "regrow.supervisor.backoff.reset",
-            Self::Meltdown { .. } => "regrow.supervisor.meltdown",
-            Self::ProcessSpawned { .. } => "regrow.process.spawn.stop",
-            Self::ProcessExited { .. } => "regrow.process.exited",
-            Self::ProcessSignalled { .. } => "regrow.process.signalled",
-            Self::ProcessOutput { .. } => "regrow.process.output",
-            Self::ProcessShutdown { .. } => "regrow.process.shutdown.stop",
-            Self::ProcessLeaked { .. } => "regrow.process.leaked",
-            Self::HttpRequest { .. } => "regrow.http.request.stop",
-            Self::TelemetryHandlerFailure { .. } => "regrow.telemetry.handler.failure",
-        }
-    }
-
     /// The second part of the name: `child`, `supervisor`, `process`, `http` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {

@@ -6,7 +6,7 @@
 use regrow_core::{Phase, StopCause};
 use tracing::Level;
 
-use super::{Event, Payload};
+use super::{Edge, Event, FieldValue, Payload, Role};
 
 /// The handler.
 pub(crate) fn log(event: &Event) {
@@ -21,7 +21,7 @@ pub(crate) fn log(event: &Event) {
     match &event.payload {
         Payload::ChildStarted { took, attempt } => line!(Level::INFO, ?took, attempt, "started"),
         Payload::ChildStartFailed { reason, attempt } => {
-            line!(Level::WARN, %reason, attempt, "did not start")
+            line!(Level::WARN, %reason, attempt, "did not start");
         }
         Payload::ChildStopping { cause } => line!(Level::DEBUG, %cause, "stopping"),
         Payload::ChildTerminated {
@@ -31,11 +31,11 @@ pub(crate) fn log(event: &Event) {
             lifetime,
             ..
         } => {
-            let cause = cause.map(StopCause::as_str);
+            let (cause, outcome) = (cause.map(StopCause::as_str), outcome.as_str());
             if reason.kind().is_abnormal() {
-                line!(Level::WARN, %reason, outcome = outcome.as_str(), cause, ?lifetime, "ended");
+                line!(Level::WARN, %reason, outcome, cause, ?lifetime, "ended");
             } else {
-                line!(Level::INFO, %reason, outcome = outcome.as_str(), cause, ?lifetime, "ended");
+                line!(Level::INFO, %reason, outcome, cause, ?lifetime, "ended");
             }
         }
         Payload::ChildStateChanged {
@@ -45,22 +45,15 @@ pub(crate) fn log(event: &Event) {
         } => {
             line!(Level::ERROR, %from, why = why.as_deref(), "given up on");
         }
-        Payload::ChildStateChanged { from, to, .. } => line!(Level::DEBUG, %from, %to, "changed"),
-        Payload::SupervisorChildAdded => line!(Level::DEBUG, "added"),
-        Payload::SupervisorChildRemoved => line!(Level::DEBUG, "removed"),
         Payload::RestartScheduled {
             delay,
             attempt,
             restarts_in_window,
             max_restarts,
             reason,
-            strategy,
+            ..
         } => {
-            line!(Level::WARN, ?delay, attempt, restarts_in_window, max_restarts, %reason, %strategy, "will be restarted");
-        }
-        Payload::Restarted { took } => line!(Level::INFO, ?took, "runs again"),
-        Payload::BackoffReset { stable_for } => {
-            line!(Level::DEBUG, ?stable_for, "backoff starts over")
+            line!(Level::WARN, ?delay, attempt, restarts_in_window, max_restarts, %reason, "will be restarted");
         }
         Payload::Meltdown {
             child,
@@ -70,40 +63,59 @@ pub(crate) fn log(event: &Event) {
         } => {
             line!(Level::ERROR, %child, restarts, ?window, %last_reason, "gives up: its child failed too often");
         }
-        Payload::ProcessSpawned { pid, took } => line!(Level::DEBUG, pid, ?took, "spawned"),
-        Payload::ProcessExited { pid, reason } => {
-            line!(Level::DEBUG, pid, %reason, "process exited")
-        }
-        Payload::ProcessSignalled { pid, signal } => line!(Level::DEBUG, pid, signal, "signalled"),
-        Payload::ProcessOutput {
-            stream,
-            bytes,
-            dropped,
-        } => {
-            line!(
-                Level::TRACE,
-                stream = stream.as_str(),
-                bytes,
-                dropped,
-                "output"
-            );
-        }
-        Payload::ProcessShutdown { stage, took } => {
-            line!(Level::DEBUG, stage = stage.as_str(), ?took, "nothing left")
-        }
         Payload::ProcessLeaked { pids } => {
             line!(Level::ERROR, ?pids, "processes could not be ended")
-        }
-        Payload::HttpRequest {
-            route,
-            method,
-            status,
-            took,
-        } => {
-            line!(Level::DEBUG, route, method, status, ?took, "answered");
         }
         Payload::TelemetryHandlerFailure { handler, message } => {
             line!(Level::ERROR, %handler, %message, "a telemetry handler panicked and was detached");
         }
+        Payload::TelemetryQueueDropped { handler, dropped } => {
+            line!(Level::WARN, %handler, dropped, "a telemetry handler is too slow and missed events");
+        }
+        Payload::Restart {
+            edge: Edge::Stop { duration },
+            ..
+        } => line!(Level::INFO, ?duration, "runs again"),
+        Payload::ProcessOutput { .. } => {
+            line!(Level::TRACE, fields = %Keys(&event.payload), "{}", event.name())
+        }
+        Payload::ChildStateChanged { .. }
+        | Payload::SupervisorChildAdded {}
+        | Payload::SupervisorChildRemoved {}
+        | Payload::BackoffReset { .. }
+        | Payload::ProcessExited { .. }
+        | Payload::ProcessSignalled { .. }
+        | Payload::Restart { .. }
+        | Payload::ProcessSpawn { .. }
+        | Payload::ProcessShutdown { .. }
+        | Payload::HttpRequest { .. } => {
+            line!(Level::DEBUG, fields = %Keys(&event.payload), "{}", event.name())
+        }
+    }
+}
+
+/// The keys of an event as `key=value`, without what must not leave the process.
+struct Keys<'a>(&'a Payload);
+
+impl std::fmt::Display for Keys<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut first = true;
+        for field in self
+            .0
+            .fields()
+            .into_iter()
+            .filter(|field| field.role != Role::Sensitive)
+        {
+            let Some(value) = field.value else { continue };
+            let space = if std::mem::take(&mut first) { "" } else { " " };
+            write!(f, "{space}{}=", field.key)?;
+            match value {
+                FieldValue::Count(count) => write!(f, "{count}")?,
+                FieldValue::Time(time) => write!(f, "{time:?}")?,
+                FieldValue::Text(text) => write!(f, "{text:?}")?,
+                FieldValue::List(list) => write!(f, "{list:?}")?,
+            }
+        }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 
-use super::{Event, Payload, Subject};
+use super::{Edge, Event, Payload, Subject};
 
 /// How many label sets a family may have.
 const MAX_LABEL_SETS: usize = 200;
@@ -17,6 +17,10 @@ const MAX_LABEL_SETS: usize = 200;
 /// Buckets for starts, stops and waits, in seconds.
 pub(crate) const LIFECYCLE: &[f64] = &[
     0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+];
+/// Buckets for what is over in no time, in seconds.
+pub(crate) const FAST: &[f64] = &[
+    1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
 ];
 /// Buckets for work such as an HTTP request, in seconds.
 pub(crate) const WORK: &[f64] = &[
@@ -63,12 +67,30 @@ families! {
         "Bytes dropped because nobody read them in time.";
     HTTP_REQUESTS = "regrow_http_requests_total" ["route", "method", "code"] &[], "HTTP requests by route template.";
     HTTP_SECONDS = "regrow_http_request_seconds" ["route"] WORK, "HTTP request duration.";
+    WAIT_SECONDS = "regrow_message_wait_seconds" ["type"] FAST, "Time a message waited in a mailbox; one in 64 is timed.";
+    HANDLE_SECONDS = "regrow_message_handle_seconds" ["type"] FAST,
+        "Time spent in the message handler; one in 64 is timed.";
     EVENTS = "regrow_telemetry_events_total" ["domain"] &[], "Telemetry events emitted.";
     HANDLER_FAILURES = "regrow_telemetry_handler_failures_total" ["handler"] &[],
         "Handlers that panicked and were detached.";
+    DROPPED = "regrow_telemetry_dropped_total" ["sink", "reason"] &[], "Telemetry events a sink dropped.";
     OVERFLOWS = "regrow_telemetry_label_overflows_total" ["metric"] &[],
         "Label values folded into other by the cardinality guard.";
 }
+
+/// The histograms of one type of actor: wait and handle.
+pub(crate) fn actor_histograms(
+    recorder: &dyn Recorder,
+    type_name: &Arc<str>,
+) -> (Histogram, Histogram) {
+    let histogram = |family: &Family| {
+        let label = Label::new("type", SharedString::from_shared(Arc::clone(type_name)));
+        recorder.register_histogram(&Key::from_parts(family.name, vec![label]), &METADATA)
+    };
+    (histogram(&WAIT_SECONDS), histogram(&HANDLE_SECONDS))
+}
+
+const METADATA: Metadata<'static> = Metadata::new("regrow", Level::INFO, Some("regrow"));
 
 type Values = [SharedString; 3];
 
@@ -144,7 +166,10 @@ impl MetricsHandler {
                 self.count(&RESTARTS, labels, 1);
                 self.observe(&BACKOFF_SECONDS, [supervisor, "".into(), "".into()], *delay);
             }
-            Payload::Restarted { took } => {
+            Payload::Restart {
+                edge: Edge::Stop { duration: took },
+                ..
+            } => {
                 self.observe(
                     &RECOVERY_SECONDS,
                     [supervisor(subject), "".into(), "".into()],
@@ -164,7 +189,10 @@ impl MetricsHandler {
             Payload::ProcessSignalled { signal, .. } => {
                 self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1)
             }
-            Payload::ProcessShutdown { stage, took } => {
+            Payload::ProcessShutdown {
+                stage,
+                edge: Edge::Stop { duration: took },
+            } => {
                 self.observe(
                     &PROCESS_SHUTDOWN_SECONDS,
                     of_type(subject, stage.as_str()),
@@ -184,21 +212,20 @@ impl MetricsHandler {
                 );
             }
             Payload::HttpRequest {
+                edge,
                 route,
                 method,
                 status,
-                took,
             } => {
+                let Some(took) = edge.duration() else { return };
+                // A client that went away before the answer has no status.
+                let status = status.map_or("none".into(), |status| status.to_string().into());
                 self.count(
                     &HTTP_REQUESTS,
-                    [(*route).into(), (*method).into(), status.to_string().into()],
+                    [(*route).into(), (*method).into(), status],
                     1,
                 );
-                self.observe(
-                    &HTTP_SECONDS,
-                    [(*route).into(), "".into(), "".into()],
-                    *took,
-                );
+                self.observe(&HTTP_SECONDS, [(*route).into(), "".into(), "".into()], took);
             }
             Payload::TelemetryHandlerFailure { handler, .. } => {
                 self.count(
@@ -207,12 +234,18 @@ impl MetricsHandler {
                     1,
                 );
             }
+            Payload::TelemetryQueueDropped { handler, dropped } => {
+                let labels = [handler.to_string().into(), "queue_full".into(), "".into()];
+                self.count(&DROPPED, labels, *dropped);
+            }
             Payload::ChildStopping { .. }
             | Payload::ChildStateChanged { .. }
-            | Payload::SupervisorChildAdded
-            | Payload::SupervisorChildRemoved
+            | Payload::SupervisorChildAdded {}
+            | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }
-            | Payload::ProcessSpawned { .. }
+            | Payload::Restart { .. }
+            | Payload::ProcessSpawn { .. }
+            | Payload::ProcessShutdown { .. }
             | Payload::ProcessLeaked { .. } => {}
         }
     }
@@ -253,7 +286,6 @@ impl MetricsHandler {
     }
 
     fn register(&self, family: &'static Family, values: &Values) -> Handle {
-        const METADATA: Metadata<'static> = Metadata::new("regrow", Level::INFO, Some("regrow"));
         let labels: Vec<Label> = family
             .labels
             .iter()

@@ -17,7 +17,7 @@ fn subject() -> Subject {
 }
 
 fn emit(telemetry: &Telemetry) {
-    telemetry.emit(subject, || Payload::SupervisorChildAdded);
+    telemetry.emit(subject, || Payload::SupervisorChildAdded {});
 }
 
 #[test]
@@ -108,7 +108,10 @@ fn no_more_than_the_limit_of_handlers_can_be_attached() {
 #[cfg(feature = "prometheus")]
 #[test]
 fn a_family_folds_label_sets_beyond_its_limit_into_other() {
-    let exporter = crate::prometheus::Exporter::new(Arc::new(Census::default()));
+    let exporter = crate::prometheus::Exporter::new(
+        Arc::new(Census::default()),
+        Arc::new(Workforce::default()),
+    );
     let telemetry = Telemetry::new();
     let handler = exporter.handler();
     telemetry
@@ -137,4 +140,189 @@ fn a_family_folds_label_sets_beyond_its_limit_into_other() {
         ),
         "{text}"
     );
+}
+
+fn names(telemetry: &Telemetry) -> Arc<Mutex<Vec<String>>> {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&names);
+    let write = move |event: &Event| {
+        let line = format!(
+            "{:?} {} {:?}",
+            event.span,
+            event.name(),
+            event.payload.edge()
+        );
+        seen.lock().unwrap().push(line);
+    };
+    telemetry.attach("names", write).unwrap();
+    names
+}
+
+fn request() -> Payload {
+    Payload::HttpRequest {
+        edge: Edge::Start,
+        route: "/x",
+        method: "GET",
+        status: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_span_has_one_beginning_and_one_end_with_the_same_number() {
+    crate::panics::install_hook();
+    let telemetry = Telemetry::new();
+    let seen = names(&telemetry);
+    let mut span = telemetry.span(subject(), request());
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    if let Payload::HttpRequest { status, .. } = span.payload() {
+        *status = Some(200);
+    }
+    span.stop();
+    telemetry.span(subject(), request()).exception("no route");
+    drop(telemetry.span(subject(), request()));
+    let unwound = crate::panics::catch(|| {
+        let _span = telemetry.span(subject(), request());
+        panic!("boom")
+    });
+    assert!(unwound.is_err());
+    let lines = seen.lock().unwrap();
+    let (ends, starts): (Vec<&String>, Vec<&String>) =
+        lines.iter().partition(|line| line.contains("duration"));
+    let number = |line: &str| line.split_whitespace().next().unwrap().to_owned();
+    let numbers = |lines: &[&String]| lines.iter().map(|line| number(line)).collect::<Vec<_>>();
+    assert_eq!(numbers(&starts), numbers(&ends), "{lines:#?}");
+    let text = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+    let ends: Vec<String> = ends.iter().map(|line| text(line)).collect();
+    assert_eq!(
+        ends,
+        [
+            "regrow.http.request.stop Some(Stop { duration: 2s })",
+            "regrow.http.request.exception Some(Exception { duration: 0ns, reason: \"no route\" })",
+            "regrow.http.request.cancel Some(Cancel { duration: 0ns })",
+            "regrow.http.request.exception Some(Exception { duration: 0ns, reason: \"panic\" })",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_sensitive_stays_with_inline_handlers() {
+    let telemetry = Telemetry::new();
+    let inline = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&inline);
+    telemetry
+        .attach("inline", move |event| {
+            seen.lock().unwrap().push(format!("{:?}", event.payload))
+        })
+        .unwrap();
+    let mut queued = telemetry.subscribe(4).unwrap();
+    let command: Vec<Arc<str>> = vec!["login".into(), "--password=secret".into()];
+    telemetry.emit(subject, || Payload::ProcessSpawn {
+        edge: Edge::Start,
+        pid: None,
+        command,
+    });
+    assert!(inline.lock().unwrap()[0].contains("secret"));
+    let event = queued.next().await.unwrap();
+    assert!(!format!("{event:?}").contains("secret"), "{event:?}");
+    assert!(!format!("{event:?}").contains("login"), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_queued_handler_gets_all_in_order_and_one_that_panics_is_detached() {
+    crate::panics::install_hook();
+    let telemetry = Telemetry::new();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let mut handled = 0;
+    let handler = move |event: Arc<Event>| {
+        handled += 1;
+        let (sender, fails) = (sender.clone(), handled == 3);
+        async move {
+            assert!(!fails, "the third is one too many");
+            sender.send(event.seq).unwrap();
+        }
+    };
+    telemetry.attach_queued("slow", handler).unwrap();
+    let mut others = telemetry.subscribe(16).unwrap();
+    for _ in 0..3 {
+        emit(&telemetry);
+    }
+    assert_eq!(
+        (seen.recv().await, seen.recv().await, seen.recv().await),
+        (Some(1), Some(2), None)
+    );
+    let mut told = Vec::new();
+    while told.last() != Some(&"regrow.telemetry.handler.failure") {
+        told.push(others.next().await.unwrap().name());
+    }
+    assert!(!telemetry.handlers().iter().any(|id| **id == *"slow"));
+}
+
+#[tokio::test]
+async fn drops_are_told_to_the_others_at_the_first_and_when_there_is_room_again() {
+    let telemetry = Telemetry::new();
+    let mut small = telemetry.subscribe(1).unwrap();
+    let mut large = telemetry.subscribe(100).unwrap();
+    for _ in 0..5 {
+        emit(&telemetry);
+    }
+    drop(small.next().await);
+    emit(&telemetry);
+    let mut drops = Vec::new();
+    while let Some(event) = large.try_next() {
+        if let Payload::TelemetryQueueDropped { dropped, .. } = event.payload {
+            drops.push(dropped);
+        }
+    }
+    assert_eq!(drops[0], 1, "told at once");
+    assert_eq!(drops.iter().sum::<u64>(), small.missed(), "{drops:?}");
+}
+
+#[test]
+fn the_table_of_events_is_what_it_was() {
+    let mut text = String::new();
+    for EventSchema { name, keys, .. } in Payload::SCHEMA {
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|(key, role)| format!("{key}:{}", role.as_str()))
+            .collect();
+        text.push_str(&format!("{name} {}\n", keys.join(" ")));
+    }
+    insta::assert_snapshot!("events", text);
+}
+
+#[test]
+fn names_are_unique_and_the_fields_are_those_of_the_table() {
+    let mut names: Vec<&str> = Payload::SCHEMA.iter().map(|schema| schema.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Payload::SCHEMA.len());
+    let duration = std::time::Duration::from_secs(1);
+    let edges = [
+        Edge::Start,
+        Edge::Stop { duration },
+        Edge::Exception {
+            duration,
+            reason: "r".into(),
+        },
+        Edge::Cancel { duration },
+    ];
+    for edge in edges {
+        let payload = Payload::HttpRequest {
+            edge,
+            route: "/x",
+            method: "GET",
+            status: Some(200),
+        };
+        let schema = Payload::SCHEMA
+            .iter()
+            .find(|schema| schema.name == payload.name())
+            .unwrap();
+        let told: Vec<(&str, Role)> = payload
+            .fields()
+            .iter()
+            .map(|field| (field.key, field.role))
+            .collect();
+        assert_eq!(told, schema.keys);
+        assert_eq!(payload.domain(), "http");
+    }
 }

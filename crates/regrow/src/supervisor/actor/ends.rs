@@ -10,7 +10,7 @@ use super::State;
 use crate::child::LastExit;
 use crate::exit::{ExitReason, StartFailure};
 use crate::supervisor::slot::Slot;
-use crate::telemetry::{Outcome, Payload};
+use crate::telemetry::{Edge, Outcome, Payload};
 use crate::time;
 
 impl State {
@@ -25,17 +25,29 @@ impl State {
         slot.started_at = Some(SystemTime::now());
         let took = now.saturating_duration_since(slot.born);
         let attempt = slot.attempt;
-        let recovered = slot
-            .died_at
-            .take()
-            .map(|died| now.saturating_duration_since(died));
+        slot.died_at = None;
+        let restarting = slot.restarting.take();
         slot.answer_waiters();
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
-        if let Some(took) = recovered {
-            self.tell(who.slot, || Payload::Restarted { took });
+        if let Some(mut span) = restarting {
+            span.subject().phase = Phase::Running;
+            span.stop();
         }
         let directives = self.core.on_started(who, now);
         self.todo.extend(directives);
+    }
+
+    /// If this start follows a death, the restart is a span that began with it.
+    pub(super) fn begin_restart(&mut self, index: u32) {
+        let (strategy, telemetry) = (self.strategy, self.tree.telemetry.clone());
+        let Some(slot) = self.slot(index) else { return };
+        if let Some(died) = slot.died_at {
+            let payload = Payload::Restart {
+                edge: Edge::Start,
+                strategy,
+            };
+            slot.restarting = Some(telemetry.span_since(died, slot.subject(), payload));
+        }
     }
 
     /// A start function returned an error, or was cancelled.
@@ -120,6 +132,13 @@ impl State {
             slot.died_at = None;
         }
         let timed_out = slot.timed_out;
+        let restarting = slot.restarting.take();
+        match restarting {
+            // Stopped before it was up: dropped, it is told as cancelled.
+            Some(span) if asked.is_some() && !timed_out => drop(span),
+            Some(span) => span.exception(reason.to_string()),
+            None => {}
+        }
         let (lifetime, attempt, path) = (
             now.saturating_duration_since(slot.born),
             slot.attempt,

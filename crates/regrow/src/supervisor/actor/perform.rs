@@ -206,7 +206,7 @@ impl State {
         self.tree.leave(&slot.path);
         self.tree
             .telemetry
-            .emit(|| slot.subject(), || Payload::SupervisorChildRemoved);
+            .emit(|| slot.subject(), || Payload::SupervisorChildRemoved {});
     }
 
     fn meltdown(&mut self, index: u32, restarts: u32, window: Duration) {

@@ -1,0 +1,146 @@
+//! Those who listen: inline, or behind a bounded queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::{Event, Telemetry};
+use crate::panics::{catch, guarded};
+
+/// After the first dropped event, the next news of drops come at every so many.
+const DROPS_PER_NEWS: u64 = 1_000;
+
+type Inline = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// One who listens.
+pub(super) struct Handler {
+    pub(super) id: Arc<str>,
+    kind: Kind,
+}
+
+enum Kind {
+    Inline(Inline),
+    Queued(Queue),
+}
+
+/// A queue that never makes anybody wait.
+pub(super) struct Queue {
+    sender: Sender<Arc<Event>>,
+    dropped: Arc<AtomicU64>,
+    told: AtomicU64,
+}
+
+/// What became of a handler when it was called.
+pub(super) enum Notice {
+    Panicked { handler: Arc<str>, message: String },
+    Dropped { handler: Arc<str>, dropped: u64 },
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize) -> (Self, Receiver<Arc<Event>>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (
+            Self {
+                sender,
+                dropped: Arc::default(),
+                told: AtomicU64::new(0),
+            },
+            receiver,
+        )
+    }
+
+    /// How many events did not fit since the beginning.
+    pub(super) fn dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.dropped)
+    }
+
+    /// Puts an event in; the number of drops to tell, when there is news of them.
+    fn offer(&self, event: &Arc<Event>) -> Option<u64> {
+        let fits = self.sender.try_send(Arc::clone(event)).is_ok();
+        let dropped =
+            self.dropped.fetch_add(u64::from(!fits), Ordering::Relaxed) + u64::from(!fits);
+        let told = self.told.load(Ordering::Relaxed);
+        let untold = dropped.saturating_sub(told);
+        let news = untold > 0 && (fits || told == 0 || untold >= DROPS_PER_NEWS);
+        (news
+            && self
+                .told
+                .compare_exchange(told, dropped, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok())
+        .then_some(untold)
+    }
+}
+
+impl Handler {
+    pub(super) fn inline(id: &str, run: Inline) -> Self {
+        Self {
+            id: id.into(),
+            kind: Kind::Inline(run),
+        }
+    }
+
+    pub(super) fn queued(id: &str, queue: Queue) -> Self {
+        Self {
+            id: id.into(),
+            kind: Kind::Queued(queue),
+        }
+    }
+
+    /// Calls it. Queues share one copy without what must not leave the process.
+    pub(super) fn call(
+        &self,
+        event: &Arc<Event>,
+        redacted: &mut Option<Arc<Event>>,
+    ) -> Option<Notice> {
+        let handler = || Arc::clone(&self.id);
+        match &self.kind {
+            Kind::Inline(run) => {
+                let panic = catch(|| run(event)).err()?;
+                Some(Notice::Panicked {
+                    handler: handler(),
+                    message: panic.to_string(),
+                })
+            }
+            Kind::Queued(queue) => {
+                let event = redacted.get_or_insert_with(|| without_secrets(event));
+                queue.offer(event).map(|dropped| Notice::Dropped {
+                    handler: handler(),
+                    dropped,
+                })
+            }
+        }
+    }
+}
+
+fn without_secrets(event: &Arc<Event>) -> Arc<Event> {
+    if !event.payload.is_sensitive() {
+        return Arc::clone(event);
+    }
+    let mut copy = Event::clone(event);
+    copy.payload.redact();
+    Arc::new(copy)
+}
+
+/// The task of a queued handler: ends when the handler is detached, or panics.
+pub(super) async fn drain<F, Fut>(
+    telemetry: Telemetry,
+    id: String,
+    mut events: Receiver<Arc<Event>>,
+    mut handler: F,
+) where
+    F: FnMut(Arc<Event>) -> Fut + Send,
+    Fut: Future<Output = ()> + Send,
+{
+    while let Some(event) = events.recv().await {
+        let subject = event.subject.clone();
+        if let Err(panic) = guarded(async { handler(event).await }).await {
+            let notice = Notice::Panicked {
+                handler: id.as_str().into(),
+                message: panic.to_string(),
+            };
+            telemetry.notice(notice, &subject);
+            return;
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! What each actor does, at a cost that a message does not feel.
+//!
+//! An actor counts what it has begun and done in cells of its own; whoever looks adds them up by type. A clock is read for one
+//! message in [`SAMPLE_EVERY`] only. Waiting is measured on the messages sent through an [`Address`](crate::Address), one at a
+//! time; what is sent past it is not seen.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use metrics::Histogram;
+
+use crate::path::ChildPath;
+use crate::time;
+
+/// One message in so many is timed.
+pub(crate) const SAMPLE_EVERY: u64 = 64;
+
+/// What one life of one actor tells without a message.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    /// The actor has finished `post_stop`: it was not killed.
+    orderly: AtomicBool,
+    begun: AtomicU64,
+    done: AtomicU64,
+    sent: AtomicU64,
+    /// The number of the message whose wait is being measured; 0 for none.
+    waiting: AtomicU64,
+    /// When that message was sent.
+    waits_since: Mutex<Option<Instant>>,
+    /// What was begun when somebody last looked, and since when that is known.
+    seen: Mutex<(u64, Option<Instant>)>,
+    path: ChildPath,
+    stats: Arc<TypeStats>,
+}
+
+/// How a handler has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    Ok,
+    Error,
+    Panic,
+}
+
+/// All actors of one type.
+#[derive(Debug)]
+pub(crate) struct TypeStats {
+    type_name: Arc<str>,
+    errors: AtomicU64,
+    panics: AtomicU64,
+    wait: OnceLock<Histogram>,
+    handle: OnceLock<Histogram>,
+    lives: Mutex<Lives>,
+}
+
+#[derive(Debug, Default)]
+struct Lives {
+    living: Vec<Weak<Vitals>>,
+    dead_since_sweep: usize,
+    /// What the dead have handled.
+    handled_before: u64,
+}
+
+/// What all actors of a type do, at this moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TypeReport {
+    pub(crate) type_name: Arc<str>,
+    pub(crate) ok: u64,
+    pub(crate) errors: u64,
+    pub(crate) panics: u64,
+    pub(crate) queued: u64,
+    pub(crate) longest_queue: u64,
+    pub(crate) busy: u64,
+    pub(crate) oldest_wait: Duration,
+    pub(crate) longest_handler: Duration,
+}
+
+/// What one actor does, at this moment: for lists of the busiest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ActorReport {
+    /// Where it stands.
+    pub path: ChildPath,
+    /// What it is in the user's words.
+    pub type_name: Arc<str>,
+    /// How many messages it has handled in this life.
+    pub handled: u64,
+    /// How many of the messages that were sent to its address wait.
+    pub queued: u64,
+    /// How long its present handler has been seen running; zero when it is idle. Known only between two looks.
+    pub busy_for: Duration,
+}
+
+/// Every actor of a system, by type.
+#[derive(Debug, Default)]
+pub(crate) struct Workforce {
+    types: Mutex<HashMap<Arc<str>, Arc<TypeStats>>>,
+}
+
+/// How many types are told apart; more fold into `other`.
+const MAX_TYPES: usize = 200;
+
+impl Workforce {
+    /// The cells for one more life.
+    pub(crate) fn hire(&self, path: ChildPath, type_name: &Arc<str>) -> Arc<Vitals> {
+        let stats = {
+            let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+            let full = types.len() >= MAX_TYPES && !types.contains_key(type_name);
+            let type_name = if full {
+                Arc::from("other")
+            } else {
+                Arc::clone(type_name)
+            };
+            let stats = types
+                .entry(Arc::clone(&type_name))
+                .or_insert_with(|| Arc::new(TypeStats::new(type_name)));
+            Arc::clone(stats)
+        };
+        let vitals = Arc::new(Vitals::new(path, Arc::clone(&stats)));
+        let mut lives = stats.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.living.push(Arc::downgrade(&vitals));
+        drop(lives);
+        vitals
+    }
+
+    /// Gives every type that has none the histograms that `make` makes: wait and handle.
+    pub(crate) fn equip(&self, make: impl Fn(&Arc<str>) -> (Histogram, Histogram)) {
+        for (type_name, stats) in self
+            .types
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            if stats.wait.get().is_none() {
+                let (wait, handle) = make(type_name);
+                // Another look may have been quicker; its histograms are the same.
+                drop(stats.wait.set(wait));
+                drop(stats.handle.set(handle));
+            }
+        }
+    }
+
+    pub(crate) fn report(&self) -> Vec<TypeReport> {
+        self.stats().iter().map(|stats| stats.report()).collect()
+    }
+
+    /// The `n` actors with the most messages waiting, then those with the longest handlers.
+    pub(crate) fn busiest(&self, n: usize) -> Vec<ActorReport> {
+        let now = time::now();
+        let mut all: Vec<ActorReport> = self
+            .stats()
+            .iter()
+            .flat_map(|stats| stats.living())
+            .map(|vitals| vitals.report(now))
+            .collect();
+        all.sort_by(|a, b| (b.queued, b.busy_for).cmp(&(a.queued, a.busy_for)));
+        all.truncate(n);
+        all
+    }
+
+    fn stats(&self) -> Vec<Arc<TypeStats>> {
+        let types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats: Vec<Arc<TypeStats>> = types.values().cloned().collect();
+        drop(types);
+        stats.sort_by(|a, b| a.type_name.cmp(&b.type_name));
+        stats
+    }
+}
+
+impl TypeStats {
+    fn new(type_name: Arc<str>) -> Self {
+        Self {
+            type_name,
+            errors: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            wait: OnceLock::new(),
+            handle: OnceLock::new(),
+            lives: Mutex::default(),
+        }
+    }
+
+    fn living(&self) -> Vec<Arc<Vitals>> {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.living.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn report(&self) -> TypeReport {
+        let now = time::now();
+        let (living, before) = {
+            let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+            let living: Vec<Arc<Vitals>> = lives.living.iter().filter_map(Weak::upgrade).collect();
+            (living, lives.handled_before)
+        };
+        let mut report = TypeReport {
+            type_name: Arc::clone(&self.type_name),
+            ok: before,
+            errors: self.errors.load(Ordering::Relaxed),
+            panics: self.panics.load(Ordering::Relaxed),
+            queued: 0,
+            longest_queue: 0,
+            busy: 0,
+            oldest_wait: Duration::ZERO,
+            longest_handler: Duration::ZERO,
+        };
+        for vitals in living {
+            let one = vitals.report(now);
+            report.ok += one.handled;
+            report.queued += one.queued;
+            report.longest_queue = report.longest_queue.max(one.queued);
+            report.busy += u64::from(vitals.is_busy());
+            report.oldest_wait = report.oldest_wait.max(vitals.waits_for(now));
+            report.longest_handler = report.longest_handler.max(one.busy_for);
+        }
+        report.ok = report.ok.saturating_sub(report.errors + report.panics);
+        report
+    }
+}
+
+impl Vitals {
+    fn new(path: ChildPath, stats: Arc<TypeStats>) -> Self {
+        Self {
+            orderly: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            waits_since: Mutex::new(None),
+            seen: Mutex::new((0, None)),
+            path,
+            stats,
+        }
+    }
+
+    /// It has ended in order: `post_stop` is done.
+    pub(crate) fn set_orderly(&self) {
+        self.orderly.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.orderly.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn handled(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// A message is being sent to the address. One addition; a clock for one in [`SAMPLE_EVERY`].
+    pub(crate) fn sending(&self) {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        if number.is_multiple_of(SAMPLE_EVERY)
+            && self
+                .waiting
+                .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            *self
+                .waits_since
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(time::now());
+        }
+    }
+
+    /// A message is about to be handled; the instant is there when it is timed. Called by the actor alone.
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        let number = self.begun.load(Ordering::Relaxed) + 1;
+        self.begun.store(number, Ordering::Relaxed);
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting != 0 && number >= waiting {
+            self.end_wait();
+        }
+        number.is_multiple_of(SAMPLE_EVERY).then(time::now)
+    }
+
+    fn end_wait(&self) {
+        let since = self
+            .waits_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Without an instant the sender is just about to write it; the next message will find it.
+        if let Some(since) = since {
+            self.waiting.store(0, Ordering::Relaxed);
+            if let Some(wait) = self.stats.wait.get() {
+                wait.record(time::now().saturating_duration_since(since).as_secs_f64());
+            }
+        }
+    }
+
+    /// The message that was begun last is done.
+    pub(crate) fn end(&self, timed: Option<Instant>, handled: Handled) {
+        self.done
+            .store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
+        if let (Some(began), Some(handle)) = (timed, self.stats.handle.get()) {
+            handle.record(time::now().saturating_duration_since(began).as_secs_f64());
+        }
+        match handled {
+            Handled::Ok => {}
+            Handled::Error => drop(self.stats.errors.fetch_add(1, Ordering::Relaxed)),
+            Handled::Panic => drop(self.stats.panics.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > self.done.load(Ordering::Relaxed)
+    }
+
+    fn waits_for(&self, now: Instant) -> Duration {
+        let since = *self
+            .waits_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn report(&self, now: Instant) -> ActorReport {
+        let (begun, done) = (
+            self.begun.load(Ordering::Relaxed),
+            self.done.load(Ordering::Relaxed),
+        );
+        let busy_for = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if begun == done {
+                *seen = (begun, None);
+            } else if seen.0 != begun || seen.1.is_none() {
+                *seen = (begun, Some(now));
+            }
+            seen.1
+                .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        };
+        ActorReport {
+            path: self.path.clone(),
+            type_name: Arc::clone(&self.stats.type_name),
+            handled: done,
+            queued: self.sent.load(Ordering::Relaxed).saturating_sub(begun),
+            busy_for,
+        }
+    }
+}
+
+impl Drop for Vitals {
+    fn drop(&mut self) {
+        let mut lives = self
+            .stats
+            .lives
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        lives.handled_before += self.done.load(Ordering::Relaxed);
+        // Swept now and then, so that the end of a life costs the same however many there are.
+        lives.dead_since_sweep += 1;
+        if lives.dead_since_sweep > lives.living.len() / 2 {
+            lives.dead_since_sweep = 0;
+            lives.living.retain(|vitals| vitals.strong_count() > 0);
+        }
+    }
+}
