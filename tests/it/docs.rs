@@ -1,10 +1,10 @@
 //! What `docs/` says, held against the code: a word, a default, an event or a metric is in both or in neither.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use regrow::testing::{Puppet, TestSystem};
-use regrow::{Order, Supervisor};
+use regrow::Order;
+use regrow::telemetry::{MetricSchema, Payload, Role, catalogue};
 use regrow_core::lifecycle::{Stage, StopPlan};
 use regrow_core::supervision::{ChildPlan, Policy};
 use regrow_core::{
@@ -275,72 +275,80 @@ fn the_environment_of_an_agent_is_as_written_down() {
     );
 }
 
-/// The names of all events, each with the names of its fields, as the code has them.
-fn events_of(code: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let names = between(
-        code,
-        "pub const fn name(&self) -> &'static str {\n        match self {",
-        "\n        }\n",
-    );
-    let name_of = |variant: &str| {
-        let line = names.lines().map(str::trim).find(|line| {
-            line.strip_prefix("Self::")
-                .and_then(|rest| rest.strip_prefix(variant))
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        });
-        strings(line.unwrap_or_else(|| panic!("{variant} has no name")))[0].to_owned()
-    };
-    let variants = between(code, "pub enum Payload {", "\n}\n");
-    let plain: Vec<&str> = variants
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("///"))
-        .collect();
-    let plain = plain.join(" ");
-    let mut events = BTreeMap::new();
-    let mut rest = plain.trim();
-    while let Some(end) = rest.find(['{', ',']) {
-        let variant = rest[..end].trim();
-        let has_fields = rest[end..].starts_with('{');
-        let close = if has_fields {
-            rest.find('}').expect("braces match")
-        } else {
-            end
+/// The table of events, as the code has it.
+fn event_table() -> String {
+    let mut text = "| event | when | measurements | metadata |\n|---|---|---|---|\n".to_owned();
+    for event in Payload::SCHEMA {
+        let keys = |wanted: &[Role]| {
+            let keys = event.keys.iter().filter(|(_, role)| wanted.contains(role));
+            let keys = keys.map(|(key, role)| match role {
+                Role::Measurement | Role::Metadata => format!("`{key}`"),
+                Role::Sensitive => format!("`{key}` (sensitive)"),
+            });
+            keys.collect::<Vec<_>>().join(", ")
         };
-        let fields = rest[end..close].trim_start_matches('{').split(',');
-        let fields = fields.filter_map(|field| Some(field.split_once(':')?.0.trim().to_owned()));
-        events.insert(name_of(variant), fields.collect());
-        rest = rest[close..].trim_start_matches(['}', ',', ' ']);
+        let measurements = keys(&[Role::Measurement]);
+        let metadata = keys(&[Role::Metadata, Role::Sensitive]);
+        let (name, help) = (event.name, event.help);
+        text.push_str(&format!(
+            "| `{name}` | {help} | {measurements} | {metadata} |\n"
+        ));
     }
-    events
+    text
+}
+
+/// The table of metrics, as the code has it.
+fn metric_table() -> String {
+    let mut text = "| metric | kind | labels | help |\n|---|---|---|---|\n".to_owned();
+    for MetricSchema {
+        name,
+        kind,
+        labels,
+        help,
+    } in catalogue()
+    {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let (kind, labels) = (kind.as_str(), labels.join(", "));
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    text
+}
+
+/// Holds a generated part of a document against the code; with `REGROW_BLESS` set it is written anew.
+fn check_generated(document: &str, mark: &str, generated: &str) {
+    let text = read(document);
+    let (begin, end) = (
+        format!("<!-- generated: {mark} -->\n"),
+        format!("<!-- end: {mark} -->"),
+    );
+    let (before, rest) = text.split_once(&begin).expect("the document has the mark");
+    let (written, after) = rest
+        .split_once(&end)
+        .expect("the document has the end of the mark");
+    if std::env::var_os("REGROW_BLESS").is_some() {
+        let text = format!("{before}{begin}{generated}{end}{after}");
+        std::fs::write(crate::tree::root().join(document), text)
+            .expect("the document can be written");
+        return;
+    }
+    assert_eq!(
+        written, generated,
+        "run the tests once with REGROW_BLESS=1 to write {document} anew"
+    );
 }
 
 #[test]
-fn every_event_is_written_down_with_its_fields_and_no_other() {
-    let telemetry = read("docs/telemetry.md");
-    let code = events_of(&read("crates/regrow/src/telemetry/event.rs"));
-    assert!(
-        code.len() > 15 && code.values().flatten().count() > 40,
-        "the source was not understood: {code:?}"
-    );
-    let row = |row: &Vec<&str>| {
-        let fields = row[2..]
-            .iter()
-            .flat_map(|cell| quoted(cell))
-            .map(str::to_owned)
-            .filter(|word| word != "failed");
-        (quoted(row[0])[0].to_owned(), fields.collect())
-    };
-    let written: BTreeMap<String, BTreeSet<String>> = rows(section(&telemetry, "Events"))
-        .iter()
-        .map(row)
-        .collect();
-    assert_eq!(written, code);
+fn every_event_and_metric_is_written_down_with_its_keys_and_labels() {
+    check_generated("docs/telemetry.md", "events", &event_table());
+    check_generated("docs/telemetry.md", "metrics", &metric_table());
+}
 
+#[test]
+fn the_domains_of_events_are_those_of_the_vocabulary() {
     let vocabulary = read("docs/vocabulary.md");
-    let domains: BTreeSet<&str> = code
-        .keys()
-        .filter_map(|name| name.split('.').nth(1))
+    let domains: BTreeSet<&str> = Payload::SCHEMA
+        .iter()
+        .filter_map(|event| event.name.split('.').nth(1))
         .collect();
     let written = rows(section(&vocabulary, "Events"))
         .iter()
@@ -356,83 +364,6 @@ fn every_event_is_written_down_with_its_fields_and_no_other() {
         .filter(|domain| domains.contains(domain))
         .collect();
     assert_eq!(built, [""; 0], "built, so not to come");
-}
-
-/// Kind, labels and help of a metric.
-type Metric = (String, BTreeSet<String>, String);
-
-/// The counters and histograms, as the code declares them.
-fn counters_and_histograms() -> BTreeMap<String, Metric> {
-    let code = read("crates/regrow/src/telemetry/metrics.rs");
-    let family = |entry: &str| {
-        let strings = strings(entry);
-        let (name, help) = (strings[0], strings[strings.len() - 1]);
-        let labels = strings[1..strings.len() - 1]
-            .iter()
-            .map(|label| (*label).to_owned())
-            .collect();
-        let kind = if entry.contains("&[]") {
-            "counter"
-        } else {
-            "histogram"
-        };
-        (name.to_owned(), (kind.to_owned(), labels, help.to_owned()))
-    };
-    let entries = between(&code, "\nfamilies! {\n", "\n}\n")
-        .split("\";\n")
-        .map(|entry| format!("{}\"", entry.trim_end_matches("\";")));
-    entries.map(|entry| family(&entry)).collect()
-}
-
-/// The gauges, as a scrape has them.
-fn gauges_of(scrape: &str) -> BTreeMap<String, Metric> {
-    let mut gauges = BTreeMap::new();
-    let names = scrape
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" gauge"));
-    for name in names {
-        let help = between(scrape, &format!("# HELP {name} "), "\n");
-        let sample = between(scrape, &format!("\n{name}{{"), "}");
-        let labels = sample
-            .split("\",")
-            .filter_map(|label| Some(label.split_once('=')?.0.to_owned()))
-            .collect();
-        gauges.insert(
-            name.to_owned(),
-            ("gauge".to_owned(), labels, help.to_owned()),
-        );
-    }
-    gauges
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_metric_is_written_down_with_kind_labels_and_help_and_no_other() {
-    let tree = Supervisor::new("root").child(Puppet::spec("a").kind(ChildKind::Process));
-    let gauges = gauges_of(&TestSystem::start(tree).await.exporter().render());
-    let census = read("crates/regrow/src/telemetry/census.rs");
-    let families = census.matches("family(").count() - census.matches("fn family(").count();
-    assert_eq!(
-        gauges.len(),
-        families,
-        "a gauge that this scrape does not have: {:?}",
-        gauges.keys()
-    );
-    let mut code = counters_and_histograms();
-    assert!(code.len() >= 20, "the source was not understood: {code:?}");
-    code.extend(gauges);
-    let telemetry = read("docs/telemetry.md");
-    let row = |row: &Vec<&str>| {
-        let labels = quoted(row[2]).into_iter().map(str::to_owned).collect();
-        (
-            quoted(row[0])[0].to_owned(),
-            (row[1].to_owned(), labels, row[3].to_owned()),
-        )
-    };
-    let written: BTreeMap<String, Metric> = rows(section(&telemetry, "Metrics"))
-        .iter()
-        .map(row)
-        .collect();
-    assert_eq!(written, code);
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! Every numbered example is short, runs, and prints what it says it prints.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: nothing can go on without"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

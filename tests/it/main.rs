@@ -1,5 +1,6 @@
 //! Tests across the crates.
 
+mod children;
 mod docs;
 mod edges;
 mod examples;

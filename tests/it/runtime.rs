@@ -1,4 +1,8 @@
 //! What only a runtime with real threads and real time shows: code that cannot be ended, races, many children.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: nothing can go on without"
+)]
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -143,9 +147,6 @@ async fn give_up(system: &System, round: u32) {
     }
 }
 
-// BUG: the state of an ended supervisor is dropped on a task of its own (`reason_of`) or after its end was told (`ActorFailed`);
-// its slots then clear places that its next life has filled already. The address of a child that runs is dead until that child
-// happens to be started again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn addresses_stay_good_when_a_supervisor_is_bounced_on_one_thread() {
     tokio::spawn(addresses_stay_good(bounce)).await.unwrap();
@@ -209,8 +210,6 @@ async fn ten_thousand_children_come_and_go_quickly_and_questions_are_answered_me
     }
 }
 
-// BUG: no more than `MAX_EARLY_EXITS` exits of children whose start is under way are kept; the comment says that there cannot be
-// more, but any number of starts may be under way. A child beyond that counts as running for ever, with nobody there.
 #[tokio::test(start_paused = true)]
 async fn however_many_children_end_during_their_start_all_are_noticed() {
     const CHILDREN: u32 = 3_000;
@@ -247,8 +246,6 @@ async fn however_many_children_end_during_their_start_all_are_noticed() {
     );
 }
 
-// BUG: `STARTS_PER_TURN` shall let messages in, but every event of `ractor` runs the list on, and `ActorStarted` is one: it comes
-// once for each child that has started, before all messages. A question waits until the whole boot is over.
 #[tokio::test(start_paused = true)]
 async fn questions_are_answered_all_through_a_long_boot() {
     let tree = (0..10_000).fold(Supervisor::new("root"), |tree, n| {

@@ -1,4 +1,8 @@
 //! A library user's endpoint is scraped, and Prometheus' own checker has nothing to say.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: nothing can go on without"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

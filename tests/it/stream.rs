@@ -1,4 +1,8 @@
 //! The event stream: complete, in order, and with every kind of event that actors can cause.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: nothing can go on without"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -10,7 +14,7 @@ use regrow::{Backoff, Event, Supervisor, System};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The events of these domains that need no operating-system process and no HTTP.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "regrow.child.start_failed",
     "regrow.child.started",
     "regrow.child.state_changed",
@@ -21,6 +25,7 @@ const NAMES: [&str; 11] = [
     "regrow.supervisor.child.removed",
     "regrow.supervisor.meltdown",
     "regrow.supervisor.restart.scheduled",
+    "regrow.supervisor.restart.start",
     "regrow.supervisor.restart.stop",
 ];
 
@@ -30,7 +35,7 @@ fn record(system: &System) -> Arc<Mutex<Vec<Event>>> {
     system
         .telemetry()
         .attach("record", move |event| {
-            kept.lock().unwrap().push(event.clone())
+            kept.lock().unwrap().push(event.clone());
         })
         .unwrap();
     events
@@ -137,10 +142,10 @@ async fn each_child_tells_its_phases_in_an_order_that_makes_sense() {
         for event in mine {
             match event.name() {
                 "regrow.child.started" => {
-                    assert!(!std::mem::replace(&mut up, true), "{path} started twice")
+                    assert!(!std::mem::replace(&mut up, true), "{path} started twice");
                 }
                 "regrow.child.terminated" => {
-                    assert!(std::mem::replace(&mut up, false), "{path} ended twice")
+                    assert!(std::mem::replace(&mut up, false), "{path} ended twice");
                 }
                 _ => {}
             }

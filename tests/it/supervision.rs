@@ -1,12 +1,11 @@
 //! Supervision through the real system, on paused time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use regrow::testing::{Puppet, PuppetMessage, TestSystem};
 use regrow::{
-    Backoff, CallError, ChildSpec, ExitKind, ExitReason, FirstRestart, GiveUp, LookupError, OperateError, Order, Payload, Phase,
-    Restart, RestartIntensity, Shutdown, StartError, Strategy, Supervisor, System,
+    Backoff, ChildSpec, ExitKind, ExitReason, FirstRestart, GiveUp, LookupError, OperateError,
+    Order, Payload, Phase, Restart, RestartIntensity, Shutdown, StartError, Strategy, Supervisor,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,95 +16,175 @@ fn lines(lines: &[&str]) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_boot_is_a_barrier_and_starts_in_order() {
-    let nested = Supervisor::new("crew").child(Puppet::spec("lead")).child(Puppet::spec("hand"));
-    let tree = Supervisor::new("root").child(Puppet::spec("first")).child(nested).child(Puppet::spec("last"));
+    let nested = Supervisor::new("crew")
+        .child(Puppet::spec("lead"))
+        .child(Puppet::spec("hand"));
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("first"))
+        .child(nested)
+        .child(Puppet::spec("last"));
     let mut system = TestSystem::launch(tree).await;
     system.booted().await.unwrap();
-    let started: Vec<String> =
-        system.happened().await.into_iter().filter(|line| line.starts_with("regrow.child.started")).collect();
-    let expected = ["root/first", "root/crew/lead", "root/crew/hand", "root/crew", "root/last"];
-    assert_eq!(started, expected.map(|path| format!("regrow.child.started {path}")));
+    let started: Vec<String> = system
+        .happened()
+        .await
+        .into_iter()
+        .filter(|line| line.starts_with("regrow.child.started"))
+        .collect();
+    let expected = [
+        "root/first",
+        "root/crew/lead",
+        "root/crew/hand",
+        "root/crew",
+        "root/last",
+    ];
+    assert_eq!(
+        started,
+        expected.map(|path| format!("regrow.child.started {path}"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_boot_rolls_back_last_first_and_names_the_deepest_child() {
-    let crew = Supervisor::new("crew").child(Puppet::spec("lead")).child(Puppet::refusing("hand", 1));
-    let tree = Supervisor::new("root").child(Puppet::spec("first")).child(crew).child(Puppet::spec("never"));
+    let crew = Supervisor::new("crew")
+        .child(Puppet::spec("lead"))
+        .child(Puppet::refusing("hand", 1));
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("first"))
+        .child(crew)
+        .child(Puppet::spec("never"));
     let mut system = TestSystem::launch(tree).await;
     let error = system.booted().await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "child \"root/crew/hand\" did not start: failed to start: the puppet refuses to start"
     );
-    let stopped: Vec<String> =
-        system.happened().await.into_iter().filter(|line| line.starts_with("regrow.child.terminated")).collect();
-    assert_eq!(stopped, lines(&["child.terminated root/crew/lead", "child.terminated root/first"]));
+    let stopped: Vec<String> = system
+        .happened()
+        .await
+        .into_iter()
+        .filter(|line| line.starts_with("regrow.child.terminated"))
+        .collect();
+    assert_eq!(
+        stopped,
+        lines(&[
+            "child.terminated root/crew/lead",
+            "child.terminated root/first"
+        ])
+    );
     assert!(matches!(system.ended().await, ExitReason::StartFailed(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_at_the_start_is_a_failed_start_with_its_place() {
-    let error = TestSystem::start_error(Supervisor::new("root").child(Puppet::panicking("a", 1))).await;
-    let StartError::Child { reason: ExitReason::Panic(panic), .. } = error else { panic!("{error}") };
+    let error =
+        TestSystem::start_error(Supervisor::new("root").child(Puppet::panicking("a", 1))).await;
+    let StartError::Child {
+        reason: ExitReason::Panic(panic),
+        ..
+    } = error
+    else {
+        panic!("{error}")
+    };
     assert_eq!(panic.message, "the puppet panics at its start");
-    assert!(panic.location.as_deref().unwrap().contains("testing.rs:"), "{panic}");
+    assert!(
+        panic.location.as_deref().unwrap().contains("testing.rs:"),
+        "{panic}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_factory_is_a_failed_start_too() {
     let make = || -> (Puppet, ()) { panic!("no parts") };
-    let error = TestSystem::start_error(Supervisor::new("root").child(ChildSpec::actor_with("a", make))).await;
+    let error =
+        TestSystem::start_error(Supervisor::new("root").child(ChildSpec::actor_with("a", make)))
+            .await;
     assert!(error.to_string().contains("no parts"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_hangs_ends_with_its_timeout() {
-    let tree = Supervisor::new("root").child(Puppet::spec("a")).child(Puppet::hanging("b", 1).start_timeout(SECOND));
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("a"))
+        .child(Puppet::hanging("b", 1).start_timeout(SECOND));
     let error = TestSystem::start_error(tree).await;
-    assert_eq!(error.to_string(), "child \"root/b\" did not start: failed to start in time");
+    assert_eq!(
+        error.to_string(),
+        "child \"root/b\" did not start: failed to start in time"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_way_to_end_has_its_typed_reason() {
     let spec = Puppet::spec("a").backoff(Backoff::none());
-    let mut system = TestSystem::start(Supervisor::new("root").no_intensity_limit().child(spec)).await;
+    let mut system =
+        TestSystem::start(Supervisor::new("root").no_intensity_limit().child(spec)).await;
     system.puppet("root/a").crash("boom");
     system.expect("regrow.child.started", "root/a").await;
-    let ExitReason::Panic(panic) = system.last_exit("root/a").await else { panic!("not a panic") };
+    let ExitReason::Panic(panic) = system.last_exit("root/a").await else {
+        panic!("not a panic")
+    };
     assert_eq!(panic.message, "boom");
-    assert!(panic.location.as_deref().unwrap().contains("testing.rs:"), "{panic}");
+    assert!(
+        panic.location.as_deref().unwrap().contains("testing.rs:"),
+        "{panic}"
+    );
 
     system.puppet("root/a").fail("broken");
     system.expect("regrow.child.started", "root/a").await;
-    assert_eq!(system.last_exit("root/a").await.to_string(), "error: broken");
+    assert_eq!(
+        system.last_exit("root/a").await.to_string(),
+        "error: broken"
+    );
 
     system.puppet("root/a").exit();
     system.expect("regrow.child.started", "root/a").await;
     assert_eq!(system.last_exit("root/a").await.kind(), ExitKind::Normal);
 
     let info = system.terminate_child("root/a").await.unwrap();
-    assert_eq!((info.phase, info.generation, info.restarts), (Phase::Stopped, 4, 3));
+    assert_eq!(
+        (info.phase, info.generation, info.restarts),
+        (Phase::Stopped, 4, 3)
+    );
     assert_eq!(system.last_exit("root/a").await.kind(), ExitKind::Shutdown);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_child_that_hangs_is_killed_after_its_timeout_and_reported() {
-    let tree = Supervisor::new("root").child(Puppet::spec("a").shutdown(SECOND * 2)).child(Puppet::spec("b"));
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("a").shutdown(SECOND * 2))
+        .child(Puppet::spec("b"));
     let mut system = TestSystem::start(tree).await;
     system.puppet("root/a").hang();
     let before = tokio::time::Instant::now();
     let report = system.shut_down().await;
     assert_eq!(before.elapsed().as_secs(), 2);
-    assert_eq!(report.killed, [system.address::<PuppetMessage>("root/a").unwrap().path().clone()]);
+    assert_eq!(
+        report.killed,
+        [system
+            .address::<PuppetMessage>("root/a")
+            .unwrap()
+            .path()
+            .clone()]
+    );
     assert!(report.unresponsive.is_empty());
     let ended = system.expect("regrow.child.terminated", "root/a").await;
-    let Payload::ChildTerminated { reason, outcome, .. } = &ended.payload else { panic!("{ended:?}") };
-    assert_eq!((reason.kind(), outcome.as_str()), (ExitKind::Killed, "escalated"));
+    let Payload::ChildTerminated {
+        reason, outcome, ..
+    } = &ended.payload
+    else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(
+        (reason.kind(), outcome.as_str()),
+        (ExitKind::Killed, "escalated")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_brutal_kill_does_not_wait() {
-    let tree = Supervisor::new("root").child(Puppet::stopping_slowly("a", SECOND * 9).shutdown(Shutdown::BrutalKill));
+    let tree = Supervisor::new("root")
+        .child(Puppet::stopping_slowly("a", SECOND * 9).shutdown(Shutdown::BrutalKill));
     let system = TestSystem::start(tree).await;
     let before = tokio::time::Instant::now();
     drop(system.shut_down().await);
@@ -116,21 +195,32 @@ async fn a_brutal_kill_does_not_wait() {
 async fn children_end_last_first_one_at_a_time_each_with_its_cleanup_done() {
     let slow = |id| Puppet::stopping_slowly(id, SECOND);
     let crew = Supervisor::new("crew").child(slow("a")).child(slow("b"));
-    let mut system = TestSystem::start(Supervisor::new("root").child(slow("first")).child(crew)).await;
+    let mut system =
+        TestSystem::start(Supervisor::new("root").child(slow("first")).child(crew)).await;
     let before = tokio::time::Instant::now();
     let report = system.shut_down().await;
     assert_eq!(before.elapsed(), SECOND * 3);
     assert!(report.killed.is_empty(), "{report:?}");
-    let ends: Vec<String> =
-        system.happened().await.into_iter().filter(|line| line.starts_with("regrow.child.terminated")).collect();
+    let ends: Vec<String> = system
+        .happened()
+        .await
+        .into_iter()
+        .filter(|line| line.starts_with("regrow.child.terminated"))
+        .collect();
     let expected = ["root/crew/b", "root/crew/a", "root/crew", "root/first"];
-    assert_eq!(ends, expected.map(|path| format!("regrow.child.terminated {path}")));
+    assert_eq!(
+        ends,
+        expected.map(|path| format!("regrow.child.terminated {path}"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn rest_for_one_takes_the_rest_along_and_nothing_else_happens() {
     let tree = Supervisor::new("root").strategy(Strategy::RestForOne);
-    let tree = tree.child(Puppet::spec("a")).child(Puppet::spec("b")).child(Puppet::spec("c"));
+    let tree = tree
+        .child(Puppet::spec("a"))
+        .child(Puppet::spec("b"))
+        .child(Puppet::spec("c"));
     let mut system = TestSystem::start(tree).await;
     system.puppet("root/b").crash("boom");
     assert_eq!(
@@ -154,16 +244,26 @@ async fn rest_for_one_takes_the_rest_along_and_nothing_else_happens() {
 #[tokio::test(start_paused = true)]
 async fn the_delays_grow_and_are_told() {
     let backoff = Backoff::exponential(SECOND..=SECOND * 3).first(FirstRestart::AtOnce);
-    let tree = Supervisor::new("root").no_intensity_limit().child(Puppet::spec("a").backoff(backoff));
+    let tree = Supervisor::new("root")
+        .no_intensity_limit()
+        .child(Puppet::spec("a").backoff(backoff));
     let mut system = TestSystem::start(tree).await;
     let mut delays = Vec::new();
     for _ in 0..4 {
         let before = tokio::time::Instant::now();
         system.puppet("root/a").crash("boom");
-        let scheduled = system.expect("regrow.supervisor.restart.scheduled", "root/a").await;
-        let Payload::RestartScheduled { delay, .. } = scheduled.payload else { panic!() };
+        let scheduled = system
+            .expect("regrow.supervisor.restart.scheduled", "root/a")
+            .await;
+        let Payload::RestartScheduled { delay, .. } = scheduled.payload else {
+            panic!()
+        };
         system.expect("regrow.child.started", "root/a").await;
-        assert_eq!(before.elapsed().as_secs(), delay.as_secs(), "the delay that was told is the one that was waited");
+        assert_eq!(
+            before.elapsed().as_secs(),
+            delay.as_secs(),
+            "the delay that was told is the one that was waited"
+        );
         delays.push(delay.as_secs());
     }
     assert_eq!(delays, [0, 1, 2, 3]);
@@ -172,13 +272,19 @@ async fn the_delays_grow_and_are_told() {
 #[tokio::test(start_paused = true)]
 async fn an_address_survives_restarts_and_rejects_while_nobody_is_there() {
     let backoff = Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed);
-    let mut system = TestSystem::start(Supervisor::new("root").child(Puppet::spec("a").backoff(backoff))).await;
+    let mut system =
+        TestSystem::start(Supervisor::new("root").child(Puppet::spec("a").backoff(backoff))).await;
     let address = system.address::<PuppetMessage>("root/a").unwrap();
     address.send(PuppetMessage::Crash("boom".into())).unwrap();
-    system.expect("regrow.supervisor.restart.scheduled", "root/a").await;
+    system
+        .expect("regrow.supervisor.restart.scheduled", "root/a")
+        .await;
     assert!(!address.is_running());
     let rejected = address.send(PuppetMessage::Exit).unwrap_err();
-    assert!(matches!(rejected.message, Some(PuppetMessage::Exit)), "the message comes back");
+    assert!(
+        matches!(rejected.message, Some(PuppetMessage::Exit)),
+        "the message comes back"
+    );
     assert_eq!(rejected.to_string(), "child \"root/a\" is not running");
     system.expect("regrow.child.started", "root/a").await;
     address.send(PuppetMessage::Fail("again".into())).unwrap();
@@ -193,43 +299,78 @@ async fn a_wrong_address_is_refused_with_both_types() {
         error.to_string(),
         "child \"root/a\" takes messages of type regrow::testing::PuppetMessage, not u32"
     );
-    assert_eq!(system.address::<u32>("root/b").unwrap_err(), LookupError::NotFound { path: "root/b".into() });
+    assert_eq!(
+        system.address::<u32>("root/b").unwrap_err(),
+        LookupError::NotFound {
+            path: "root/b".into()
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn intensity_escalates_to_the_parent_which_starts_the_supervisor_again() {
-    let crew = Supervisor::new("crew").max_restarts(1, SECOND * 5).child(Puppet::spec("a").backoff(Backoff::none()));
+    let crew = Supervisor::new("crew")
+        .max_restarts(1, SECOND * 5)
+        .child(Puppet::spec("a").backoff(Backoff::none()));
     let mut system = TestSystem::start(Supervisor::new("root").child(crew)).await;
     let address = system.address::<PuppetMessage>("root/crew/a").unwrap();
     system.puppet("root/crew/a").crash("one");
     system.expect("regrow.child.started", "root/crew/a").await;
     system.puppet("root/crew/a").crash("two");
-    system.expect("regrow.supervisor.meltdown", "root/crew").await;
+    system
+        .expect("regrow.supervisor.meltdown", "root/crew")
+        .await;
     let ended = system.expect("regrow.child.terminated", "root/crew").await;
-    let Payload::ChildTerminated { reason, .. } = &ended.payload else { panic!("{ended:?}") };
+    let Payload::ChildTerminated { reason, .. } = &ended.payload else {
+        panic!("{ended:?}")
+    };
     let text = reason.to_string();
-    assert!(text.starts_with("child \"root/crew/a\" failed again after 1 restarts in 5s: panic at"), "{text}");
+    assert!(
+        text.starts_with("child \"root/crew/a\" failed again after 1 restarts in 5s: panic at"),
+        "{text}"
+    );
     system.expect("regrow.child.started", "root/crew").await;
-    assert!(address.is_running(), "an address survives the restart of its supervisor");
+    assert!(
+        address.is_running(),
+        "an address survives the restart of its supervisor"
+    );
     assert_eq!(system.child("root/crew").await.unwrap().generation, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_root_that_gives_up_ends_with_its_reason_and_leaves_nobody() {
-    let tree = Supervisor::new("root").max_restarts(0, SECOND).child(Puppet::spec("a")).child(Puppet::spec("b"));
+    let tree = Supervisor::new("root")
+        .max_restarts(0, SECOND)
+        .child(Puppet::spec("a"))
+        .child(Puppet::spec("b"));
     let system = TestSystem::start(tree).await;
     system.puppet("root/a").crash("boom");
     assert_eq!(system.ended().await.kind(), ExitKind::Intensity);
-    assert!(!system.address::<PuppetMessage>("root/b").unwrap().is_running());
-    assert!(matches!(system.children("root").await, Err(OperateError::Gone { .. })));
-    assert!(matches!(system.run_until_signal().await.reason, ExitReason::Intensity(_)));
+    assert!(
+        !system
+            .address::<PuppetMessage>("root/b")
+            .unwrap()
+            .is_running()
+    );
+    assert!(matches!(
+        system.children("root").await,
+        Err(OperateError::Gone { .. })
+    ));
+    assert!(matches!(
+        system.run_until_signal().await.reason,
+        ExitReason::Intensity(_)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_parked_child_leaves_the_others_alone_and_an_operator_can_start_it() {
     let limit = RestartIntensity::new(1, SECOND * 60);
-    let parked = Puppet::refusing("bad", 2).limit(limit).give_up(GiveUp::Park);
-    let tree = Supervisor::new("root").no_intensity_limit().order(Order::Dependencies);
+    let parked = Puppet::refusing("bad", 2)
+        .limit(limit)
+        .give_up(GiveUp::Park);
+    let tree = Supervisor::new("root")
+        .no_intensity_limit()
+        .order(Order::Dependencies);
     let mut system = TestSystem::launch(tree.child(parked).child(Puppet::spec("good"))).await;
     system.booted().await.unwrap();
     let bad = system.child("root/bad").await.unwrap();
@@ -239,10 +380,23 @@ async fn a_parked_child_leaves_the_others_alone_and_an_operator_can_start_it() {
         why,
         "failed again after 1 restarts within 60s; the last time: failed to start: the puppet refuses to start"
     );
-    assert_eq!(system.child("root/good").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.child("root/good").await.unwrap().phase,
+        Phase::Running
+    );
     system.happened().await;
-    assert_eq!(system.restart_child("root/bad").await.unwrap().phase, Phase::Running);
-    assert!(system.child("root/bad").await.unwrap().parked_because.is_none());
+    assert_eq!(
+        system.restart_child("root/bad").await.unwrap().phase,
+        Phase::Running
+    );
+    assert!(
+        system
+            .child("root/bad")
+            .await
+            .unwrap()
+            .parked_because
+            .is_none()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,34 +404,85 @@ async fn operations_answer_when_their_effect_is_visible() {
     let slow = Puppet::stopping_slowly("slow", SECOND);
     let system = TestSystem::start(Supervisor::new("root").child(slow)).await;
     let before = tokio::time::Instant::now();
-    assert_eq!(system.terminate_child("root/slow").await.unwrap().phase, Phase::Stopped);
+    assert_eq!(
+        system.terminate_child("root/slow").await.unwrap().phase,
+        Phase::Stopped
+    );
     assert_eq!(before.elapsed(), SECOND);
-    assert_eq!(system.terminate_child("root/slow").await.unwrap().phase, Phase::Stopped, "twice is the same");
-    assert_eq!(system.restart_child("root/slow").await.unwrap().generation, 2);
-    assert!(matches!(system.restart_child("root/slow").await, Err(OperateError::Running { .. })));
-    assert_eq!(system.bounce_child("root/slow").await.unwrap().generation, 3);
-    assert!(matches!(system.delete_child("root/slow").await, Err(OperateError::Running { .. })));
+    assert_eq!(
+        system.terminate_child("root/slow").await.unwrap().phase,
+        Phase::Stopped,
+        "twice is the same"
+    );
+    assert_eq!(
+        system.restart_child("root/slow").await.unwrap().generation,
+        2
+    );
+    assert!(matches!(
+        system.restart_child("root/slow").await,
+        Err(OperateError::Running { .. })
+    ));
+    assert_eq!(
+        system.bounce_child("root/slow").await.unwrap().generation,
+        3
+    );
+    assert!(matches!(
+        system.delete_child("root/slow").await,
+        Err(OperateError::Running { .. })
+    ));
     drop(system.terminate_child("root/slow").await.unwrap());
     drop(system.delete_child("root/slow").await.unwrap());
-    assert!(matches!(system.child("root/slow").await, Err(OperateError::NotFound { .. })));
-    assert!(matches!(system.terminate_child("root/slow").await, Err(OperateError::NotFound { .. })));
+    assert!(matches!(
+        system.child("root/slow").await,
+        Err(OperateError::NotFound { .. })
+    ));
+    assert!(matches!(
+        system.terminate_child("root/slow").await,
+        Err(OperateError::NotFound { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn children_can_be_added_while_it_runs() {
     let system = TestSystem::start(Supervisor::new("root")).await;
     let info = system.start_child("root", Puppet::spec("a")).await.unwrap();
-    assert_eq!((info.phase, info.generation, info.restarts), (Phase::Running, 1, 0));
-    let twice = system.start_child("root", Puppet::spec("a")).await.unwrap_err();
-    assert_eq!(twice.to_string(), "a child called \"root/a\" exists already");
-    let refused = system.start_child("root", Puppet::refusing("b", 1)).await.unwrap_err();
-    assert!(refused.to_string().starts_with("child \"root/b\" did not start"), "{refused}");
-    assert!(matches!(system.start_child("root", Puppet::spec("B")).await, Err(OperateError::InvalidId { .. })));
-    assert!(matches!(system.start_child("rot", Puppet::spec("c")).await, Err(OperateError::Gone { .. })));
+    assert_eq!(
+        (info.phase, info.generation, info.restarts),
+        (Phase::Running, 1, 0)
+    );
+    let twice = system
+        .start_child("root", Puppet::spec("a"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "a child called \"root/a\" exists already"
+    );
+    let refused = system
+        .start_child("root", Puppet::refusing("b", 1))
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("child \"root/b\" did not start"),
+        "{refused}"
+    );
+    assert!(matches!(
+        system.start_child("root", Puppet::spec("B")).await,
+        Err(OperateError::InvalidId { .. })
+    ));
+    assert!(matches!(
+        system.start_child("rot", Puppet::spec("c")).await,
+        Err(OperateError::Gone { .. })
+    ));
     let temporary = Puppet::spec("t").restart(Restart::Temporary);
     drop(system.start_child("root", temporary).await.unwrap());
     drop(system.terminate_child("root/t").await.unwrap());
-    assert!(matches!(system.child("root/t").await, Err(OperateError::NotFound { .. })));
+    assert!(matches!(
+        system.child("root/t").await,
+        Err(OperateError::NotFound { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,9 +491,15 @@ async fn a_supervisor_answers_while_its_children_start_and_a_stop_cancels_a_star
     let system = TestSystem::launch(tree).await;
     let info = system.child("root/a").await.unwrap();
     assert_eq!(info.phase, Phase::Starting);
-    assert_eq!(system.terminate_child("root/a").await.unwrap().phase, Phase::Stopped);
+    assert_eq!(
+        system.terminate_child("root/a").await.unwrap().phase,
+        Phase::Stopped
+    );
     system.booted().await.unwrap();
-    assert_eq!(system.restart_child("root/a").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.restart_child("root/a").await.unwrap().phase,
+        Phase::Running
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,155 +512,11 @@ async fn hurry_ends_everybody_at_once() {
     let before = tokio::time::Instant::now();
     let report = system.shut_down().await;
     assert_eq!(before.elapsed(), Duration::ZERO);
-    let mut killed: Vec<&str> = report.killed.iter().map(|path| path.as_str()).collect();
+    let mut killed: Vec<&str> = report
+        .killed
+        .iter()
+        .map(regrow::ChildPath::as_str)
+        .collect();
     killed.sort_unstable();
     assert_eq!(killed, ["root/a", "root/crew/x", "root/crew/y"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_says_why_it_has_no_answer() {
-    struct Ask(ractor::RpcReplyPort<()>);
-    #[derive(Clone)]
-    struct Silent;
-    impl ractor::Actor for Silent {
-        type Msg = Ask;
-        type State = Vec<Ask>;
-        type Arguments = ();
-        async fn pre_start(&self, _: ractor::ActorRef<Ask>, (): ()) -> Result<Vec<Ask>, ractor::ActorProcessingErr> {
-            Ok(Vec::new())
-        }
-        async fn handle(&self, _: ractor::ActorRef<Ask>, ask: Ask, kept: &mut Vec<Ask>) -> Result<(), ractor::ActorProcessingErr> {
-            if kept.is_empty() {
-                kept.push(ask);
-                return Ok(());
-            }
-            drop(ask.0);
-            Ok(())
-        }
-    }
-    let system = System::start(Supervisor::new("root").child(ChildSpec::actor("silent", Silent, ()))).await.unwrap();
-    let silent = system.address::<Ask>("root/silent").unwrap();
-    assert!(matches!(silent.call(Ask).await, Err(CallError::TimedOut { after, .. }) if after == SECOND * 5));
-    assert!(matches!(silent.call(Ask).await, Err(CallError::Dropped { .. })));
-    drop(system.shut_down().await);
-    assert!(matches!(silent.call(Ask).await, Err(CallError::NotRunning { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_state_whose_drop_panics_harms_only_its_own_child() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            assert!(std::thread::panicking(), "the bomb goes off");
-        }
-    }
-    #[derive(Clone)]
-    struct Carrier;
-    impl ractor::Actor for Carrier {
-        type Msg = PuppetMessage;
-        type State = Bomb;
-        type Arguments = ();
-        async fn pre_start(&self, _: ractor::ActorRef<PuppetMessage>, (): ()) -> Result<Bomb, ractor::ActorProcessingErr> {
-            Ok(Bomb)
-        }
-        async fn handle(&self, _: ractor::ActorRef<PuppetMessage>, _: PuppetMessage, _: &mut Bomb) -> Result<(), ractor::ActorProcessingErr> {
-            std::future::pending().await
-        }
-    }
-    let bomb = ChildSpec::actor("bomb", Carrier, ()).shutdown(SECOND);
-    let system = TestSystem::start(Supervisor::new("root").child(bomb).child(Puppet::spec("b"))).await;
-    drop(system.terminate_child("root/bomb").await.unwrap());
-    assert_eq!(system.last_exit("root/bomb").await.kind(), ExitKind::Panic, "its own cleanup panicked");
-    drop(system.restart_child("root/bomb").await.unwrap());
-    system.puppet("root/bomb").hang();
-    drop(system.terminate_child("root/bomb").await.unwrap());
-    assert_eq!(system.last_exit("root/bomb").await.kind(), ExitKind::Killed);
-    assert_eq!(system.child("root/b").await.unwrap().phase, Phase::Running);
-}
-
-#[tokio::test(start_paused = true)]
-async fn start_functions_are_told_what_came_before() {
-    use std::sync::Mutex;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&told);
-    let spec = ChildSpec::start_with("a", move |context| {
-        let last = context.last_exit().map(ToString::to_string);
-        notes.lock().unwrap().push((context.generation(), context.attempt(), context.uptime().as_secs(), last));
-        async move {
-            let puppet = regrow::testing::Bare;
-            let (actor, _) = ractor::Actor::spawn_linked(None, puppet, (), context.supervisor()).await?;
-            Ok::<_, regrow::StartFailure>(actor)
-        }
-    });
-    let mut system = TestSystem::start(Supervisor::new("root").child(spec)).await;
-    tokio::time::advance(SECOND * 7).await;
-    system.puppet("root/a").fail("broken");
-    system.expect("regrow.child.started", "root/a").await;
-    let expected = [(1, 0, 0, None), (2, 1, 7, Some("error: broken".to_owned()))];
-    assert_eq!(*told.lock().unwrap(), expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn two_systems_share_nothing() {
-    let tree = || Supervisor::new("root").child(Puppet::spec("a"));
-    let (one, mut other) = (TestSystem::start(tree()).await, TestSystem::start(tree()).await);
-    one.puppet("root/a").crash("boom");
-    other.quiet().await;
-    drop(one.shut_down().await);
-    assert!(other.address::<PuppetMessage>("root/a").unwrap().is_running());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_system_that_is_dropped_leaves_nobody() {
-    let system = TestSystem::start(Supervisor::new("root").child(Supervisor::new("crew").child(Puppet::spec("a")))).await;
-    let address = system.address::<PuppetMessage>("root/crew/a").unwrap();
-    drop(system);
-    tokio::time::timeout(SECOND, async {
-        while address.send(PuppetMessage::Hang).is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn dependencies_start_together_and_stop_in_reverse() {
-    let slow = |id| Puppet::stopping_slowly(id, SECOND);
-    let tree = Supervisor::new("root")
-        .order(Order::Dependencies)
-        .child(slow("web").depends_on(["db", "cache"]))
-        .child(slow("db"))
-        .child(slow("cache"));
-    let mut system = TestSystem::launch(tree).await;
-    system.booted().await.unwrap();
-    let started: Vec<String> =
-        system.happened().await.into_iter().filter(|line| line.starts_with("regrow.child.started")).collect();
-    assert_eq!(started, lines(&["child.started root/db", "child.started root/cache", "child.started root/web"]));
-    let before = tokio::time::Instant::now();
-    drop(system.shut_down().await);
-    assert_eq!(before.elapsed(), SECOND * 2, "db and cache stop together");
-}
-
-#[tokio::test(start_paused = true)]
-async fn metrics_tell_of_starts_restarts_and_phases() {
-    let tree = Supervisor::new("root").child(Puppet::spec("a").of_type("worker")).child(Puppet::spec("b").of_type("worker"));
-    let mut system = TestSystem::start(tree).await;
-    system.puppet("root/a").crash("boom");
-    system.expect("regrow.child.started", "root/a").await;
-    let text = system.exporter().render();
-    for line in [
-        "regrow_child_starts_total{kind=\"actor\",type=\"worker\"} 3",
-        "regrow_child_terminations_total{kind=\"actor\",type=\"worker\",reason=\"panic\"} 1",
-        "regrow_supervisor_restarts_total{supervisor=\"root\",reason=\"panic\",scope=\"one\"} 1",
-        "regrow_children{kind=\"actor\",type=\"worker\",status=\"running\"} 2",
-        "regrow_children{kind=\"actor\",type=\"worker\",status=\"backoff\"} 0",
-        "regrow_supervisor_children{supervisor=\"root\",state=\"running\"} 2",
-    ] {
-        assert!(text.lines().any(|have| have == line), "{line} is missing in\n{text}");
-    }
-    let ratio = text.lines().find_map(|line| line.strip_prefix("regrow_supervisor_intensity_ratio{supervisor=\"root\"} "));
-    assert!(ratio.unwrap().starts_with("0.333"), "{ratio:?}");
-    tokio::time::advance(SECOND * 6).await;
-    assert!(system.exporter().render().contains("regrow_supervisor_intensity_ratio{supervisor=\"root\"} 0\n"));
 }

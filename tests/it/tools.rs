@@ -1,6 +1,7 @@
 //! The rule for tools that tests need beside the Rust toolchain.
 
 use std::env;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The tool's path, or `None` when its absence is excused.
@@ -23,6 +24,10 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
         excused.split_whitespace().any(|absent| absent == name),
         "{name} is not installed; run scripts/test, which installs it where it may, or scripts/setup to install only"
     );
-    println!("ABSENT: {name}; what needs it is not tested");
+    // Past the capture of output, so that it is seen.
+    drop(writeln!(
+        std::io::stderr(),
+        "ABSENT: {name}; what needs it is not tested"
+    ));
     None
 }

@@ -173,6 +173,7 @@ impl Supervision {
             desired: Desired::Up,
             after: None,
             in_turn: false,
+            on_trial: false,
             holds_boot: booting,
             since: now,
             timer: None,
@@ -183,16 +184,19 @@ impl Supervision {
         index
     }
 
-    /// Says that `slot` starts only when `on` has started, and stops before it. Only before [`Self::boot`]; the caller sees to it
-    /// that there is no cycle ([`crate::dependencies`]).
+    /// Says that `slot` starts only when `on` has started, and stops before it; the caller sees to it that there is no
+    /// cycle ([`crate::dependencies`]).
     pub fn depend(&mut self, slot: u32, on: u32) {
+        let met = self.phase(on) == Some(Phase::Running);
         if let Some(waiting) = self.slot_mut(slot) {
             let links = waiting.links.get_or_insert_default();
             links.depends_on.push(on);
-            links.unmet += 1;
+            links.unmet += u32::from(!met);
         }
         if let Some(awaited) = self.slot_mut(on) {
-            awaited.links.get_or_insert_default().dependents.push(slot);
+            let links = awaited.links.get_or_insert_default();
+            links.dependents.push(slot);
+            links.met |= met;
         }
     }
 
@@ -210,7 +214,7 @@ impl Supervision {
                     .by_order
                     .iter()
                     .map(|(order, slot)| (*order, *slot))
-                    .collect()
+                    .collect();
             }
             Order::Dependencies => {
                 let ready: Vec<u32> = self
@@ -232,6 +236,7 @@ impl Supervision {
     pub fn on_start_pending(&mut self, who: Who, now: Instant) {
         if let Some(slot) = self.current(who)
             && slot.state == State::Starting
+            && slot.timer.is_none()
         {
             let until = now.checked_add(slot.plan.start_timeout);
             self.set_timer(who.slot, until);
@@ -249,6 +254,7 @@ impl Supervision {
             return out;
         }
         slot.state = State::Running;
+        slot.on_trial = false;
         slot.since = now;
         self.set_timer(who.slot, None);
         self.turn_is_over(who.slot);
@@ -352,7 +358,7 @@ impl Supervision {
             }
             State::Leaving { .. } => slot.after = Some(after),
             State::Pending | State::Backoff | State::Completed | State::Failed => {
-                self.rest(index, after, &mut out)
+                self.rest(index, after, &mut out);
             }
             State::Stopped => {}
         }
@@ -373,7 +379,7 @@ impl Supervision {
             State::Pending | State::Backoff => return Err(Refused::Restarting),
             State::Completed | State::Stopped | State::Failed => {}
         }
-        self.bounce_child(index, now)
+        self.start_anew(index, true, now)
     }
 
     /// Stops a child if it is alive, then starts it at once; neither counts as a failure, and earlier failures are forgotten.
@@ -381,9 +387,20 @@ impl Supervision {
     /// # Errors
     /// [`Refused::NotFound`] and [`Refused::Closing`].
     pub fn bounce_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        self.start_anew(index, false, now)
+    }
+
+    /// `on_trial`: a start that fails is the operator's answer, and no failure to count.
+    fn start_anew(
+        &mut self,
+        index: u32,
+        on_trial: bool,
+        now: Instant,
+    ) -> Result<Vec<Directive>, Refused> {
         let mut out = Vec::new();
         let slot = self.operable(index)?;
         slot.desired = Desired::Up;
+        slot.on_trial = on_trial;
         slot.forget_failures();
         match slot.state {
             State::Starting | State::Running => {

@@ -5,7 +5,6 @@
 
 mod child;
 mod listen;
-mod missed;
 mod progress;
 mod roster;
 mod stop;
@@ -16,14 +15,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regrow::telemetry::Event;
-use regrow::{Order, Supervisor, System};
+use regrow::{Order, Supervisor, System, Telemetry};
 use regrow_process::{Host, Leftovers, become_subreaper};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use self::missed::Beginning;
 pub(crate) use self::progress::{Progress, ProgressStream, What};
 use self::roster::Cast;
+#[cfg(test)]
+pub(crate) use self::roster::asked;
 pub(crate) use self::roster::{Roster, RosterError, Verb};
 use self::stop::Signals;
 pub(crate) use self::stop::{Cause, Report};
@@ -107,7 +107,7 @@ pub(crate) struct Daemon {
     roster: Arc<Roster>,
     state: StateDir,
     signals: Signals,
-    events: Option<(Beginning, mpsc::Receiver<Event>)>,
+    events: Option<mpsc::Receiver<Event>>,
     down: watch::Receiver<bool>,
     /// Turned to true when the agents are gone: followers of logs are sent home.
     ended: watch::Sender<bool>,
@@ -146,10 +146,10 @@ impl Daemon {
         for process in std::mem::take(&mut cast.processes) {
             root = root.child(process);
         }
-        let system = System::launch(root).await?;
         let changes = watch::Sender::new(0);
-        let mut events = progress::attach(&system, changes.clone());
-        let beginning = missed::beginning(&system, &mut events).await;
+        let telemetry = Telemetry::default();
+        let events = progress::attach(&telemetry, changes.clone());
+        let system = System::launch_with(root, telemetry).await?;
         let roster = Arc::new(Roster::new(config, host, system, cast, changes));
         note_the_boot(&roster);
 
@@ -173,7 +173,7 @@ impl Daemon {
             roster,
             state,
             signals,
-            events: Some((beginning, events)),
+            events: Some(events),
             down: downed,
             ended,
             stop_serving,
@@ -198,9 +198,8 @@ impl Daemon {
 
     /// What happens to the agents from the first start on. It can be taken once.
     pub(crate) fn progress(&mut self) -> Option<ProgressStream> {
-        let (beginning, events) = self.events.take()?;
-        let roster = Arc::clone(&self.roster);
-        Some(ProgressStream::new(beginning, events, roster))
+        let events = self.events.take()?;
+        Some(ProgressStream::new(events, Arc::clone(&self.roster)))
     }
 }
 

@@ -8,6 +8,7 @@ mod headers;
 pub(crate) mod route;
 mod verdict;
 
+use regrow::telemetry::Span;
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
@@ -47,21 +48,8 @@ pub(crate) trait Agents: Send + Sync + 'static {
     /// How an agent stands now; none if there is no such agent.
     fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
 
-    /// Takes note of a request whose answer has begun.
-    fn answered(&self, request: Answered);
-}
-
-/// A request whose answer has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Answered {
-    /// The template of its path.
-    pub(crate) route: &'static str,
-    /// Its method, or `other`.
-    pub(crate) method: &'static str,
-    /// The status of the answer.
-    pub(crate) status: u16,
-    /// How long until the answer began.
-    pub(crate) took: Duration,
+    /// Takes note of a request by the template of its path and its method, or `other`.
+    fn asked(&self, route: &'static str, method: &'static str) -> Span;
 }
 
 /// Passes requests on to agents.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use ractor::{ActorCell, Message, MessagingErr, RpcReplyPort};
+use ractor::{ActorCell, ActorId, Message, MessagingErr, RpcReplyPort};
 use thiserror::Error;
 
 use crate::path::ChildPath;
@@ -48,6 +48,15 @@ impl Place {
 
     pub(crate) fn clear(&self) {
         self.occupant.store(None);
+    }
+
+    /// Empties the place if this is who lives there.
+    pub(crate) fn clear_of(&self, actor: ActorId) {
+        self.occupant.rcu(|occupant| {
+            occupant
+                .clone()
+                .filter(|occupant| occupant.cell.get_id() != actor)
+        });
     }
 
     pub(crate) fn address<M: Message>(self: &Arc<Self>) -> Result<Address<M>, LookupError> {

@@ -16,9 +16,13 @@ use regrow_core::{
 
 use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
+use crate::panics::catch;
 use crate::path::ChildPath;
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{Payload, Span, Subject, Telemetry, Vitals};
+
+/// How long a child may take to end by force when its supervisor was stopped from outside.
+const KILL_GRACE: Duration = Duration::from_secs(5);
 
 type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
 type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
@@ -143,6 +147,7 @@ impl ChildSpec {
         spec.plan.shutdown = Shutdown::Infinity;
         // A start that lasts is the children's own: each has its timeout.
         spec.plan.start_timeout = Duration::MAX;
+        spec.plan.ends_itself = true;
         spec.announced = true;
         spec.nested = Some(supervisor);
         spec
@@ -263,16 +268,34 @@ impl Started {
     }
 
     pub(crate) fn stop(&self, cause: StopCause) {
-        match &self.control {
-            Some(control) => control.stop(cause),
-            None => self.cell.stop(None),
+        let Some(control) = &self.control else {
+            return self.cell.stop(None);
+        };
+        if let Err(panic) = catch(|| control.stop(cause)) {
+            tracing::error!(target: "regrow", %panic, "a control panicked when asked to stop; stopping the actor instead");
+            self.cell.stop(None);
+        }
+    }
+
+    /// Waits for an end that was asked for, and uses force when it takes too long.
+    pub(crate) async fn end(&self, patience: Option<Duration>) -> ExitReason {
+        if self.cell.wait(patience).await.is_ok() {
+            return ExitReason::Shutdown;
+        }
+        self.kill();
+        match self.cell.wait(Some(KILL_GRACE)).await {
+            Ok(()) => ExitReason::Killed,
+            Err(_) => ExitReason::Unresponsive,
         }
     }
 
     pub(crate) fn kill(&self) {
-        match &self.control {
-            Some(control) => control.kill(),
-            None => self.cell.kill(),
+        let Some(control) = &self.control else {
+            return self.cell.kill();
+        };
+        if let Err(panic) = catch(|| control.kill()) {
+            tracing::error!(target: "regrow", %panic, "a control panicked when asked to kill; killing the actor instead");
+            self.cell.kill();
         }
     }
 }

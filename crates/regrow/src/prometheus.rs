@@ -128,19 +128,14 @@ impl Exporter {
 }
 
 fn write_family(text: &mut String, family: &ComputedFamily) {
-    let ComputedFamily {
-        name,
-        help,
-        kind,
-        values,
-    } = family;
-    let kind = kind.as_str();
+    let ComputedFamily { schema, values } = family;
+    let (name, help, kind) = (schema.name, schema.help, schema.kind.as_str());
     let mut write = || -> fmt::Result {
         writeln!(text, "# HELP {name} {help}")?;
         writeln!(text, "# TYPE {name} {kind}")?;
         for (labels, value) in values {
             text.push_str(name);
-            for (n, (label, value)) in labels.iter().enumerate() {
+            for (n, (label, value)) in schema.labels.iter().zip(labels).enumerate() {
                 write!(text, "{}{label}=\"", if n == 0 { '{' } else { ',' })?;
                 escape(text, value);
                 text.push('"');

@@ -163,7 +163,7 @@ impl Supervisor {
         self.check_at(&self.id)
     }
 
-    fn check_at(&self, path: &str) -> Result<(), InvalidTree> {
+    pub(crate) fn check_at(&self, path: &str) -> Result<(), InvalidTree> {
         let supervisor = || path.to_owned();
         let invalid = |id: &str, reason| InvalidTree::Id {
             supervisor: supervisor(),

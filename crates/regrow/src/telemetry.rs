@@ -10,6 +10,7 @@
 //! A handler that panics is detached, and `regrow.telemetry.handler.failure` tells the others. For one subject, each handler sees
 //! the events in the order in which they happened; [`Event::seq`] counts all of them, so that a gap shows.
 
+mod catalogue;
 mod census;
 mod event;
 mod handler;
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(feature = "prometheus")]
 pub(crate) use census::{ComputedFamily, actor_families};

@@ -45,6 +45,7 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
         limit: (rng.below(2) == 0).then(|| RestartIntensity::new(2, millis(100))),
         give_up: GiveUp::ALL[pick(rng, 2)],
         start_timeout: millis(25),
+        ends_itself: rng.below(8) == 0,
     }
 }
 

@@ -41,7 +41,7 @@ impl Supervision {
             Some(After::AtOnce) => self.start(index, now, out),
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::StartTimedOut) => {
-                self.start_failed(index, ExitKind::StartTimeout, false, now, out)
+                self.start_failed(index, ExitKind::StartTimeout, false, now, out);
             }
             None if before == State::Starting => self.start_failed(index, end, permanent, now, out),
             None => self.ended(index, end, uptime, now, out),
@@ -87,17 +87,20 @@ impl Supervision {
             .as_ref()
             .expect("a starting child has a slot");
         let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
-        let first = slot.life - slot.life_before == 1;
+        let on_trial = slot.on_trial;
         match give_up {
-            GiveUp::Park if permanent => self.park(index, Parked::CannotStart, out),
+            // One that is temporary is never started again, so it cannot be retried either.
+            GiveUp::Park if permanent || restart == Restart::Temporary => {
+                self.park(index, Parked::CannotStart, out);
+            }
             GiveUp::Park => self.failed(index, end, Duration::ZERO, now, out),
             GiveUp::Escalate if booting => {
-                self.close(Closed::StartFailed { slot: index }, now, out)
+                self.close(Closed::StartFailed { slot: index }, now, out);
             }
             GiveUp::Escalate if restart == Restart::Temporary => self.remove(index, out),
-            GiveUp::Escalate if first => self.rest(index, After::Stopped, out),
+            GiveUp::Escalate if on_trial => self.rest(index, After::Stopped, out),
             GiveUp::Escalate if permanent => {
-                self.close(Closed::StartFailed { slot: index }, now, out)
+                self.close(Closed::StartFailed { slot: index }, now, out);
             }
             GiveUp::Escalate => self.failed(index, end, Duration::ZERO, now, out),
         }
@@ -134,7 +137,7 @@ impl Supervision {
             let limit = window.intensity();
             match window.record(now) {
                 Verdict::Within(count) if own_limit.is_none() => {
-                    used = (count, Some(limit.max_restarts()))
+                    used = (count, Some(limit.max_restarts()));
                 }
                 Verdict::Within(_) => {}
                 Verdict::Exceeded => return self.meltdown(index, limit, now, out),
@@ -226,7 +229,7 @@ impl Supervision {
                     }
                 }
                 State::Completed if slot.desired == Desired::Up && index != victim => {
-                    self.due_in_turn(index, out)
+                    self.due_in_turn(index, out);
                 }
                 State::Completed | State::Stopped | State::Failed => {}
             }

@@ -23,6 +23,9 @@ pub struct ChildPlan {
     pub give_up: GiveUp,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// A kill is sure to end it, however long that takes: it is a supervisor, which sees to its own children. Others are
+    /// abandoned after the policy's `kill_grace`.
+    pub ends_itself: bool,
 }
 
 impl Default for ChildPlan {
@@ -35,6 +38,7 @@ impl Default for ChildPlan {
             limit: None,
             give_up: GiveUp::Escalate,
             start_timeout: Duration::from_secs(30),
+            ends_itself: false,
         }
     }
 }
@@ -115,6 +119,8 @@ pub(super) struct Slot {
     pub(super) after: Option<After>,
     /// The stop is a step of a plan that waits for it.
     pub(super) in_turn: bool,
+    /// The start under way was asked for by an operator: if it fails, that is the answer, and no failure to count.
+    pub(super) on_trial: bool,
     /// The boot is not over before this child has come to rest once.
     pub(super) holds_boot: bool,
     pub(super) since: Instant,

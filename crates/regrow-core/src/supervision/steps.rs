@@ -183,7 +183,8 @@ impl Supervision {
         }
         slot.state = State::Leaving { killed: true };
         out.push(Directive::Kill(slot.who(index), cause));
-        let until = now.checked_add(self.policy.kill_grace);
+        let grace = (!slot.plan.ends_itself).then_some(self.policy.kill_grace);
+        let until = grace.and_then(|grace| now.checked_add(grace));
         self.set_timer(index, until);
     }
 

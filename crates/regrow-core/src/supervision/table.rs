@@ -18,8 +18,10 @@ enum Stand {
     StartingAtBoot,
     /// Its first start, later: an operator has added it.
     StartingAdded,
-    /// A later start.
+    /// A later start, after a failure.
     StartingAgain,
+    /// A later start, because an operator wants it.
+    StartingBounced,
     Running,
     /// An operator wants it down.
     StoppingTerminated,
@@ -34,14 +36,15 @@ enum Stand {
 }
 
 impl Stand {
-    const ALL: [(Self, &'static str); 12] = [
+    const ALL: [(Self, &'static str); 13] = [
         (Self::Pending, "pending (a sibling before it is starting)"),
         (Self::StartingAtBoot, "starting (at boot)"),
         (
             Self::StartingAdded,
             "starting (added by an operator, first life)",
         ),
-        (Self::StartingAgain, "starting (a later life)"),
+        (Self::StartingAgain, "starting (again after a failure)"),
+        (Self::StartingBounced, "starting (again for an operator)"),
         (Self::Running, "running"),
         (
             Self::StoppingTerminated,
@@ -75,6 +78,7 @@ impl Stand {
             Self::StartingAdded => drop(sup.boot(now)),
             Self::StartingAtBoot
             | Self::StartingAgain
+            | Self::StartingBounced
             | Self::Running
             | Self::StoppingTerminated
             | Self::StoppingBounced
@@ -90,9 +94,10 @@ impl Stand {
             Self::Pending | Self::StartingAtBoot => {}
             Self::StartingAdded => drop(sup.restart_child(child, now)),
             Self::Failed => {
-                drop(sup.on_start_failed(life(&sup, child), ExitKind::StartFailed, true, now))
+                drop(sup.on_start_failed(life(&sup, child), ExitKind::StartFailed, true, now));
             }
             Self::StartingAgain
+            | Self::StartingBounced
             | Self::Running
             | Self::StoppingTerminated
             | Self::StoppingBounced
@@ -111,6 +116,10 @@ impl Stand {
         match self {
             Self::Running => {}
             Self::StartingAgain => {
+                drop(sup.on_exit(life(sup, child), ExitKind::Error, now));
+                drop(sup.on_wakeup(self.since(now)));
+            }
+            Self::StartingBounced => {
                 drop(sup.bounce_child(child, now));
                 drop(sup.on_exit(life(sup, child), ExitKind::Shutdown, now));
             }
@@ -118,8 +127,7 @@ impl Stand {
             Self::StoppingBounced => drop(sup.bounce_child(child, now)),
             Self::StoppingKilled => {
                 drop(sup.terminate_child(child, now));
-                // The shutdown's timeout. The events then come at a time that is earlier, which does no harm here.
-                drop(sup.on_wakeup(now + SECOND * 5));
+                drop(sup.on_wakeup(self.since(now)));
             }
             Self::Backoff => drop(sup.on_exit(life(sup, child), ExitKind::Error, now)),
             Self::Completed => drop(sup.on_exit(life(sup, child), ExitKind::Normal, now)),
@@ -133,10 +141,39 @@ impl Stand {
         }
     }
 
+    /// When it came to stand so.
+    fn since(self, now: Instant) -> Instant {
+        match self {
+            // Its delay.
+            Self::StartingAgain => now + SECOND,
+            // The timeout of its shutdown.
+            Self::StoppingKilled => now + SECOND * 5,
+            Self::Pending
+            | Self::StartingAtBoot
+            | Self::StartingAdded
+            | Self::StartingBounced
+            | Self::Running
+            | Self::StoppingTerminated
+            | Self::StoppingBounced
+            | Self::Backoff
+            | Self::Completed
+            | Self::Stopped
+            | Self::Failed => now,
+        }
+    }
+
+    /// How many restarts were counted on the way there.
+    fn restarts(self) -> u32 {
+        u32::from(matches!(self, Self::StartingAgain | Self::Backoff))
+    }
+
     const fn phase(self) -> Phase {
         match self {
             Self::Pending => Phase::Pending,
-            Self::StartingAtBoot | Self::StartingAdded | Self::StartingAgain => Phase::Starting,
+            Self::StartingAtBoot
+            | Self::StartingAdded
+            | Self::StartingAgain
+            | Self::StartingBounced => Phase::Starting,
             Self::Running => Phase::Running,
             Self::StoppingTerminated | Self::StoppingBounced | Self::StoppingKilled => {
                 Phase::Stopping
@@ -221,10 +258,10 @@ fn life(sup: &Supervision, child: u32) -> Who {
     }
 }
 
-fn plan(restart: Restart, give_up: GiveUp) -> ChildPlan {
+fn plan(restart: Restart, give_up: GiveUp, allowed: u32) -> ChildPlan {
     let backoff = Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed);
     // The limit that parks is the child's own.
-    let limit = (give_up == GiveUp::Park).then(|| RestartIntensity::new(3, SECOND * 5));
+    let limit = (give_up == GiveUp::Park).then(|| RestartIntensity::new(allowed, SECOND * 5));
     ChildPlan {
         restart,
         give_up,
@@ -237,14 +274,10 @@ fn plan(restart: Restart, give_up: GiveUp) -> ChildPlan {
 fn cell(stand: Stand, event: Event, restart: Restart, give_up: GiveUp) -> Option<String> {
     let now = t0();
     let too_often = event == Event::ExitErrorTooOften;
-    let mut plan = plan(restart, give_up);
-    if too_often {
-        plan.limit = plan
-            .limit
-            .map(|limit| RestartIntensity::new(0, limit.period()));
-    }
-    let (mut sup, child) = stand.reach(&plan, if too_often { 0 } else { 3 }, now)?;
-    let told = match event.happen(&mut sup, child, now) {
+    let allowed = if too_often { stand.restarts() } else { 3 };
+    let plan = plan(restart, give_up, allowed);
+    let (mut sup, child) = stand.reach(&plan, allowed, now)?;
+    let told = match event.happen(&mut sup, child, stand.since(now)) {
         Ok(directives) => {
             let words: Vec<String> = directives
                 .iter()

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use regrow::System;
-use regrow::telemetry::{Event, Payload};
+use regrow::telemetry::{Edge, Event, Payload, Telemetry};
 use regrow_core::{Phase, StopCause};
 use regrow_process::Stream;
 use tokio::sync::{mpsc, watch};
 
-use super::missed::Beginning;
 use super::{Roster, child};
 
 /// How many events wait for whoever looks on; who is slower misses some.
@@ -93,14 +92,12 @@ pub(crate) enum What {
 /// What happens to the agents, in order.
 #[derive(Debug)]
 pub(crate) struct ProgressStream {
-    missed: std::vec::IntoIter<Progress>,
-    heard: std::vec::IntoIter<Event>,
     events: mpsc::Receiver<Event>,
     roster: Arc<Roster>,
 }
 
-/// Listens to a system from now on; every change also turns `changes`.
-pub(super) fn attach(system: &System, changes: watch::Sender<u64>) -> mpsc::Receiver<Event> {
+/// Listens from now on; every change also turns `changes`.
+pub(super) fn attach(telemetry: &Telemetry, changes: watch::Sender<u64>) -> mpsc::Receiver<Event> {
     let (sender, events) = mpsc::channel(QUEUE);
     let missed = AtomicU64::new(0);
     let listen = move |event: &Event| {
@@ -113,7 +110,7 @@ pub(super) fn attach(system: &System, changes: watch::Sender<u64>) -> mpsc::Rece
             tracing::trace!(missed, "nobody looks on");
         }
     };
-    if let Err(error) = system.telemetry().attach(HANDLER, listen) {
+    if let Err(error) = telemetry.attach(HANDLER, listen) {
         tracing::warn!(%error, "no progress is told, and waits look once a second");
     }
     events
@@ -131,19 +128,20 @@ fn is_change(payload: &Payload) -> bool {
     match payload {
         Payload::ProcessOutput { .. }
         | Payload::HttpRequest { .. }
-        | Payload::TelemetryHandlerFailure { .. } => false,
+        | Payload::TelemetryHandlerFailure { .. }
+        | Payload::TelemetryQueueDropped { .. } => false,
         Payload::ChildStarted { .. }
         | Payload::ChildStartFailed { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildTerminated { .. }
         | Payload::ChildStateChanged { .. }
-        | Payload::SupervisorChildAdded
-        | Payload::SupervisorChildRemoved
+        | Payload::SupervisorChildAdded {}
+        | Payload::SupervisorChildRemoved {}
         | Payload::RestartScheduled { .. }
-        | Payload::Restarted { .. }
+        | Payload::Restart { .. }
         | Payload::BackoffReset { .. }
         | Payload::Meltdown { .. }
-        | Payload::ProcessSpawned { .. }
+        | Payload::ProcessSpawn { .. }
         | Payload::ProcessExited { .. }
         | Payload::ProcessSignalled { .. }
         | Payload::ProcessShutdown { .. }
@@ -155,29 +153,14 @@ fn is_change(payload: &Payload) -> bool {
 
 impl ProgressStream {
     /// The events of a system, told in terms of its agents.
-    pub(super) fn new(
-        beginning: Beginning,
-        events: mpsc::Receiver<Event>,
-        roster: Arc<Roster>,
-    ) -> Self {
-        Self {
-            missed: beginning.missed.into_iter(),
-            heard: beginning.heard.into_iter(),
-            events,
-            roster,
-        }
+    pub(super) fn new(events: mpsc::Receiver<Event>, roster: Arc<Roster>) -> Self {
+        Self { events, roster }
     }
 
     /// The next thing that happened; none after the last one, when the system has ended.
     pub(crate) async fn next(&mut self) -> Option<Progress> {
-        if let Some(progress) = self.missed.next() {
-            return Some(progress);
-        }
         loop {
-            let event = match self.heard.next() {
-                Some(event) => event,
-                None => self.events.recv().await?,
-            };
+            let event = self.events.recv().await?;
             if let Some(progress) = self.read(&event) {
                 return Some(progress);
             }
@@ -199,7 +182,11 @@ impl ProgressStream {
 
     fn what(&self, id: &str, event: &Event) -> Option<What> {
         match &event.payload {
-            Payload::ProcessSpawned { pid, .. } => Some(What::Spawned { pid: *pid }),
+            Payload::ProcessSpawn {
+                edge: Edge::Stop { .. },
+                pid: Some(pid),
+                ..
+            } => Some(What::Spawned { pid: *pid }),
             Payload::ChildStarted { took, .. } => {
                 let status = self.roster.handle(id).map(|handle| handle.status());
                 Some(What::Running {
@@ -249,17 +236,19 @@ impl ProgressStream {
             },
             Payload::ProcessLeaked { pids } => Some(What::Leaked { pids: pids.clone() }),
             // What does not concern an agent's coming and going; more may come with time.
-            Payload::SupervisorChildAdded
-            | Payload::SupervisorChildRemoved
-            | Payload::Restarted { .. }
+            Payload::SupervisorChildAdded {}
+            | Payload::SupervisorChildRemoved {}
+            | Payload::Restart { .. }
             | Payload::BackoffReset { .. }
             | Payload::Meltdown { .. }
+            | Payload::ProcessSpawn { .. }
             | Payload::ProcessExited { .. }
             | Payload::ProcessSignalled { .. }
             | Payload::ProcessOutput { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::HttpRequest { .. }
             | Payload::TelemetryHandlerFailure { .. }
+            | Payload::TelemetryQueueDropped { .. }
             | _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use regrow::telemetry::{Payload, Subject};
+use regrow::telemetry::{Edge, Payload, Span, Subject, Telemetry};
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::{ChildKind, Desired, Phase};
 use regrow_process::{Host, Output, Process, ProcessHandle, port_variable};
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{child, view};
 use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting};
-use crate::gateway::{Agents, Answered, Standing};
+use crate::gateway::{Agents, Standing};
 use crate::ports::{self, PortError, Ports};
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
 
@@ -530,28 +530,27 @@ impl Agents for Roster {
         })
     }
 
-    fn answered(&self, request: Answered) {
-        let Answered {
-            route,
-            method,
-            status,
-            took,
-        } = request;
-        let subject = || Subject {
-            path: self.system.path().clone(),
-            kind: ChildKind::Supervisor,
-            type_name: child::ROOT.into(),
-            generation: 1,
-            phase: Phase::Running,
-        };
-        let payload = || Payload::HttpRequest {
-            route,
-            method,
-            status,
-            took,
-        };
-        self.system.telemetry().emit(subject, payload);
+    fn asked(&self, route: &'static str, method: &'static str) -> Span {
+        asked(self.system.telemetry(), route, method)
     }
+}
+
+/// The span of a request to the daemon.
+pub(crate) fn asked(telemetry: &Telemetry, route: &'static str, method: &'static str) -> Span {
+    let subject = Subject {
+        path: child::ROOT.into(),
+        kind: ChildKind::Supervisor,
+        type_name: child::ROOT.into(),
+        generation: 1,
+        phase: Phase::Running,
+    };
+    let payload = Payload::HttpRequest {
+        edge: Edge::Start,
+        route,
+        method,
+        status: None,
+    };
+    telemetry.span(subject, payload)
 }
 
 fn is_up_or_on_its_way(info: &ChildInfo) -> bool {

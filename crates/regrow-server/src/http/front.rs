@@ -1,19 +1,19 @@
 //! The front door: every request passes the guard, then goes to an agent or to the API.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
+use regrow::telemetry::Payload;
 use tower::ServiceExt;
 
 use super::Answer;
 use super::guard::{Guard, Peer};
 use super::routes;
 use crate::gateway::route::{self, Reading};
-use crate::gateway::{Agents, Answered, Gateway};
+use crate::gateway::{Agents, Gateway};
 use crate::wire::Problem;
 
 /// The longest path with its query.
@@ -42,16 +42,15 @@ impl<A: Agents> Front<A> {
 
 impl<A: Agents> Answer for Front<A> {
     async fn answer(self: Arc<Self>, peer: Peer, request: Request<Body>) -> Response<Body> {
-        let begun = Instant::now();
         let path = request.uri().path().to_owned();
         let method = method_of(request.method());
+        // A client that leaves drops this future: the span then tells of a cancellation.
+        let mut span = self.agents.asked(routes::template(&path), method);
         let response = self.pass(peer, &path, request).await;
-        self.agents.answered(Answered {
-            route: routes::template(&path),
-            method,
-            status: response.status().as_u16(),
-            took: begun.elapsed(),
-        });
+        if let Payload::HttpRequest { status, .. } = span.payload() {
+            *status = Some(response.status().as_u16());
+        }
+        span.stop();
         response
     }
 }

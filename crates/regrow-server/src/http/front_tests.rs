@@ -1,17 +1,18 @@
 //! The whole way in: a raw client, the accept loop, the guard, the gateway, a raw agent.
 
 use axum::routing::get;
+use regrow::telemetry::{Edge, EventStream, Span, Telemetry};
 use regrow_core::{Desired, Phase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::*;
 use crate::gateway::Standing;
 use crate::http::{Listeners, serve};
 
 /// Every agent runs at this port, and what was answered is told here.
-struct AllAt(u16, mpsc::UnboundedSender<Answered>);
+struct AllAt(u16, Telemetry);
 
 impl Agents for AllAt {
     async fn standing(&self, _id: &str) -> Option<Standing> {
@@ -26,15 +27,15 @@ impl Agents for AllAt {
         })
     }
 
-    fn answered(&self, request: Answered) {
-        self.1.send(request).unwrap();
+    fn asked(&self, route: &'static str, method: &'static str) -> Span {
+        crate::daemon::asked(&self.1, route, method)
     }
 }
 
 struct Fixture {
     client: TcpStream,
     agent: TcpListener,
-    told: mpsc::UnboundedReceiver<Answered>,
+    told: EventStream,
     /// While these live, the server does.
     _server: (watch::Sender<bool>, tempfile::TempDir),
 }
@@ -42,8 +43,9 @@ struct Fixture {
 /// A client that is connected to a server, and an agent that has not been asked yet.
 async fn fixture() -> Fixture {
     let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (tell, told) = mpsc::unbounded_channel();
-    let agents = AllAt(agent.local_addr().unwrap().port(), tell);
+    let telemetry = Telemetry::default();
+    let told = telemetry.subscribe(16).unwrap();
+    let agents = AllAt(agent.local_addr().unwrap().port(), telemetry);
     let folder = tempfile::tempdir().unwrap();
     let listeners = Listeners {
         tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -109,11 +111,19 @@ async fn each_answer_is_told_with_the_template_of_its_path() {
         let mut fixture = fixture().await;
         let request = format!("{request} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         fixture.client.write_all(request.as_bytes()).await.unwrap();
-        let told = fixture.told.recv().await.unwrap();
-        assert_eq!(
-            (told.route, told.method, told.status),
-            (route, method, status)
-        );
+        let start = fixture.told.next().await.unwrap();
+        assert_eq!(start.name(), "regrow.http.request.start");
+        let stop = fixture.told.next().await.unwrap();
+        let Payload::HttpRequest {
+            edge: Edge::Stop { .. },
+            route: at,
+            method: by,
+            status: answered,
+        } = stop.payload
+        else {
+            panic!("{stop:?}")
+        };
+        assert_eq!((at, by, answered), (route, method, Some(status)));
     }
 }
 
@@ -135,8 +145,21 @@ async fn a_client_that_leaves_before_the_answer_ends_the_request_to_the_agent() 
     fixture.client.write_all(request).await.unwrap();
     let (mut agent, _) = fixture.agent.accept().await.unwrap();
     read_until(&mut agent, "\r\n\r\n").await;
-    drop(fixture.client);
+    drop(std::mem::replace(
+        &mut fixture.client,
+        TcpStream::connect(agent.local_addr().unwrap())
+            .await
+            .unwrap(),
+    ));
     assert_eq!(agent.read(&mut [0; 1]).await.unwrap(), 0);
+    let names = [
+        fixture.told.next().await.unwrap().name(),
+        fixture.told.next().await.unwrap().name(),
+    ];
+    assert_eq!(
+        names,
+        ["regrow.http.request.start", "regrow.http.request.cancel"]
+    );
 }
 
 #[tokio::test]

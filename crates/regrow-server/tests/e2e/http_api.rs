@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::kit::{Ask, Daemon, absent, need};
+use crate::kit::{Ask, Daemon, absent, need, until};
 
 const TEAM: &str = "\
 limits: { max_agents: 3 }
@@ -174,6 +175,40 @@ fn a_wait_that_runs_out_is_504_and_the_stop_goes_on() {
     assert_eq!(late.problem(), "504 wait_timeout");
     let agent = daemon.until_phase("stubborn", "stopped");
     assert_eq!(agent["last_exit"]["reason"], "killed", "{agent}");
+}
+
+#[test]
+fn an_operation_that_another_one_overtakes_is_answered_all_the_same() {
+    let agents = "agents:\n  a: { command: 'exec sleep 1000', start_window: 200ms }\n";
+    let daemon = Daemon::up(agents).settled();
+    for (first, second, phase) in [
+        ("stop", "restart", "running"),
+        ("restart", "stop", "stopped"),
+        ("start", "stop", "stopped"),
+    ] {
+        let begun = Instant::now();
+        let answer = std::thread::scope(|scope| {
+            let overtaken =
+                scope.spawn(|| daemon.post(&format!("/v1/agents/a/{first}?wait=10s"), ""));
+            until("it has begun", || {
+                let asked = if first == "start" {
+                    "starting"
+                } else {
+                    "stopping"
+                };
+                (daemon.agent("a")["phase"] == asked).then_some(())
+            });
+            let answer = daemon.post(&format!("/v1/agents/a/{second}?wait=10s"), "");
+            assert_eq!(answer.json()["phase"], phase, "{second}: {answer:?}");
+            overtaken.join().unwrap()
+        });
+        assert_ne!(answer.status, 504, "{first}, then {second}: {answer:?}");
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(8),
+            "{first}, then {second}: {took:?}"
+        );
+    }
 }
 
 #[test]

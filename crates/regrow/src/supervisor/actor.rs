@@ -7,17 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use regrow_core::Phase;
 use regrow_core::supervision::{Directive, Supervision, Who};
-use regrow_core::{Phase, StopCause};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::operate::{OperateError, Verb};
 use super::slot::{Answer, Slot, Until, type_name_of};
-use super::{Supervisor, Tree};
+use super::{InvalidTree, Supervisor, Tree};
 use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, StartContext, Started, guarded_launch};
 use crate::exit::{ExitReason, StartFailure};
@@ -32,7 +32,7 @@ mod perform;
 /// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
 const STARTS_PER_TURN: usize = 128;
 
-/// How many exits of children that are still unknown are kept; there cannot be more than starts under way.
+/// How many more exits of children that are still unknown are kept than there are starts under way.
 const MAX_EARLY_EXITS: usize = 1_024;
 
 /// What a supervisor can be told.
@@ -86,6 +86,12 @@ pub(crate) struct State {
     timer: Option<(Instant, AbortHandle)>,
     counts: Arc<SupervisorCounts>,
     closed: bool,
+    /// The rest of `todo` waits for [`Message::Continue`].
+    paused: bool,
+    /// A start was aborted since there was last none under way: it may have left somebody behind.
+    aborted: bool,
+    /// How many restarts within how much time were too many.
+    melted: Option<(u32, Duration)>,
 }
 
 impl Drop for State {
@@ -180,6 +186,9 @@ impl State {
             timer: None,
             counts,
             closed: false,
+            paused: false,
+            aborted: false,
+            melted: None,
         };
         for child in &spec.children {
             state.add(child.clone(), false);
@@ -231,10 +240,16 @@ impl State {
             Message::Launched(who, result) => {
                 self.starting -= 1;
                 self.launched(who, result);
+                if self.starting == 0 {
+                    self.no_start_under_way();
+                }
                 return;
             }
             Message::Announced(who) => return self.announced(who),
-            Message::Continue => return,
+            Message::Continue => {
+                self.paused = false;
+                return;
+            }
             Message::Wakeup => {
                 self.timer = None;
                 self.core.on_wakeup(now)
@@ -275,9 +290,35 @@ impl State {
         if self.ids.contains_key(&spec.id) {
             return drop(answer.send(Err(OperateError::AlreadyPresent { path })));
         }
+        if let Err(error) = self.check(&spec) {
+            return drop(answer.send(Err(OperateError::InvalidTree(error))));
+        }
         let id = Arc::clone(&spec.id);
-        self.add(spec, true);
+        let depends_on = spec.depends_on.clone();
+        let index = self.add(spec, true);
+        for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
+            self.core.depend(index, *on);
+        }
         self.operate(Verb::Restart, &id, answer);
+    }
+
+    /// What of a child that is added could never work. It cannot close a cycle: nobody depends on it yet.
+    fn check(&self, spec: &ChildSpec) -> Result<(), InvalidTree> {
+        if let Some(on) = spec
+            .depends_on
+            .iter()
+            .find(|on| !self.ids.contains_key(*on))
+        {
+            let child = self.path.join(&spec.id).to_string();
+            return Err(InvalidTree::UnknownDependency {
+                child,
+                on: on.to_string(),
+            });
+        }
+        match &spec.nested {
+            Some(nested) => nested.check_at(self.path.join(&spec.id).as_str()),
+            None => Ok(()),
+        }
     }
 
     fn operate(&mut self, verb: Verb, id: &str, answer: Answer) {
@@ -311,6 +352,7 @@ impl State {
             };
             slot.attempt = 0;
             slot.failed = false;
+            slot.overtake(until);
             slot.waiters.push((until, answer));
             if directives.is_empty() {
                 slot.answer_waiters();
@@ -326,11 +368,11 @@ impl State {
         let Some(id) = event.actor_id() else { return };
         match self.actors.remove(&id) {
             Some(who) => self.exited(who, event),
-            None if self.starting > 0 && self.early.len() < MAX_EARLY_EXITS => {
-                drop(self.early.insert(id, event))
+            None if self.starting > 0 && self.early.len() < self.starting + MAX_EARLY_EXITS => {
+                drop(self.early.insert(id, event));
             }
             None => {
-                tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended")
+                tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended");
             }
         }
     }
@@ -393,9 +435,6 @@ impl State {
             .as_ref()
             .ok()
             .and_then(|started| self.early.remove(&started.cell.get_id()));
-        if self.starting == 0 {
-            self.early.clear();
-        }
         let Some(slot) = self.current(who) else {
             // Given up on meanwhile: whoever came up has no place any more.
             if let Ok(started) = result {
@@ -418,6 +457,10 @@ impl State {
             slot.spec.announced && !slot.announced,
         );
         if let Some(event) = early {
+            if asked.is_none() && !waits {
+                // It has started, and ended before we were told of either.
+                self.started(who);
+            }
             return self.exited(who, event);
         }
         self.actors.insert(id, who);
@@ -426,6 +469,18 @@ impl State {
             Some((cause, _)) => started.stop(cause),
             None if waits => self.core.on_start_pending(who, time::now()),
             None => self.started(who),
+        }
+    }
+
+    /// Whoever is linked to us now and has no place came from a start that was given up on.
+    fn no_start_under_way(&mut self) {
+        self.early.clear();
+        if std::mem::take(&mut self.aborted) {
+            for cell in self.myself.get_children() {
+                if !self.actors.contains_key(&cell.get_id()) {
+                    cell.kill();
+                }
+            }
         }
     }
 
@@ -470,33 +525,22 @@ impl State {
         let directives = self.core.shut_down(time::now());
         self.todo.extend(directives);
         while let Some(directive) = self.todo.pop_front() {
+            drop(self.perform(directive));
             let (Directive::Stop(who, _) | Directive::Kill(who, _)) = directive else {
-                drop(self.perform(directive));
-                continue;
-            };
-            let Some(live) = self.current(who).and_then(|slot| slot.live.clone()) else {
-                let directives =
-                    self.core
-                        .on_exit(who, regrow_core::ExitKind::Cancelled, time::now());
-                self.todo.extend(directives);
                 continue;
             };
             let patience = self
                 .core
                 .next_wakeup()
                 .map(|at| at.saturating_duration_since(time::now()));
-            live.stop(StopCause::Parent);
-            if matches!(directive, Directive::Kill(..)) || live.cell.wait(patience).await.is_err() {
-                live.kill();
-                drop(
-                    live.cell
-                        .wait(Some(std::time::Duration::from_secs(5)))
-                        .await,
-                );
-            }
-            let directives = self
-                .core
-                .on_exit(who, regrow_core::ExitKind::Shutdown, time::now());
+            let live = self.current(who).and_then(|slot| slot.live.clone());
+            let reason = match live {
+                Some(live) => live.end(patience).await,
+                None => ExitReason::Shutdown,
+            };
+            let end = reason.kind();
+            self.over(who, reason, time::now());
+            let directives = self.core.on_exit(who, end, time::now());
             self.todo.extend(directives);
         }
     }

@@ -6,6 +6,7 @@ use regrow_core::InvalidId;
 use regrow_core::supervision::Refused;
 use thiserror::Error;
 
+use super::InvalidTree;
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
 
@@ -33,6 +34,9 @@ pub enum OperateError {
         /// What is wrong with it.
         reason: InvalidId,
     },
+    /// What is added could never work.
+    #[error(transparent)]
+    InvalidTree(#[from] InvalidTree),
     /// It runs, or is on its way up or down.
     #[error("child \"{path}\" is running")]
     Running {
@@ -60,6 +64,12 @@ pub enum OperateError {
         reason: ExitReason,
         /// When it will be tried again, if it will be.
         next_start_at: Option<SystemTime>,
+    },
+    /// Another operation on the child came later and wants the opposite.
+    #[error("a later operation on child \"{path}\" has overtaken this one")]
+    Overtaken {
+        /// The child.
+        path: ChildPath,
     },
     /// The supervisor is not there, or ended before it answered.
     #[error("supervisor \"{supervisor}\" is not running")]

@@ -71,7 +71,10 @@ impl Drop for Slot {
         if let Some(start) = &self.start {
             start.abort();
         }
-        self.place.clear();
+        // By now the next life of the whole supervisor may have filled the place again.
+        if let Some(live) = &self.live {
+            self.place.clear_of(live.cell.get_id());
+        }
     }
 }
 
@@ -154,7 +157,12 @@ impl Slot {
         self.timed_out = false;
         self.announced = false;
         self.parked_because = None;
-        self.restarts += u32::from(std::mem::take(&mut self.failed));
+        if std::mem::take(&mut self.failed) {
+            self.restarts += 1;
+        } else {
+            // For a sibling's sake, or for an operator's.
+            self.attempt = 0;
+        }
     }
 
     /// How the end came about, seen from here.
@@ -190,6 +198,24 @@ impl Slot {
         }
     }
 
+    /// An operation begins that wants `until`: those that want the opposite have been overtaken.
+    pub(crate) fn overtake(&mut self, until: Until) {
+        let path = self.path.clone();
+        let opposite = |other: &Until| {
+            matches!(
+                (until, other),
+                (Until::Down, Until::UpAfter(_)) | (Until::UpAfter(_), Until::Down)
+            )
+        };
+        let (overtaken, others) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|(until, _)| opposite(until));
+        self.waiters = others;
+        for (_, answer) in overtaken {
+            drop(answer.send(Err(OperateError::Overtaken { path: path.clone() })));
+        }
+    }
+
     /// Answers those whose effect is visible now.
     pub(crate) fn answer_waiters(&mut self) {
         if self.waiters.is_empty() {
@@ -203,18 +229,29 @@ impl Slot {
         }
     }
 
+    /// The place goes: whoever waited for a start has waited in vain.
+    pub(crate) fn answer_all(&mut self) {
+        for (until, answer) in std::mem::take(&mut self.waiters) {
+            let result = match until {
+                Until::Down => Ok(self.info()),
+                Until::UpAfter(_) => Err(self.did_not_start()),
+            };
+            drop(answer.send(result));
+        }
+    }
+
     fn seen(&self, until: Until) -> Option<Result<ChildInfo, OperateError>> {
         match until {
             Until::Down => (!self.phase.is_alive()).then(|| Ok(self.info())),
             Until::UpAfter(generation) => match self.phase {
                 Phase::Running if self.generation > generation => Some(Ok(self.info())),
-                Phase::Backoff | Phase::Failed if self.generation > generation => {
-                    Some(Err(self.did_not_start()))
-                }
-                Phase::Completed | Phase::Stopped if self.generation > generation => {
-                    Some(Err(self.did_not_start()))
-                }
+                // Parked again without a life of its own: what it depends on was given up on.
                 Phase::Failed if self.parked_because.is_some() => Some(Err(self.did_not_start())),
+                Phase::Backoff | Phase::Failed | Phase::Completed | Phase::Stopped
+                    if self.generation > generation =>
+                {
+                    Some(Err(self.did_not_start()))
+                }
                 Phase::Pending
                 | Phase::Starting
                 | Phase::Running

@@ -87,6 +87,13 @@ impl Tree {
             .remove(path);
     }
 
+    /// Forgets a place and all below it. Looks at every place, so only for what has something below it.
+    pub(crate) fn leave_with_all_below(&self, path: &ChildPath) {
+        let below = format!("{path}/");
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|place, _| place != path && !place.as_str().starts_with(&below));
+    }
+
     pub(crate) fn supervisor(&self, path: &str) -> Option<ActorRef<Message>> {
         self.supervisors
             .read()

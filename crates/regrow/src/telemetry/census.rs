@@ -11,6 +11,7 @@ use std::time::Instant;
 use regrow_core::{ChildKind, Phase};
 
 use super::Workforce;
+use super::catalogue::{MetricKind, MetricSchema};
 use crate::path::ChildPath;
 
 /// How many children of one kind and type a supervisor has in each phase.
@@ -80,33 +81,60 @@ pub(crate) struct Census {
     supervisors: Mutex<Vec<Weak<SupervisorCounts>>>,
 }
 
-/// What Prometheus calls the type of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FamilyKind {
-    Counter,
-    Gauge,
+macro_rules! computed {
+    ($( $id:ident = $kind:ident $name:literal [$($label:literal),*], $help:literal; )+) => {
+        $( static $id: MetricSchema = MetricSchema {
+            name: $name,
+            kind: MetricKind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        }; )+
+        /// Every family that is computed.
+        pub(super) static COMPUTED: &[&MetricSchema] = &[$( &$id ),+];
+    };
 }
 
-impl FamilyKind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-        }
-    }
+computed! {
+    BUILD = Gauge "regrow_build_info" ["version"], "Build metadata; the value is always 1.";
+    CHILDREN = Gauge "regrow_children" ["kind", "type", "status"], "Children by kind, type and phase.";
+    BY_SUPERVISOR = Gauge "regrow_supervisor_children" ["supervisor", "state"], "Children by supervisor and phase.";
+    INTENSITY = Gauge "regrow_supervisor_intensity_ratio" ["supervisor"],
+        "Restarts in the window over the allowed maximum; at 1 the next failure melts down.";
+    PROCESSES = Gauge "regrow_process_processes" ["type", "state"], "OS processes by type and phase.";
+    HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
+    QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
+    DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
+    OLDEST = Gauge "regrow_mailbox_oldest_age_seconds" ["type"],
+        "Age of the oldest message of the type whose wait is being measured.";
+    BUSY = Gauge "regrow_actors_busy" ["type"], "Actors of the type that handle a message now.";
+    HANDLER = Gauge "regrow_handler_oldest_age_seconds" ["type"],
+        "Age of the longest running handler of the type, as seen between two scrapes.";
 }
 
-/// One family that is computed when somebody looks: its name, help, and the value of each label set.
+/// One family that is computed when somebody looks: the value of each label set.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "prometheus"),
     expect(dead_code, reason = "only exporters read it")
 )]
 pub(crate) struct ComputedFamily {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
-    pub(crate) kind: FamilyKind,
-    pub(crate) values: BTreeMap<Vec<(&'static str, String)>, f64>,
+    pub(crate) schema: &'static MetricSchema,
+    pub(crate) values: BTreeMap<Vec<String>, f64>,
+}
+
+impl ComputedFamily {
+    const fn new(schema: &'static MetricSchema) -> Self {
+        Self {
+            schema,
+            values: BTreeMap::new(),
+        }
+    }
+
+    fn at<const N: usize>(&mut self, labels: [&str; N]) -> &mut f64 {
+        debug_assert_eq!(labels.len(), self.schema.labels.len());
+        let labels = labels.map(str::to_owned).to_vec();
+        self.values.entry(labels).or_default()
+    }
 }
 
 impl Census {
@@ -141,50 +169,34 @@ impl Census {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let mut children = family("regrow_children", "Children by kind, type and phase.");
-        let mut by_supervisor = family(
-            "regrow_supervisor_children",
-            "Children by supervisor and phase.",
-        );
-        let mut processes = family(
-            "regrow_process_processes",
-            "OS processes by type and phase.",
-        );
-        let mut ratio = family(
-            "regrow_supervisor_intensity_ratio",
-            "Restarts in the window over the allowed maximum; at 1 the next failure melts down.",
-        );
+        let mut children = ComputedFamily::new(&CHILDREN);
+        let mut by_supervisor = ComputedFamily::new(&BY_SUPERVISOR);
+        let mut processes = ComputedFamily::new(&PROCESSES);
+        let mut ratio = ComputedFamily::new(&INTENSITY);
         for counts in supervisors.iter().filter_map(Weak::upgrade) {
-            let supervisor = || ("supervisor", counts.path.to_string());
+            let supervisor = counts.path.as_str();
             if counts.max_restarts > 0 {
                 let used = f64::from(counts.restarts_in_window()) / f64::from(counts.max_restarts);
-                ratio.values.insert(vec![supervisor()], used);
+                *ratio.at([supervisor]) = used;
             }
-            for class in counts
+            let classes = counts
                 .classes
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-            {
+                .unwrap_or_else(PoisonError::into_inner);
+            for class in classes.iter() {
                 for (phase, count) in Phase::ALL.iter().zip(&class.phases) {
                     let count = f64::from(count.load(Ordering::Relaxed));
-                    let (phase, type_name) =
-                        (phase.to_string(), || ("type", class.type_name.to_string()));
-                    let status = ("status", phase.clone());
-                    *children.at(vec![("kind", class.kind.to_string()), type_name(), status]) +=
-                        count;
-                    *by_supervisor.at(vec![supervisor(), ("state", phase.clone())]) += count;
+                    let (phase, kind) = (phase.as_str(), class.kind.as_str());
+                    *children.at([kind, &class.type_name, phase]) += count;
+                    *by_supervisor.at([supervisor, phase]) += count;
                     if class.kind == ChildKind::Process {
-                        *processes.at(vec![type_name(), ("state", phase)]) += count;
+                        *processes.at([&class.type_name, phase]) += count;
                     }
                 }
             }
         }
-        let mut build = family(
-            "regrow_build_info",
-            "Build metadata; the value is always 1.",
-        );
-        *build.at(vec![("version", env!("CARGO_PKG_VERSION").to_owned())]) = 1.0;
+        let mut build = ComputedFamily::new(&BUILD);
+        *build.at([env!("CARGO_PKG_VERSION")]) = 1.0;
         let families = [build, children, by_supervisor, ratio, processes];
         families
             .into_iter()
@@ -194,54 +206,29 @@ impl Census {
 }
 
 /// What the actors of each type do.
+#[cfg_attr(
+    not(feature = "prometheus"),
+    expect(dead_code, reason = "only exporters read it")
+)]
 pub(crate) fn actor_families(workforce: &Workforce) -> Vec<ComputedFamily> {
-    let mut handled = ComputedFamily {
-        kind: FamilyKind::Counter,
-        ..family(
-            "regrow_messages_handled_total",
-            "Messages handled (ok, error, panic).",
-        )
-    };
-    let mut queued = family(
-        "regrow_mailbox_messages",
-        "Messages queued now, summed over actors of the type.",
-    );
-    let mut longest = family(
-        "regrow_mailbox_messages_max",
-        "Deepest single mailbox of the type.",
-    );
-    let mut oldest = family(
-        "regrow_mailbox_oldest_age_seconds",
-        "Age of the oldest message of the type whose wait is being measured.",
-    );
-    let mut busy = family(
-        "regrow_actors_busy",
-        "Actors of the type that handle a message now.",
-    );
-    let mut handler = family(
-        "regrow_handler_oldest_age_seconds",
-        "Age of the longest running handler of the type, as seen between two scrapes.",
-    );
+    let mut handled = ComputedFamily::new(&HANDLED);
+    let mut queued = ComputedFamily::new(&QUEUED);
+    let mut deepest = ComputedFamily::new(&DEEPEST);
+    let mut oldest = ComputedFamily::new(&OLDEST);
+    let mut busy = ComputedFamily::new(&BUSY);
+    let mut handler = ComputedFamily::new(&HANDLER);
     for report in workforce.report() {
-        let labels = || vec![("type", report.type_name.to_string())];
-        for (outcome, count) in [
-            ("ok", report.ok),
-            ("error", report.errors),
-            ("panic", report.panics),
-        ] {
-            let labels = vec![
-                ("type", report.type_name.to_string()),
-                ("outcome", outcome.to_owned()),
-            ];
-            *handled.at(labels) = float(count);
-        }
-        *queued.at(labels()) = float(report.queued);
-        *longest.at(labels()) = float(report.longest_queue);
-        *oldest.at(labels()) = report.oldest_wait.as_secs_f64();
-        *busy.at(labels()) = float(report.busy);
-        *handler.at(labels()) = report.longest_handler.as_secs_f64();
+        let type_name = &*report.type_name;
+        *handled.at([type_name, "ok"]) = float(report.ok);
+        *handled.at([type_name, "error"]) = float(report.errors);
+        *handled.at([type_name, "panic"]) = float(report.panics);
+        *queued.at([type_name]) = float(report.queued);
+        *deepest.at([type_name]) = float(report.longest_queue);
+        *oldest.at([type_name]) = report.oldest_wait.as_secs_f64();
+        *busy.at([type_name]) = float(report.busy);
+        *handler.at([type_name]) = report.longest_handler.as_secs_f64();
     }
-    let families = [handled, queued, longest, oldest, busy, handler];
+    let families = [handled, queued, deepest, oldest, busy, handler];
     families
         .into_iter()
         .filter(|family| !family.values.is_empty())
@@ -251,19 +238,4 @@ pub(crate) fn actor_families(workforce: &Workforce) -> Vec<ComputedFamily> {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has only floats")]
 fn float(count: u64) -> f64 {
     count as f64
-}
-
-fn family(name: &'static str, help: &'static str) -> ComputedFamily {
-    ComputedFamily {
-        name,
-        help,
-        kind: FamilyKind::Gauge,
-        values: BTreeMap::new(),
-    }
-}
-
-impl ComputedFamily {
-    fn at(&mut self, labels: Vec<(&'static str, String)>) -> &mut f64 {
-        self.values.entry(labels).or_default()
-    }
 }

@@ -1,95 +1,68 @@
 //! Events as log lines, through `tracing`, target `regrow`.
 //!
 //! What a person has to look at is `warn` or `error`: a child that failed, a restart, something given up on. The rest is `info`
-//! (starts and stops) or `debug`.
+//! (starts and stops), `debug`, or `trace` (output).
 
-use regrow_core::{Phase, StopCause};
+use regrow_core::Phase;
 use tracing::Level;
 
 use super::{Edge, Event, FieldValue, Payload, Role};
 
 /// The handler.
 pub(crate) fn log(event: &Event) {
-    let path = &event.subject.path;
-    let generation = event.subject.generation;
-    let name = event.name();
+    let (level, text) = headline(&event.payload);
+    let (path, generation) = (&event.subject.path, event.subject.generation);
+    let (name, keys) = (event.name(), Keys(&event.payload));
     macro_rules! line {
-        ($level:expr, $($text:tt)*) => {
-            tracing::event!(target: "regrow", $level, event = name, %path, generation, $($text)*)
+        ($level:expr) => {
+            tracing::event!(target: "regrow", $level, event = name, %path, generation, "{text} {keys}")
         };
     }
-    match &event.payload {
-        Payload::ChildStarted { took, attempt } => line!(Level::INFO, ?took, attempt, "started"),
-        Payload::ChildStartFailed { reason, attempt } => {
-            line!(Level::WARN, %reason, attempt, "did not start");
+    match level {
+        Level::ERROR => line!(Level::ERROR),
+        Level::WARN => line!(Level::WARN),
+        Level::INFO => line!(Level::INFO),
+        Level::DEBUG => line!(Level::DEBUG),
+        Level::TRACE => line!(Level::TRACE),
+    }
+}
+
+/// How loud an event is, and what it says in a word.
+fn headline(payload: &Payload) -> (Level, &'static str) {
+    match payload {
+        Payload::ChildStarted { .. } => (Level::INFO, "started"),
+        Payload::ChildStartFailed { .. } => (Level::WARN, "did not start"),
+        Payload::ChildStopping { .. } => (Level::DEBUG, "stopping"),
+        Payload::ChildTerminated { reason, .. } if reason.kind().is_abnormal() => {
+            (Level::WARN, "ended")
         }
-        Payload::ChildStopping { cause } => line!(Level::DEBUG, %cause, "stopping"),
-        Payload::ChildTerminated {
-            reason,
-            outcome,
-            cause,
-            lifetime,
-            ..
-        } => {
-            let (cause, outcome) = (cause.map(StopCause::as_str), outcome.as_str());
-            if reason.kind().is_abnormal() {
-                line!(Level::WARN, %reason, outcome, cause, ?lifetime, "ended");
-            } else {
-                line!(Level::INFO, %reason, outcome, cause, ?lifetime, "ended");
-            }
-        }
+        Payload::ChildTerminated { .. } => (Level::INFO, "ended"),
         Payload::ChildStateChanged {
-            from,
-            to: Phase::Failed,
-            why,
-        } => {
-            line!(Level::ERROR, %from, why = why.as_deref(), "given up on");
-        }
-        Payload::RestartScheduled {
-            delay,
-            attempt,
-            restarts_in_window,
-            max_restarts,
-            reason,
-            ..
-        } => {
-            line!(Level::WARN, ?delay, attempt, restarts_in_window, max_restarts, %reason, "will be restarted");
-        }
-        Payload::Meltdown {
-            child,
-            restarts,
-            window,
-            last_reason,
-        } => {
-            line!(Level::ERROR, %child, restarts, ?window, %last_reason, "gives up: its child failed too often");
-        }
-        Payload::ProcessLeaked { pids } => {
-            line!(Level::ERROR, ?pids, "processes could not be ended")
-        }
-        Payload::TelemetryHandlerFailure { handler, message } => {
-            line!(Level::ERROR, %handler, %message, "a telemetry handler panicked and was detached");
-        }
-        Payload::TelemetryQueueDropped { handler, dropped } => {
-            line!(Level::WARN, %handler, dropped, "a telemetry handler is too slow and missed events");
-        }
+            to: Phase::Failed, ..
+        } => (Level::ERROR, "given up on"),
+        Payload::ChildStateChanged { .. } => (Level::DEBUG, "changed"),
+        Payload::SupervisorChildAdded {} => (Level::DEBUG, "added"),
+        Payload::SupervisorChildRemoved {} => (Level::DEBUG, "removed"),
+        Payload::RestartScheduled { .. } => (Level::WARN, "will be restarted"),
         Payload::Restart {
-            edge: Edge::Stop { duration },
+            edge: Edge::Stop { .. },
             ..
-        } => line!(Level::INFO, ?duration, "runs again"),
-        Payload::ProcessOutput { .. } => {
-            line!(Level::TRACE, fields = %Keys(&event.payload), "{}", event.name())
+        } => (Level::INFO, "runs again"),
+        Payload::Restart { .. } => (Level::DEBUG, "restarting"),
+        Payload::BackoffReset { .. } => (Level::DEBUG, "backoff starts over"),
+        Payload::Meltdown { .. } => (Level::ERROR, "gives up: its child failed too often"),
+        Payload::ProcessSpawn { .. } => (Level::DEBUG, "process spawned"),
+        Payload::ProcessExited { .. } => (Level::DEBUG, "process exited"),
+        Payload::ProcessSignalled { .. } => (Level::DEBUG, "signalled"),
+        Payload::ProcessOutput { .. } => (Level::TRACE, "output"),
+        Payload::ProcessShutdown { .. } => (Level::DEBUG, "process ended completely"),
+        Payload::ProcessLeaked { .. } => (Level::ERROR, "processes could not be ended"),
+        Payload::HttpRequest { .. } => (Level::DEBUG, "request"),
+        Payload::TelemetryHandlerFailure { .. } => {
+            (Level::ERROR, "a handler panicked and was detached")
         }
-        Payload::ChildStateChanged { .. }
-        | Payload::SupervisorChildAdded {}
-        | Payload::SupervisorChildRemoved {}
-        | Payload::BackoffReset { .. }
-        | Payload::ProcessExited { .. }
-        | Payload::ProcessSignalled { .. }
-        | Payload::Restart { .. }
-        | Payload::ProcessSpawn { .. }
-        | Payload::ProcessShutdown { .. }
-        | Payload::HttpRequest { .. } => {
-            line!(Level::DEBUG, fields = %Keys(&event.payload), "{}", event.name())
+        Payload::TelemetryQueueDropped { .. } => {
+            (Level::WARN, "a handler is too slow and missed events")
         }
     }
 }

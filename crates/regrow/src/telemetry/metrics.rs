@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 
+use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
 
 /// How many label sets a family may have.
@@ -33,6 +34,22 @@ pub(crate) struct Family {
     pub(crate) help: &'static str,
     labels: &'static [&'static str],
     pub(crate) buckets: &'static [f64],
+}
+
+impl Family {
+    pub(super) const fn schema(&self) -> MetricSchema {
+        let kind = if self.buckets.is_empty() {
+            MetricKind::Counter
+        } else {
+            MetricKind::Histogram
+        };
+        MetricSchema {
+            name: self.name,
+            kind,
+            labels: self.labels,
+            help: self.help,
+        }
+    }
 }
 
 macro_rules! families {
@@ -123,6 +140,7 @@ impl MetricsHandler {
     }
 
     /// Counts one event. The match is exhaustive: an event that nobody has thought of here does not compile.
+    #[expect(clippy::too_many_lines, reason = "one table: what each event counts")]
     pub(crate) fn handle(&self, event: &Event) {
         let subject = &event.subject;
         self.count(
@@ -187,7 +205,7 @@ impl MetricsHandler {
                 self.count(&PROCESS_EXITS, of_type(subject, reason.kind().as_str()), 1);
             }
             Payload::ProcessSignalled { signal, .. } => {
-                self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1)
+                self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1);
             }
             Payload::ProcessShutdown {
                 stage,

@@ -55,7 +55,7 @@ fn a_handler_that_panics_is_detached_and_the_others_are_told() {
     telemetry.attach("bad", |_| panic!("boom")).unwrap();
     telemetry
         .attach("good", move |event| {
-            seen.lock().unwrap().push((event.seq, event.name()))
+            seen.lock().unwrap().push((event.seq, event.name()));
         })
         .unwrap();
     emit(&telemetry);
@@ -211,7 +211,7 @@ async fn what_is_sensitive_stays_with_inline_handlers() {
     let seen = Arc::clone(&inline);
     telemetry
         .attach("inline", move |event| {
-            seen.lock().unwrap().push(format!("{:?}", event.payload))
+            seen.lock().unwrap().push(format!("{:?}", event.payload));
         })
         .unwrap();
     let mut queued = telemetry.subscribe(4).unwrap();

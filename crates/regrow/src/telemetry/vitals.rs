@@ -154,7 +154,7 @@ impl Workforce {
             .flat_map(|stats| stats.living())
             .map(|vitals| vitals.report(now))
             .collect();
-        all.sort_by(|a, b| (b.queued, b.busy_for).cmp(&(a.queued, a.busy_for)));
+        all.sort_by_key(|actor| std::cmp::Reverse((actor.queued, actor.busy_for)));
         all.truncate(n);
         all
     }

@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Notes and tells the end of a life.
-    fn over(&mut self, who: Who, reason: ExitReason, now: Instant) {
+    pub(super) fn over(&mut self, who: Who, reason: ExitReason, now: Instant) {
         let Some(slot) = self.current(who) else {
             return;
         };

@@ -18,19 +18,26 @@ type Performed = Result<(), ActorProcessingErr>;
 
 impl State {
     /// Performs what there is to do, then sets the one timer.
+    ///
+    /// After many starts the rest waits for a message to oneself, so that other messages get in between.
     pub(super) async fn run(&mut self) -> Performed {
         let mut starts = 0;
-        while let Some(directive) = self.todo.pop_front() {
-            if let Directive::Start(who) = directive {
-                if starts == STARTS_PER_TURN {
-                    self.todo.push_front(directive);
-                    drop(self.myself.cast(Message::Continue));
-                    return Ok(());
-                }
+        while !self.paused
+            && let Some(directive) = self.todo.pop_front()
+        {
+            let Directive::Start(who) = directive else {
+                self.perform(directive)?;
+                continue;
+            };
+            if starts == STARTS_PER_TURN {
+                self.todo.push_front(directive);
+                self.paused = true;
+                // Whoever waits for an answer gets to run, and to ask again.
+                tokio::task::yield_now().await;
+                drop(self.myself.cast(Message::Continue));
+            } else {
                 starts += 1;
                 self.start(who).await;
-            } else {
-                self.perform(directive)?;
             }
         }
         if !self.closed {
@@ -80,6 +87,7 @@ impl State {
     pub(super) fn told(&mut self, index: u32, phase: Phase, why: Option<Arc<str>>) {
         let Some(slot) = self.slot(index) else { return };
         let from = slot.enter(phase);
+        slot.next_start_at = None;
         slot.answer_waiters();
         self.tell(index, || Payload::ChildStateChanged {
             from,
@@ -101,7 +109,10 @@ impl State {
         };
         match (&slot.live, &slot.start) {
             (Some(live), _) => live.stop(cause),
-            (None, Some(start)) => start.abort(),
+            (None, Some(start)) => {
+                start.abort();
+                self.aborted = true;
+            }
             (None, None) => {}
         }
     }
@@ -122,7 +133,10 @@ impl State {
         };
         match (&slot.live, &slot.start) {
             (Some(live), _) => live.kill(),
-            (None, Some(start)) => start.abort(),
+            (None, Some(start)) => {
+                start.abort();
+                self.aborted = true;
+            }
             (None, None) => {}
         }
     }
@@ -137,9 +151,10 @@ impl State {
             max_restarts,
             ..
         } = *scheduled;
-        if self.counts.max_restarts > 0 {
-            let period = self.core_period();
-            self.counts.note_restart(in_window, time::now() + period);
+        let now = time::now();
+        if let (Some((used, _)), Some(period)) = (self.core.intensity_used(now), self.core.period())
+        {
+            self.counts.note_restart(used, now + period);
         }
         let Some(slot) = self.slot(index) else { return };
         slot.enter(Phase::Backoff);
@@ -198,12 +213,14 @@ impl State {
         let Some(mut slot) = self.slots.get_mut(index as usize).and_then(Option::take) else {
             return;
         };
-        for (_, answer) in std::mem::take(&mut slot.waiters) {
-            drop(answer.send(Ok(slot.info())));
-        }
+        slot.answer_all();
         slot.class.leave(slot.phase);
         self.ids.remove(&slot.spec.id);
-        self.tree.leave(&slot.path);
+        if slot.spec.nested.is_some() {
+            self.tree.leave_with_all_below(&slot.path);
+        } else {
+            self.tree.leave(&slot.path);
+        }
         self.tree
             .telemetry
             .emit(|| slot.subject(), || Payload::SupervisorChildRemoved {});
@@ -226,9 +243,7 @@ impl State {
                 last_reason,
             },
         );
-        if let Some(slot) = self.slot(index) {
-            slot.restarts_in_window = restarts;
-        }
+        self.melted = Some((restarts, window));
     }
 
     /// This supervisor as the subject of an event.
@@ -282,11 +297,10 @@ impl State {
     }
 
     fn close_reason(&mut self, closed: Closed) -> ExitReason {
-        let period = self.core_period();
-        let (index, started) = match closed {
+        let (index, melted) = match closed {
             Closed::ShutDown => return ExitReason::Shutdown,
-            Closed::Intensity { slot } => (slot, true),
-            Closed::StartFailed { slot } => (slot, false),
+            Closed::Intensity { slot } => (slot, self.melted),
+            Closed::StartFailed { slot } => (slot, None),
         };
         let Some(slot) = self.slot(index) else {
             return ExitReason::Shutdown;
@@ -295,20 +309,15 @@ impl State {
             .last_exit
             .as_ref()
             .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
-        let (child, restarts) = (slot.path.clone(), slot.restarts_in_window);
-        if started {
-            ExitReason::Intensity(Arc::new(Intensity {
+        let child = slot.path.clone();
+        match melted {
+            Some((restarts, period)) => ExitReason::Intensity(Arc::new(Intensity {
                 child,
                 restarts,
                 period,
                 last,
-            }))
-        } else {
-            ExitReason::StartFailed(Arc::new(ChildDidNotStart::deepest(child, last)))
+            })),
+            None => ExitReason::StartFailed(Arc::new(ChildDidNotStart::deepest(child, last))),
         }
-    }
-
-    fn core_period(&self) -> Duration {
-        self.core.period().unwrap_or_default()
     }
 }

@@ -1,0 +1,235 @@
+//! What a child can be and do: calls, states, start functions, systems side by side, metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regrow::testing::{Puppet, PuppetMessage, TestSystem};
+use regrow::{CallError, ChildSpec, ExitKind, Order, Phase, Supervisor, System};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn lines(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| format!("regrow.{line}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_says_why_it_has_no_answer() {
+    struct Ask(ractor::RpcReplyPort<()>);
+    #[derive(Clone)]
+    struct Silent;
+    impl ractor::Actor for Silent {
+        type Msg = Ask;
+        type State = Vec<Ask>;
+        type Arguments = ();
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<Ask>,
+            (): (),
+        ) -> Result<Vec<Ask>, ractor::ActorProcessingErr> {
+            Ok(Vec::new())
+        }
+        async fn handle(
+            &self,
+            _: ractor::ActorRef<Ask>,
+            ask: Ask,
+            kept: &mut Vec<Ask>,
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            if kept.is_empty() {
+                kept.push(ask);
+                return Ok(());
+            }
+            drop(ask.0);
+            Ok(())
+        }
+    }
+    let system =
+        System::start(Supervisor::new("root").child(ChildSpec::actor("silent", Silent, ())))
+            .await
+            .unwrap();
+    let silent = system.address::<Ask>("root/silent").unwrap();
+    assert!(
+        matches!(silent.call(Ask).await, Err(CallError::TimedOut { after, .. }) if after == SECOND * 5)
+    );
+    assert!(matches!(
+        silent.call(Ask).await,
+        Err(CallError::Dropped { .. })
+    ));
+    drop(system.shut_down().await);
+    assert!(matches!(
+        silent.call(Ask).await,
+        Err(CallError::NotRunning { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_whose_drop_panics_harms_only_its_own_child() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "the bomb goes off");
+        }
+    }
+    #[derive(Clone)]
+    struct Carrier;
+    impl ractor::Actor for Carrier {
+        type Msg = PuppetMessage;
+        type State = Bomb;
+        type Arguments = ();
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<PuppetMessage>,
+            (): (),
+        ) -> Result<Bomb, ractor::ActorProcessingErr> {
+            Ok(Bomb)
+        }
+        async fn handle(
+            &self,
+            _: ractor::ActorRef<PuppetMessage>,
+            _: PuppetMessage,
+            _: &mut Bomb,
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            std::future::pending().await
+        }
+    }
+    let bomb = ChildSpec::actor("bomb", Carrier, ()).shutdown(SECOND);
+    let system =
+        TestSystem::start(Supervisor::new("root").child(bomb).child(Puppet::spec("b"))).await;
+    drop(system.terminate_child("root/bomb").await.unwrap());
+    assert_eq!(
+        system.last_exit("root/bomb").await.kind(),
+        ExitKind::Panic,
+        "its own cleanup panicked"
+    );
+    drop(system.restart_child("root/bomb").await.unwrap());
+    system.puppet("root/bomb").hang();
+    drop(system.terminate_child("root/bomb").await.unwrap());
+    assert_eq!(system.last_exit("root/bomb").await.kind(), ExitKind::Killed);
+    assert_eq!(system.child("root/b").await.unwrap().phase, Phase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_functions_are_told_what_came_before() {
+    use std::sync::Mutex;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let spec = ChildSpec::start_with("a", move |context| {
+        let last = context.last_exit().map(ToString::to_string);
+        notes.lock().unwrap().push((
+            context.generation(),
+            context.attempt(),
+            context.uptime().as_secs(),
+            last,
+        ));
+        async move {
+            let puppet = regrow::testing::Bare;
+            let (actor, _) =
+                ractor::Actor::spawn_linked(None, puppet, (), context.supervisor()).await?;
+            Ok::<_, regrow::StartFailure>(actor)
+        }
+    });
+    let mut system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    tokio::time::advance(SECOND * 7).await;
+    system.puppet("root/a").fail("broken");
+    system.expect("regrow.child.started", "root/a").await;
+    let expected = [(1, 0, 0, None), (2, 1, 7, Some("error: broken".to_owned()))];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_systems_share_nothing() {
+    let tree = || Supervisor::new("root").child(Puppet::spec("a"));
+    let (one, mut other) = (
+        TestSystem::start(tree()).await,
+        TestSystem::start(tree()).await,
+    );
+    one.puppet("root/a").crash("boom");
+    other.quiet().await;
+    drop(one.shut_down().await);
+    assert!(
+        other
+            .address::<PuppetMessage>("root/a")
+            .unwrap()
+            .is_running()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_that_is_dropped_leaves_nobody() {
+    let system = TestSystem::start(
+        Supervisor::new("root").child(Supervisor::new("crew").child(Puppet::spec("a"))),
+    )
+    .await;
+    let address = system.address::<PuppetMessage>("root/crew/a").unwrap();
+    drop(system);
+    tokio::time::timeout(SECOND, async {
+        while address.send(PuppetMessage::Hang).is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dependencies_start_together_and_stop_in_reverse() {
+    let slow = |id| Puppet::stopping_slowly(id, SECOND);
+    let tree = Supervisor::new("root")
+        .order(Order::Dependencies)
+        .child(slow("web").depends_on(["db", "cache"]))
+        .child(slow("db"))
+        .child(slow("cache"));
+    let mut system = TestSystem::launch(tree).await;
+    system.booted().await.unwrap();
+    let started: Vec<String> = system
+        .happened()
+        .await
+        .into_iter()
+        .filter(|line| line.starts_with("regrow.child.started"))
+        .collect();
+    assert_eq!(
+        started,
+        lines(&[
+            "child.started root/db",
+            "child.started root/cache",
+            "child.started root/web"
+        ])
+    );
+    let before = tokio::time::Instant::now();
+    drop(system.shut_down().await);
+    assert_eq!(before.elapsed(), SECOND * 2, "db and cache stop together");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_of_starts_restarts_and_phases() {
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("a").of_type("worker"))
+        .child(Puppet::spec("b").of_type("worker"));
+    let mut system = TestSystem::start(tree).await;
+    system.puppet("root/a").crash("boom");
+    system.expect("regrow.child.started", "root/a").await;
+    let text = system.exporter().render();
+    for line in [
+        "regrow_child_starts_total{kind=\"actor\",type=\"worker\"} 3",
+        "regrow_child_terminations_total{kind=\"actor\",type=\"worker\",reason=\"panic\"} 1",
+        "regrow_supervisor_restarts_total{supervisor=\"root\",reason=\"panic\",scope=\"one\"} 1",
+        "regrow_children{kind=\"actor\",type=\"worker\",status=\"running\"} 2",
+        "regrow_children{kind=\"actor\",type=\"worker\",status=\"backoff\"} 0",
+        "regrow_supervisor_children{supervisor=\"root\",state=\"running\"} 2",
+    ] {
+        assert!(
+            text.lines().any(|have| have == line),
+            "{line} is missing in\n{text}"
+        );
+    }
+    let ratio = text.lines().find_map(|line| {
+        line.strip_prefix("regrow_supervisor_intensity_ratio{supervisor=\"root\"} ")
+    });
+    assert!(ratio.unwrap().starts_with("0.333"), "{ratio:?}");
+    tokio::time::advance(SECOND * 6).await;
+    assert!(
+        system
+            .exporter()
+            .render()
+            .contains("regrow_supervisor_intensity_ratio{supervisor=\"root\"} 0\n")
+    );
+}
