@@ -233,3 +233,49 @@ async fn metrics_tell_of_starts_restarts_and_phases() {
             .contains("regrow_supervisor_intensity_ratio{supervisor=\"root\"} 0\n")
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_report_carries_what_was_told_of_its_child_before() {
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("a"))
+        .child(Puppet::spec("b"));
+    let mut system = TestSystem::start(tree).await;
+    let reports = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&reports);
+    let write = move |report: &regrow::telemetry::CrashReport| {
+        let names: Vec<&str> = report.events.iter().map(|event| event.name()).collect();
+        seen.lock()
+            .unwrap()
+            .push((report.to_string(), names.join(" ")));
+    };
+    system
+        .telemetry()
+        .attach_crash_reports("crashes", write)
+        .unwrap();
+    system.puppet("root/b").exit();
+    system.expect("regrow.child.started", "root/b").await;
+    system.puppet("root/a").crash("boom");
+    system.expect("regrow.child.started", "root/a").await;
+    let reports = reports.lock().unwrap();
+    let [(text, names)] = reports.as_slice() else {
+        panic!("an end in order is no crash: {reports:?}")
+    };
+    assert_eq!(
+        names,
+        "regrow.supervisor.child.added regrow.child.state_changed regrow.child.started regrow.child.terminated"
+    );
+    assert!(
+        text.starts_with("child \"root/a\", generation 1:") && text.contains("boom"),
+        "{text}"
+    );
+    let path = system
+        .address::<PuppetMessage>("root/a")
+        .unwrap()
+        .path()
+        .clone();
+    let recent = system.telemetry().recent(&path);
+    assert_eq!(
+        recent.last().unwrap().name(),
+        "regrow.supervisor.restart.stop"
+    );
+}

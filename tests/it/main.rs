@@ -13,3 +13,4 @@ mod supervision;
 mod tidy;
 mod tools;
 mod tree;
+mod walk;

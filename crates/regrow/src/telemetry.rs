@@ -16,6 +16,7 @@ mod event;
 mod handler;
 mod log;
 pub(crate) mod metrics;
+mod recorder;
 mod schema;
 mod span;
 mod vitals;
@@ -37,6 +38,8 @@ pub(crate) use census::{ComputedFamily, actor_families};
 pub use event::{Edge, Event, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, Notice, Queue};
 pub(crate) use log::log;
+pub use recorder::CrashReport;
+use recorder::FlightRecorder;
 pub use schema::{EventSchema, Field, FieldValue, Role};
 pub use span::Span;
 pub use vitals::ActorReport;
@@ -60,6 +63,7 @@ struct Shared {
     /// Events that a handler emitted: they would call it again without end.
     dropped: AtomicU64,
     subscriptions: AtomicU64,
+    recorder: FlightRecorder,
 }
 
 thread_local! {
@@ -101,6 +105,7 @@ impl Telemetry {
             seq: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
+            recorder: FlightRecorder::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -220,6 +225,9 @@ impl Telemetry {
             return;
         }
         let event = self.event(span, subject(), payload());
+        self.shared
+            .recorder
+            .record(handler::without_secrets(&event));
         for notice in Self::run(&handlers, &event, None) {
             self.notice(notice, &event.subject);
         }
@@ -245,6 +253,7 @@ impl Telemetry {
             ),
         };
         let event = self.event(None, subject.clone(), payload);
+        self.shared.recorder.record(Arc::clone(&event));
         drop(Self::run(
             &self.shared.handlers.load(),
             &event,

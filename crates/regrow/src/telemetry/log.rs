@@ -12,7 +12,7 @@ use super::{Edge, Event, FieldValue, Payload, Role};
 pub(crate) fn log(event: &Event) {
     let (level, text) = headline(&event.payload);
     let (path, generation) = (&event.subject.path, event.subject.generation);
-    let (name, keys) = (event.name(), Keys(&event.payload));
+    let (name, keys) = (event.name(), event.payload.keys());
     macro_rules! line {
         ($level:expr) => {
             tracing::event!(target: "regrow", $level, event = name, %path, generation, "{text} {keys}")
@@ -67,8 +67,14 @@ fn headline(payload: &Payload) -> (Level, &'static str) {
     }
 }
 
-/// The keys of an event as `key=value`, without what must not leave the process.
-struct Keys<'a>(&'a Payload);
+impl Payload {
+    /// The keys as `key=value`, without what must not leave the process.
+    pub(super) const fn keys(&self) -> Keys<'_> {
+        Keys(self)
+    }
+}
+
+pub(super) struct Keys<'a>(&'a Payload);
 
 impl std::fmt::Display for Keys<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

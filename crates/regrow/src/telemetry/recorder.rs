@@ -1,0 +1,132 @@
+//! The flight recorder: the last events of the whole system in one ring, for the report when something has crashed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{AttachError, Event, Payload, Telemetry};
+use crate::path::ChildPath;
+
+/// How many events the ring holds, whoever they are about.
+const CAPACITY: usize = 1_024;
+
+/// How many of its events a crash report carries.
+const PER_REPORT: usize = 32;
+
+/// One ring for all: a quiet child's events may have been pushed out by a loud one's.
+#[derive(Debug, Default)]
+pub(super) struct FlightRecorder(Mutex<VecDeque<Arc<Event>>>);
+
+impl FlightRecorder {
+    pub(super) fn record(&self, event: Arc<Event>) {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() == CAPACITY {
+            events.pop_front();
+        }
+        events.push_back(event);
+    }
+
+    fn of(&self, path: &ChildPath) -> Vec<Arc<Event>> {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = events
+            .iter()
+            .rev()
+            .filter(|event| event.subject.path == *path);
+        let mut own: Vec<Arc<Event>> = own.take(PER_REPORT).cloned().collect();
+        own.reverse();
+        own
+    }
+}
+
+/// A life that ended, or a start that failed, with what was told of the child before.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CrashReport {
+    /// The last events about the child that are still known, oldest first, at most 32; the end itself is the last of them. What is
+    /// sensitive is empty in them.
+    pub events: Vec<Arc<Event>>,
+}
+
+impl CrashReport {
+    /// Whom it is about.
+    #[must_use]
+    pub fn path(&self) -> Option<&ChildPath> {
+        self.events.last().map(|event| &event.subject.path)
+    }
+}
+
+impl std::fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(last) = self.events.last() else {
+            return Ok(());
+        };
+        write!(
+            f,
+            "child \"{}\", generation {}:",
+            last.subject.path, last.subject.generation
+        )?;
+        for event in &self.events {
+            let before = last.at.duration_since(event.at).unwrap_or_default();
+            write!(
+                f,
+                "\n  -{:.3} s  #{} {} {}",
+                before.as_secs_f64(),
+                event.seq,
+                event.name(),
+                event.payload.keys()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Telemetry {
+    /// The last events about a child that are still known, oldest first, at most 32. The ring holds 1,024 events of the whole
+    /// system; looking costs a walk over it.
+    #[must_use]
+    pub fn recent(&self, path: &ChildPath) -> Vec<Arc<Event>> {
+        self.shared.recorder.of(path)
+    }
+
+    /// Calls `handler`, inline, with a report of each life that ends abnormally and each start that fails.
+    ///
+    /// # Errors
+    /// When the name is in use, or 64 handlers are attached.
+    pub fn attach_crash_reports(
+        &self,
+        id: &str,
+        handler: impl Fn(&CrashReport) + Send + Sync + 'static,
+    ) -> Result<(), AttachError> {
+        let shared = Arc::downgrade(&self.shared);
+        self.attach(id, move |event| {
+            if let (true, Some(shared)) = (is_crash(&event.payload), shared.upgrade()) {
+                handler(&CrashReport {
+                    events: shared.recorder.of(&event.subject.path),
+                });
+            }
+        })
+    }
+}
+
+fn is_crash(payload: &Payload) -> bool {
+    match payload {
+        Payload::ChildTerminated { reason, .. } => reason.kind().is_abnormal(),
+        Payload::ChildStartFailed { .. } | Payload::Meltdown { .. } => true,
+        Payload::ChildStarted { .. }
+        | Payload::ChildStopping { .. }
+        | Payload::ChildStateChanged { .. }
+        | Payload::SupervisorChildAdded {}
+        | Payload::SupervisorChildRemoved {}
+        | Payload::RestartScheduled { .. }
+        | Payload::BackoffReset { .. }
+        | Payload::ProcessExited { .. }
+        | Payload::ProcessSignalled { .. }
+        | Payload::ProcessOutput { .. }
+        | Payload::ProcessLeaked { .. }
+        | Payload::TelemetryHandlerFailure { .. }
+        | Payload::TelemetryQueueDropped { .. }
+        | Payload::Restart { .. }
+        | Payload::ProcessSpawn { .. }
+        | Payload::ProcessShutdown { .. }
+        | Payload::HttpRequest { .. } => false,
+    }
+}
