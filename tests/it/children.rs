@@ -279,3 +279,45 @@ async fn a_crash_report_carries_what_was_told_of_its_child_before() {
         "regrow.supervisor.restart.stop"
     );
 }
+
+/// An actor whose first life starts, and whose later ones do not: they fail, or hang.
+fn once(id: &str, hangs: bool) -> ChildSpec {
+    let lives = std::sync::atomic::AtomicU32::new(0);
+    ChildSpec::start_with(id, move |context| {
+        let first = lives.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        async move {
+            if !first && hangs {
+                std::future::pending::<()>().await;
+            }
+            if !first {
+                return Err("not again".into());
+            }
+            let bare = regrow::testing::Bare;
+            let (actor, _) =
+                ractor::Actor::spawn_linked(None, bare, (), context.supervisor()).await?;
+            Ok::<_, regrow::StartFailure>(actor)
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_fails_or_is_given_up_on_is_told_as_such() {
+    let tree = Supervisor::new("root")
+        .child(once("fails", false))
+        .child(once("hangs", true));
+    let mut system = TestSystem::start(tree).await;
+    system.puppet("root/fails").fail("broken");
+    let failed = system
+        .expect("regrow.supervisor.restart.exception", "root/fails")
+        .await;
+    assert!(failed.payload.edge().unwrap().duration().is_some());
+    drop(system.terminate_child("root/fails").await.unwrap());
+    system.puppet("root/hangs").fail("broken");
+    system
+        .expect("regrow.supervisor.restart.start", "root/hangs")
+        .await;
+    drop(system.terminate_child("root/hangs").await.unwrap());
+    system
+        .expect("regrow.supervisor.restart.cancel", "root/hangs")
+        .await;
+}

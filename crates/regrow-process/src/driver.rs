@@ -220,13 +220,7 @@ impl Driver {
             let stage = self.life.stage();
             if stage.is_some() {
                 phase = Phase::Stopping;
-                self.ending.get_or_insert_with(|| {
-                    let payload = Payload::ProcessShutdown {
-                        edge: Edge::Start,
-                        stage: report::stage(None),
-                    };
-                    observer.begins(Phase::Stopping, payload)
-                });
+                self.ending.get_or_insert_with(|| begin_ending(&observer));
             }
             self.template
                 .handle
@@ -399,15 +393,15 @@ impl Driver {
             let pids = ending.leaked.clone();
             observer.happened(phase, Payload::ProcessLeaked { pids });
         }
-        if let Some(mut span) = self.ending.take() {
-            if let Payload::ProcessShutdown { stage, .. } = span.payload() {
-                *stage = report::stage(ending.stage);
-            }
-            if ending.leaked.is_empty() {
-                span.stop();
-            } else {
-                span.exception("something could not be ended");
-            }
+        // With no time for any step it may end in the moment in which it was asked.
+        let mut span = self.ending.take().unwrap_or_else(|| begin_ending(observer));
+        if let Payload::ProcessShutdown { stage, .. } = span.payload() {
+            *stage = report::stage(ending.stage);
+        }
+        if ending.leaked.is_empty() {
+            span.stop();
+        } else {
+            span.exception("something could not be ended");
         }
         self.template.host.forget(&self.template.id).await;
         self.template.handle.update(|status| {
@@ -427,6 +421,13 @@ impl Drop for Driver {
             self.signal(Signal::Kill);
         }
     }
+}
+
+/// The end of a process begins.
+fn begin_ending(observer: &impl Observer) -> Span {
+    let stage = report::stage(None);
+    let edge = Edge::Start;
+    observer.begins(Phase::Stopping, Payload::ProcessShutdown { edge, stage })
 }
 
 /// The next wish. When nobody is left to wish, that is the wish to be killed, told once.

@@ -267,3 +267,83 @@ async fn siblings_know_each_others_ports() {
     assert_eq!(texts(&handle)[0], "8001 8002");
     drop(system.shut_down().await);
 }
+
+/// The next event of this name.
+async fn told(events: &mut regrow::telemetry::EventStream, name: &str) {
+    let seen = async {
+        while events
+            .next()
+            .await
+            .is_some_and(|event| event.name() != name)
+        {}
+    };
+    assert!(
+        tokio::time::timeout(SOON, seen).await.is_ok(),
+        "{name} is told"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_in_the_time_that_there_is_is_told_as_leaked() {
+    let plan = StopPlan::default()
+        .stage(Stage::CloseStdin, Duration::ZERO)
+        .stage(Stage::Terminate, Duration::ZERO)
+        .stage(Stage::Kill, Duration::ZERO)
+        .stage(Stage::Sweep, Duration::ZERO);
+    let (system, handle) = up(agent("trap '' TERM; sleep 1000").stop_plan(plan)).await;
+    let mut events = system.telemetry().subscribe(1_000).unwrap();
+    reaches(&system, Phase::Running).await;
+    let pid = handle.status().pid.unwrap();
+    drop(system.terminate_child("root/agent").await.unwrap());
+    told(&mut events, "regrow.process.leaked").await;
+    told(&mut events, "regrow.process.shutdown.exception").await;
+    assert_eq!(handle.status().leaked, [pid]);
+    // It was killed all the same; only nobody waited for it.
+    until("it is gone", || async {
+        !std::path::Path::new(&format!("/proc/{pid}/exe")).exists()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_on_while_it_waits_for_its_place_is_told_as_cancelled() {
+    let host = Host::new();
+    let same = || agent("sleep 1000").host(host.clone());
+    let tree = Supervisor::new("root")
+        .child(Supervisor::new("one").child(same()))
+        .child(Supervisor::new("two").child(same()));
+    let system = System::launch(tree).await.unwrap();
+    let mut events = system.telemetry().subscribe(1_000).unwrap();
+    until("the second waits for the first", || async {
+        let info = system.child("root/two/agent").await;
+        info.is_ok_and(|info| info.phase == Phase::Starting)
+    })
+    .await;
+    drop(system.terminate_child("root/two/agent").await.unwrap());
+    told(&mut events, "regrow.process.spawn.cancel").await;
+    drop(system.shut_down().await);
+}
+
+#[test]
+fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let names = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&names);
+    let system = runtime.block_on(async {
+        let (system, _) = up(agent("trap '' TERM; while :; do sleep 1000; done")).await;
+        reaches(&system, Phase::Running).await;
+        let note = move |event: &regrow::Event| seen.lock().unwrap().push(event.name());
+        system.telemetry().attach("names", note).unwrap();
+        system.begin_shut_down();
+        let mut events = system.telemetry().subscribe(1_000).unwrap();
+        told(&mut events, "regrow.process.signalled").await;
+        system
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    drop(system);
+    let names = names.lock().unwrap();
+    assert!(
+        names.contains(&"regrow.process.shutdown.cancel"),
+        "{names:?}"
+    );
+}

@@ -36,6 +36,26 @@ use crate::ports::PortError;
 use crate::state_dir::{Run, StateDir, StateDirError};
 use crate::wire::{DaemonPhase, Info, rfc3339};
 
+/// As many descriptors as we need for thousands of agents and clients; each agent takes about four.
+const DESCRIPTORS: u64 = 16_384;
+
+/// Raises the soft limit of open files, as far as the hard one allows. Agents inherit it.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let limit = Rlimit {
+        current: Some(wanted),
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "failed to raise the limit of open files; many agents may not fit");
+    }
+}
+
 /// How long open requests may go on when the agents are gone.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -130,6 +150,7 @@ impl Daemon {
         listen: Option<SocketAddr>,
     ) -> Result<Self, DaemonError> {
         let signals = Signals::new().map_err(|source| DaemonError::Signals { source })?;
+        raise_descriptor_limit();
         if let Err(error) = become_subreaper() {
             tracing::warn!(%error, "failed to become the parent of orphans; some may stay behind");
         }

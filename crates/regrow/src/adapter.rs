@@ -110,6 +110,11 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
+        if self.vitals.is_untouched() {
+            // That this life has started was just told to the supervisor, which may wait in a slot of this very thread that no
+            // other can take from. A first handler that blocks its thread would block the supervisor with it.
+            tokio::task::yield_now().await;
+        }
         let timed = self.vitals.begin();
         let result = hook(async { self.actor.handle(myself, message, state).await }).await;
         self.vitals.end(timed, handled(&result));

@@ -94,20 +94,33 @@ impl Default for StopPlan {
 }
 
 impl StopPlan {
-    /// The default plan stretched or shrunk to take `total` at most, each stage in proportion.
+    /// The default plan stretched or shrunk to take `total` at most, each stage in proportion; but as long as `total` has room for
+    /// it, force and sweep keep half a second each, so that a busy machine does not leave somebody behind.
     pub fn within(total: Duration) -> Self {
+        const FORCE: Duration = Duration::from_millis(500);
         let whole = Self::default();
-        let share = |part: Duration| {
-            let ratio = part.as_secs_f64() / whole.total().as_secs_f64();
-            Duration::try_from_secs_f64(total.as_secs_f64() * ratio).unwrap_or(total)
+        let share = |part: Duration, of: Duration, all: Duration| {
+            let ratio = part.as_secs_f64() / all.as_secs_f64();
+            Duration::try_from_secs_f64(of.as_secs_f64() * ratio).unwrap_or(of)
         };
+        let forced = |part: Duration| {
+            let share = share(part, total, whole.total());
+            if total >= FORCE * 4 {
+                share.max(FORCE)
+            } else {
+                share
+            }
+        };
+        let (kill, sweep) = (forced(whole.kill), forced(whole.sweep));
+        let polite = total.saturating_sub(kill).saturating_sub(sweep);
+        let all = whole.total() - whole.kill - whole.sweep;
         Self {
-            drain: share(whole.drain),
-            ask: share(whole.ask),
-            close_stdin: share(whole.close_stdin),
-            terminate: share(whole.terminate),
-            kill: share(whole.kill),
-            sweep: share(whole.sweep),
+            drain: share(whole.drain, polite, all),
+            ask: share(whole.ask, polite, all),
+            close_stdin: share(whole.close_stdin, polite, all),
+            terminate: share(whole.terminate, polite, all),
+            kill,
+            sweep,
         }
     }
 

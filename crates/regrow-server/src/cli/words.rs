@@ -116,7 +116,7 @@ pub(super) fn exit(exit: &LastExit) -> String {
 
 /// The first line of a text, cut where it is too long for a table, and without what steers terminals.
 pub(crate) fn first_line(text: &str) -> String {
-    const LONGEST: usize = 100;
+    const LONGEST: usize = 300;
     let line = text.trim().lines().next().unwrap_or_default();
     let mut plain = line.chars().filter(|letter| !letter.is_control());
     let mut short: String = plain.by_ref().take(LONGEST).collect();
@@ -245,10 +245,10 @@ mod tests {
     fn a_first_line_is_short_and_cannot_steer_a_terminal() {
         assert_eq!(first_line("\n one\x1b[2J\ttwo \n three"), "one[2Jtwo ");
         assert_eq!(
-            first_line(&"ä".repeat(101)),
-            format!("{}...", "ä".repeat(100))
+            first_line(&"ä".repeat(301)),
+            format!("{}...", "ä".repeat(300))
         );
-        assert_eq!(first_line(&"ä".repeat(100)), "ä".repeat(100));
+        assert_eq!(first_line(&"ä".repeat(300)), "ä".repeat(300));
     }
 
     #[test]

@@ -183,6 +183,31 @@ agents:
     );
 }
 
+#[test]
+fn who_slipped_away_unmarked_from_a_living_agent_is_ended_with_the_run_at_the_latest() {
+    // Its parent is gone, its environment is empty, its streams are its own: only the subreaper knows that it is ours.
+    let agents = "\
+defaults: { start_window: 100ms }
+agents:
+  sly:
+    command: |
+      until test -e go; do sleep 0.05; done
+      (env -i setsid sleep 1012 </dev/null >/dev/null 2>&1 &)
+      exec sleep 1013
+";
+    let mut daemon = Daemon::up(agents).settled();
+    std::fs::write(daemon.team.path().join("go"), "").unwrap();
+    let slipped = until("it slipped away", || {
+        let family = descendants(daemon.pid);
+        family
+            .into_iter()
+            .find(|seen| seen.command.starts_with("sleep 1012"))
+    });
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.ended().code(), Some(0), "{:?}", daemon.lines());
+    assert_all_gone(&[slipped], &daemon);
+}
+
 /// A process that bears the marks of another run, or of none, and is none of ours.
 struct Stranger {
     child: Child,

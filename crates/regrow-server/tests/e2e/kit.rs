@@ -4,12 +4,13 @@ mod http;
 mod processes;
 mod tools;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) use self::tools::{absent, need};
 
 /// What takes longer than this does not happen.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
+/// No command takes so long.
+const COMMAND: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Blocks of ports: the first of each is bound for as long as a test has the block.
@@ -108,7 +111,7 @@ impl Team {
             let ours = name
                 .to_str()
                 .is_some_and(|name| name.starts_with("REGROW_"));
-            if ours && name != "REGROW_MCP_TIME" {
+            if ours && name != "REGROW_MCP_TIME" && name != "REGROW_SEEN" {
                 command.env_remove(name);
             }
         }
@@ -122,9 +125,18 @@ impl Team {
         command
     }
 
-    /// Runs a command of regrow to its end.
+    /// Runs a command of regrow to its end, which has to come.
+    #[track_caller]
     pub(crate) fn regrow(&self, arguments: &[&str]) -> Said {
-        let output = self.command(arguments).output().expect("regrow runs");
+        let child = self.command(arguments).spawn().expect("regrow starts");
+        let pid = child.id();
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(child.wait_with_output()));
+        let output = end.recv_timeout(COMMAND).unwrap_or_else(|_| {
+            signal(pid, Signal::KILL);
+            panic!("regrow {arguments:?} has not ended within {COMMAND:?}")
+        });
+        let output = output.expect("regrow runs");
         Said {
             code: output.status.code().expect("an exit code"),
             stdout: String::from_utf8(output.stdout).expect("text"),
@@ -140,13 +152,19 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
+        // Who has no mark is known by its parents, while they live.
+        let mut family: HashSet<Seen> = HashSet::new();
         // Until nothing is found: a process may fork while it is being killed.
         for _ in 0..50 {
-            let alive = self.alive();
-            if alive.is_empty() {
+            for process in self.alive() {
+                family.extend(descendants(process.pid));
+                family.insert(process);
+            }
+            family.retain(Seen::lives);
+            if family.is_empty() {
                 return;
             }
-            for process in alive {
+            for process in &family {
                 signal(process.pid, Signal::KILL);
             }
             thread::sleep(LOOK);

@@ -245,6 +245,11 @@ impl Vitals {
         self.done.load(Ordering::Relaxed)
     }
 
+    /// No message has been begun yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == 0
+    }
+
     /// A message is being sent to the address. One addition; a clock for one in [`SAMPLE_EVERY`].
     pub(crate) fn sending(&self) {
         let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
