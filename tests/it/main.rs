@@ -1,10 +1,14 @@
 //! Tests across the crates.
 
+mod artefacts;
 mod children;
 mod docs;
 mod edges;
 mod examples;
+mod json;
 mod operations;
+mod otlp;
+mod push;
 mod runtime;
 mod scrape;
 mod semantics;

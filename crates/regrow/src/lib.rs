@@ -53,10 +53,14 @@ mod adapter;
 mod address;
 mod child;
 mod exit;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod panics;
 mod path;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "statsd")]
+pub mod statsd;
 mod supervisor;
 mod system;
 pub mod telemetry;

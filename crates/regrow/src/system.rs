@@ -261,6 +261,21 @@ impl System {
         &self.exporter
     }
 
+    /// What computed metrics are computed from.
+    #[cfg(any(feature = "otlp", feature = "statsd"))]
+    pub(crate) fn sources(&self) -> (Arc<Census>, Arc<Workforce>) {
+        (
+            Arc::clone(&self.tree.census),
+            Arc::clone(&self.tree.workforce),
+        )
+    }
+
+    /// Says when the root has ended.
+    #[cfg(feature = "statsd")]
+    pub(crate) fn end(&self) -> watch::Receiver<Option<ExitReason>> {
+        self.ended.clone()
+    }
+
     /// The address of a child that takes messages of type `M`; good over all its lives.
     ///
     /// # Errors

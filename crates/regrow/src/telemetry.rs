@@ -14,8 +14,14 @@ mod catalogue;
 mod census;
 mod event;
 mod handler;
+#[cfg(feature = "json")]
+mod json;
 mod log;
+#[cfg(any(feature = "json", feature = "otlp", feature = "statsd"))]
+pub(crate) mod losses;
 pub(crate) mod metrics;
+#[cfg(feature = "statsd")]
+pub(crate) mod push;
 mod recorder;
 mod schema;
 mod span;
@@ -33,11 +39,16 @@ use tokio::sync::mpsc;
 
 pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
-#[cfg(feature = "prometheus")]
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
 pub use event::{Edge, Event, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, Notice, Queue};
+#[cfg(feature = "json")]
+pub use json::{AttachJsonError, FinishError, JsonLines};
+#[cfg(feature = "otlp")]
+pub(crate) use log::headline;
 pub(crate) use log::log;
+pub use metrics::MetricsHandler;
 pub use recorder::CrashReport;
 use recorder::FlightRecorder;
 pub use schema::{EventSchema, Field, FieldValue, Role};
@@ -262,6 +273,8 @@ impl Telemetry {
     }
 
     fn event(&self, span: Option<u64>, subject: Subject, payload: Payload) -> Arc<Event> {
+        #[cfg(feature = "test-util")]
+        crate::testing::seen(payload.name());
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
         Arc::new(Event {
             seq,

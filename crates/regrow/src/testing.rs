@@ -24,11 +24,12 @@
 //! Use it under `#[tokio::test(start_paused = true)]`: tokio then advances the time whenever nobody can run, so a delay of a
 //! minute passes at once and a real deadlock is found at once. With real input and output time must not be paused.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Write;
+use std::io::Write as _;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -382,6 +383,37 @@ impl TestSystem {
         }
         text
     }
+}
+
+/// Notes that an event of this name has happened, in a file of this process in the folder `REGROW_SEEN`, if that is set: so a run of
+/// many test binaries can be checked for events that none of them has seen.
+pub(crate) fn seen(name: &'static str) {
+    static SEEN: OnceLock<Option<Mutex<Seen>>> = OnceLock::new();
+    let seen = SEEN.get_or_init(|| {
+        let folder = std::env::var_os("REGROW_SEEN")?;
+        let path = std::path::Path::new(&folder).join(std::process::id().to_string());
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .ok()?;
+        Some(Mutex::new(Seen {
+            names: HashSet::new(),
+            file,
+        }))
+    });
+    if let Some(seen) = seen {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.names.insert(name) {
+            // Without the note the check fails, which is what it is for.
+            drop(writeln!(seen.file, "{name}"));
+        }
+    }
+}
+
+struct Seen {
+    names: HashSet<&'static str>,
+    file: std::fs::File,
 }
 
 /// A puppet without regrow's adapter, for tests of [`ChildSpec::start_with`].

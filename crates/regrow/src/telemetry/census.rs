@@ -113,10 +113,6 @@ computed! {
 
 /// One family that is computed when somebody looks: the value of each label set.
 #[derive(Debug)]
-#[cfg_attr(
-    not(feature = "prometheus"),
-    expect(dead_code, reason = "only exporters read it")
-)]
 pub(crate) struct ComputedFamily {
     pub(crate) schema: &'static MetricSchema,
     pub(crate) values: BTreeMap<Vec<String>, f64>,
@@ -160,7 +156,7 @@ impl Census {
 
     /// The gauges as they are now. State sets are complete: a phase in which nobody is stands there with 0.
     #[cfg_attr(
-        not(feature = "prometheus"),
+        not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
         expect(dead_code, reason = "only exporters read it")
     )]
     pub(crate) fn gauges(&self) -> Vec<ComputedFamily> {
@@ -207,7 +203,7 @@ impl Census {
 
 /// What the actors of each type do.
 #[cfg_attr(
-    not(feature = "prometheus"),
+    not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
     expect(dead_code, reason = "only exporters read it")
 )]
 pub(crate) fn actor_families(workforce: &Workforce) -> Vec<ComputedFamily> {

@@ -28,7 +28,7 @@ pub(crate) fn log(event: &Event) {
 }
 
 /// How loud an event is, and what it says in a word.
-fn headline(payload: &Payload) -> (Level, &'static str) {
+pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
     match payload {
         Payload::ChildStarted { .. } => (Level::INFO, "started"),
         Payload::ChildStartFailed { .. } => (Level::WARN, "did not start"),

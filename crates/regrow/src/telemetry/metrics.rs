@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
@@ -96,6 +98,7 @@ families! {
 }
 
 /// The histograms of one type of actor: wait and handle.
+#[cfg(feature = "prometheus")]
 pub(crate) fn actor_histograms(
     recorder: &dyn Recorder,
     type_name: &Arc<str>,
@@ -117,14 +120,69 @@ enum Handle {
     Histogram(Histogram),
 }
 
-/// The handler.
-pub(crate) struct MetricsHandler {
+/// Counts events in a recorder of the `metrics` facade.
+///
+/// Every system has one with a recorder of its own, for [`System::exporter`](crate::System::exporter). Another one brings the same
+/// figures into a recorder of yours, or into the process-wide one:
+///
+/// ```
+/// # fn example(system: &regrow::System) -> Result<(), regrow::telemetry::AttachError> {
+/// use regrow::telemetry::MetricsHandler;
+///
+/// let handler = MetricsHandler::process_wide();
+/// system.telemetry().attach("process-wide metrics", move |event| handler.handle(event))
+/// # }
+/// ```
+pub struct MetricsHandler {
     recorder: Arc<dyn Recorder + Send + Sync>,
     handles: Mutex<HashMap<&'static str, HashMap<Values, Handle>>>,
 }
 
+impl std::fmt::Debug for MetricsHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetricsHandler").finish_non_exhaustive()
+    }
+}
+
+/// Whatever recorder the process has when it is asked.
+struct ProcessWide;
+
+impl Recorder for ProcessWide {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        metrics::with_recorder(|recorder| recorder.describe_counter(key, unit, description));
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        metrics::with_recorder(|recorder| recorder.describe_gauge(key, unit, description));
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        metrics::with_recorder(|recorder| recorder.describe_histogram(key, unit, description));
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        metrics::with_recorder(|recorder| recorder.register_counter(key, metadata))
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        metrics::with_recorder(|recorder| recorder.register_gauge(key, metadata))
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        metrics::with_recorder(|recorder| recorder.register_histogram(key, metadata))
+    }
+}
+
 impl MetricsHandler {
-    pub(crate) fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+    /// Into the recorder that the process has when this is called; one that is installed later is not found.
+    #[must_use]
+    pub fn process_wide() -> Self {
+        Self::new(Arc::new(ProcessWide))
+    }
+
+    /// Into this recorder.
+    #[must_use]
+    pub fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
         for family in FAMILIES {
             let name = KeyName::from_const_str(family.name);
             if family.buckets.is_empty() {
@@ -141,7 +199,7 @@ impl MetricsHandler {
 
     /// Counts one event. The match is exhaustive: an event that nobody has thought of here does not compile.
     #[expect(clippy::too_many_lines, reason = "one table: what each event counts")]
-    pub(crate) fn handle(&self, event: &Event) {
+    pub fn handle(&self, event: &Event) {
         let subject = &event.subject;
         self.count(
             &EVENTS,
@@ -256,9 +314,12 @@ impl MetricsHandler {
                 let labels = [handler.to_string().into(), "queue_full".into(), "".into()];
                 self.count(&DROPPED, labels, *dropped);
             }
+            // A counter that is there from the start, so that the first meltdown is seen as an increase.
+            Payload::SupervisorChildAdded {} => {
+                self.count(&MELTDOWNS, [supervisor(subject), "".into(), "".into()], 0);
+            }
             Payload::ChildStopping { .. }
             | Payload::ChildStateChanged { .. }
-            | Payload::SupervisorChildAdded {}
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }

@@ -326,3 +326,27 @@ fn names_are_unique_and_the_fields_are_those_of_the_table() {
         assert_eq!(payload.domain(), "http");
     }
 }
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn the_process_wide_handler_counts_in_the_recorder_that_the_process_has() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    ::metrics::with_local_recorder(&recorder, || {
+        let handler = MetricsHandler::process_wide();
+        let telemetry = Telemetry::new();
+        telemetry
+            .attach("metrics", move |event| handler.handle(event))
+            .unwrap();
+        let started = || Payload::ChildStarted {
+            took: std::time::Duration::ZERO,
+            attempt: 0,
+        };
+        telemetry.emit(subject, started);
+    });
+    let text = handle.render();
+    assert!(
+        text.contains("regrow_child_starts_total{kind=\"actor\",type=\"t\"} 1"),
+        "{text}"
+    );
+}

@@ -125,6 +125,7 @@ impl Workforce {
     }
 
     /// Gives every type that has none the histograms that `make` makes: wait and handle.
+    #[cfg(feature = "prometheus")]
     pub(crate) fn equip(&self, make: impl Fn(&Arc<str>) -> (Histogram, Histogram)) {
         for (type_name, stats) in self
             .types
