@@ -321,3 +321,74 @@ async fn a_restart_that_fails_or_is_given_up_on_is_told_as_such() {
         .expect("regrow.supervisor.restart.cancel", "root/hangs")
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_when_its_system_is_gone() {
+    let system = System::start(Supervisor::new("root").child(Puppet::spec("a")))
+        .await
+        .unwrap();
+    let mut events = system.telemetry().subscribe(100).unwrap();
+    drop(system.shut_down().await);
+    drop(system);
+    let all = async { while events.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .expect("the stream ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn generations_go_on_when_the_supervisor_is_started_again() {
+    let crew = Supervisor::new("crew").child(Puppet::spec("a"));
+    let system = TestSystem::start(Supervisor::new("root").child(crew)).await;
+    drop(system.bounce_child("root/crew").await.unwrap());
+    assert_eq!(
+        system.child("root/crew/a").await.unwrap().generation,
+        2,
+        "no two lives of a place have one number"
+    );
+    assert_eq!(
+        system.bounce_child("root/crew/a").await.unwrap().generation,
+        3
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_without_end_is_a_window() {
+    let tree = Supervisor::new("root")
+        .max_restarts(1, Duration::MAX)
+        .child(Puppet::spec("a"));
+    let mut system = TestSystem::start(tree).await;
+    system.puppet("root/a").crash("one");
+    system.expect("regrow.child.started", "root/a").await;
+    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brutal_kill_is_not_told_as_an_escalation() {
+    let spec = Puppet::spec("a").shutdown(regrow::Shutdown::BrutalKill);
+    let mut system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    let report = system.shut_down().await;
+    assert!(report.killed.is_empty(), "{report:?}");
+    let ended = system.expect("regrow.child.terminated", "root/a").await;
+    let regrow::Payload::ChildTerminated { outcome, .. } = &ended.payload else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(outcome.as_str(), "killed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_added_while_a_boot_has_a_pause_takes_no_place_of_another() {
+    let short = Puppet::spec("t").restart(regrow::Restart::Temporary);
+    let tree = (0..400).fold(Supervisor::new("root").child(short), |tree, n| {
+        tree.child(Puppet::spec(&format!("c{n}")))
+    });
+    let system = TestSystem::launch(tree).await;
+    while system.child("root/t").await.unwrap().phase != Phase::Running {}
+    system.puppet("root/t").exit();
+    let added = system.start_child("root", Puppet::spec("x")).await.unwrap();
+    assert_eq!(added.phase, Phase::Running);
+    system.booted().await.unwrap();
+    let before = tokio::time::Instant::now();
+    let report = system.shut_down().await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "{report:?}");
+}

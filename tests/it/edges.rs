@@ -152,8 +152,8 @@ async fn a_nested_supervisor_can_be_terminated_started_and_bounced() {
     assert_eq!(system.child("root/crew").await.unwrap().restarts, 0);
     assert_eq!(
         system.child("root/crew/a").await.unwrap().generation,
-        1,
-        "a new supervisor knows nothing of the old children"
+        3,
+        "generations count the lives of a place, whichever life its supervisor is in"
     );
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A [`Process`] says what to run. Each life of it is a process group of its own with a bounded
 //! [`Output`], an exact environment and a typed end; when it is over, however it ended, nothing of
-//! it is left running, not even what left the group.
+//! it is left running, not even what left the group. There is one way out: a descendant that was not there yet when the start
+//! window ended, that is in a session of its own, whose parent has ended, and whose environment is empty or overwritten, is known by
+//! nothing. The program, which adopts orphans, ends such a one when it ends itself.
 
 mod actor;
 mod driver;

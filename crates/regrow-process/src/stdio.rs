@@ -233,6 +233,12 @@ impl Output {
         }
     }
 
+    /// Wakes the followers. Under the lock, so that of two streams that write at once the older news cannot come last: it would
+    /// hide the newest line until the one after it.
+    fn publish(&self, ring: &Ring) {
+        self.shared.newest.send_replace(ring.next);
+    }
+
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.shared
             .ring
@@ -320,9 +326,8 @@ impl Splitter<'_> {
             self.begin(piece);
             self.finish(&mut ring, at);
         }
-        let next = ring.next;
+        self.output.publish(&ring);
         drop(ring);
-        self.output.shared.newest.send_replace(next);
         self.begin(&rest[1..]);
     }
 
@@ -364,9 +369,7 @@ impl Splitter<'_> {
         let output = self.output;
         let mut ring = output.ring();
         self.finish(&mut ring, SystemTime::now());
-        let next = ring.next;
-        drop(ring);
-        output.shared.newest.send_replace(next);
+        output.publish(&ring);
     }
 }
 

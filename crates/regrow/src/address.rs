@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Place {
     path: ChildPath,
     occupant: ArcSwapOption<Occupant>,
+    /// The last life that has lived here; it outlives the supervisor, so that no two lives have one number.
+    generation: AtomicU32,
     /// The message type, where the spec knows it.
     message: OnceLock<(TypeId, &'static str)>,
 }
@@ -37,8 +40,22 @@ impl Place {
         Self {
             path,
             occupant: ArcSwapOption::empty(),
+            generation: AtomicU32::new(0),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
         }
+    }
+
+    /// Whether somebody lives here.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.occupant.load().is_some()
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, cell: ActorCell, vitals: Option<Arc<Vitals>>) {

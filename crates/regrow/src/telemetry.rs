@@ -29,8 +29,8 @@ mod vitals;
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -148,8 +148,8 @@ impl Telemetry {
     {
         let (queue, events) = Queue::new(QUEUE);
         self.add(Handler::queued(id, queue))?;
-        let (telemetry, id) = (self.clone(), id.to_owned());
-        tokio::spawn(handler::drain(telemetry, id, events, handler));
+        let (shared, id) = (Arc::downgrade(&self.shared), id.to_owned());
+        tokio::spawn(handler::drain(shared, id, events, handler));
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl Telemetry {
         Ok(EventStream {
             events,
             missed,
-            telemetry: self.clone(),
+            shared: Arc::downgrade(&self.shared),
             id: id.into(),
         })
     }
@@ -317,12 +317,13 @@ impl fmt::Debug for Telemetry {
 pub struct EventStream {
     events: mpsc::Receiver<Arc<Event>>,
     missed: Arc<AtomicU64>,
-    telemetry: Telemetry,
+    /// Not held: the stream ends when everybody else has let go of the event stream.
+    shared: Weak<Shared>,
     id: Arc<str>,
 }
 
 impl EventStream {
-    /// The next event.
+    /// The next event; none when the system is gone.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         self.events.recv().await
     }
@@ -341,7 +342,9 @@ impl EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        let _was_attached = self.telemetry.detach(&self.id);
+        if let Some(shared) = self.shared.upgrade() {
+            let _was_attached = Telemetry { shared }.detach(&self.id);
+        }
     }
 }
 

@@ -234,7 +234,10 @@ fn a_plan_within_a_total_keeps_to_it() {
     assert_eq!(StopPlan::within(Duration::ZERO).total(), Duration::ZERO);
     let short = StopPlan::within(3 * SECOND);
     let half = SECOND / 2;
-    assert_eq!((short.budget(Stage::Kill), short.budget(Stage::Sweep)), (half, half));
+    assert_eq!(
+        (short.budget(Stage::Kill), short.budget(Stage::Sweep)),
+        (half, half)
+    );
     assert!(short.total() <= 3 * SECOND);
 }
 

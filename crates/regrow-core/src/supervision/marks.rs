@@ -203,6 +203,8 @@ impl Supervision {
                 .as_mut()
                 .expect("a child in order has a slot");
             match slot.state {
+                // One that waits for what it depends on is started by that.
+                State::Pending if slot.links.as_ref().is_some_and(|links| links.unmet > 0) => {}
                 State::Backoff | State::Pending => {
                     let (order, timer) = (slot.order, slot.timer);
                     self.hold_until = self.hold_until.max(timer);
@@ -293,6 +295,9 @@ impl Supervision {
     fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
         let mut parked = vec![(index, why)];
         while let Some((index, why)) = parked.pop() {
+            if self.phase(index) == Some(Phase::Failed) {
+                continue;
+            }
             self.set_timer(index, None);
             let slot = self.slots[index as usize]
                 .as_mut()
@@ -332,6 +337,16 @@ impl Supervision {
     }
 
     pub(super) fn remove(&mut self, index: u32, out: &mut Vec<Directive>) {
+        // Those that wait for its first start would wait for ever.
+        let never_met = self.slot(index).and_then(|slot| slot.links.as_ref());
+        let waiting = never_met
+            .filter(|links| !links.met)
+            .map(|links| links.dependents.clone());
+        for dependent in waiting.unwrap_or_default() {
+            if self.phase(dependent) == Some(Phase::Pending) {
+                self.park(dependent, Parked::Dependency { on: index }, out);
+            }
+        }
         self.set_timer(index, None);
         self.release_boot(index);
         let slot = self.slots[index as usize]

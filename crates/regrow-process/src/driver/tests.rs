@@ -119,8 +119,12 @@ impl Started {
     async fn wrote(&self, lines: usize) -> Vec<String> {
         let output = self.process.template.handle.output().clone();
         let all = async {
-            while output.tail(lines).len() < lines {
-                output.changed(output.end()).await;
+            loop {
+                let end = output.end();
+                if output.tail(lines).len() >= lines {
+                    break;
+                }
+                output.changed(end).await;
             }
         };
         tokio::time::timeout(SOON, all)
@@ -425,8 +429,12 @@ async fn what_happens_is_told_in_order_and_output_at_most_once_a_second() {
     let notes = Notes::default();
     let ending = tokio::spawn(driver.run(notes.clone()));
     let output = process.handle().output().clone();
-    while output.tail(2).len() < 2 {
-        output.changed(output.end()).await;
+    loop {
+        let end = output.end();
+        if output.tail(2).len() >= 2 {
+            break;
+        }
+        output.changed(end).await;
     }
     wishes.raise(Wish::Stop);
     ending.await.unwrap();

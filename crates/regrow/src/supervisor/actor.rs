@@ -88,6 +88,8 @@ pub(crate) struct State {
     closed: bool,
     /// The rest of `todo` waits for [`Message::Continue`].
     paused: bool,
+    /// Operations that wait until the rest of `todo` is done.
+    deferred: VecDeque<Message>,
     /// A start was aborted since there was last none under way: it may have left somebody behind.
     aborted: bool,
     /// How many restarts within how much time were too many.
@@ -99,7 +101,10 @@ impl Drop for State {
         self.disarm();
         self.tree.supervisor_down(&self.path, &self.myself);
         for slot in self.slots.iter().flatten().filter(|slot| slot.dynamic) {
-            self.tree.leave(&slot.path);
+            if let Some(live) = &slot.live {
+                slot.place.clear_of(live.cell.get_id());
+            }
+            self.tree.leave_place(&slot.path, &slot.place);
         }
     }
 }
@@ -187,6 +192,7 @@ impl State {
             counts,
             closed: false,
             paused: false,
+            deferred: VecDeque::new(),
             aborted: false,
             melted: None,
         };
@@ -234,7 +240,7 @@ impl State {
         self.slot(who.slot).filter(|slot| slot.who == Some(who))
     }
 
-    fn on_message(&mut self, message: Message) {
+    pub(super) fn on_message(&mut self, message: Message) {
         let now = time::now();
         let directives = match message {
             Message::Launched(who, result) => {
@@ -251,7 +257,8 @@ impl State {
                 return;
             }
             Message::Wakeup => {
-                self.timer = None;
+                // An earlier timer may have sent it: there is never more than one.
+                self.disarm();
                 self.core.on_wakeup(now)
             }
             Message::ShutDown => self.core.shut_down(now),
@@ -267,6 +274,10 @@ impl State {
             Message::Child(id, reply) => {
                 let index = self.ids.get(&id).copied();
                 return drop(reply.send(index.and_then(|index| Some(self.slot(index)?.info()))));
+            }
+            // What a directive that waits is about must not be taken for something new.
+            message @ (Message::StartChild(..) | Message::Operate(..)) if self.paused => {
+                return self.deferred.push_back(message);
             }
             Message::StartChild(spec, answer) => return self.start_child(*spec, answer),
             Message::Operate(verb, id, answer) => return self.operate(verb, &id, answer),
@@ -329,7 +340,7 @@ impl State {
                 path: path.to_string(),
             })));
         };
-        let before = self.core.generation(index);
+        let before = self.slot(index).map_or(0, |slot| slot.generation);
         let result = match verb {
             Verb::Terminate => self.core.terminate_child(index, now),
             Verb::Restart => self.core.restart_child(index, now),
@@ -369,10 +380,11 @@ impl State {
         match self.actors.remove(&id) {
             Some(who) => self.exited(who, event),
             None if self.starting > 0 && self.early.len() < self.starting + MAX_EARLY_EXITS => {
-                drop(self.early.insert(id, event));
+                self.early.insert(id, event);
             }
             None => {
                 tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended");
+                ends::discard(event);
             }
         }
     }
@@ -440,6 +452,9 @@ impl State {
             if let Ok(started) = result {
                 started.kill();
             }
+            if let Some(event) = early {
+                ends::discard(event);
+            }
             return;
         };
         slot.start = None;
@@ -474,7 +489,9 @@ impl State {
 
     /// Whoever is linked to us now and has no place came from a start that was given up on.
     fn no_start_under_way(&mut self) {
-        self.early.clear();
+        for (_, event) in self.early.drain() {
+            ends::discard(event);
+        }
         if std::mem::take(&mut self.aborted) {
             for cell in self.myself.get_children() {
                 if !self.actors.contains_key(&cell.get_id()) {

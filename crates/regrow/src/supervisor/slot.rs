@@ -37,6 +37,8 @@ pub(crate) struct Slot {
     pub(crate) phase: Phase,
     pub(crate) desired: Desired,
     pub(crate) generation: u32,
+    /// The generations that the place has seen before this life of its supervisor.
+    pub(crate) generations_before: u32,
     pub(crate) restarts: u32,
     pub(crate) dynamic: bool,
 
@@ -47,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) announced: bool,
     pub(crate) asked: Option<(StopCause, Instant)>,
     pub(crate) killed: bool,
+    /// It is ended by force without having been asked.
+    pub(crate) unasked: bool,
     /// Its start took too long, so it is being ended.
     pub(crate) timed_out: bool,
 
@@ -93,6 +97,7 @@ impl Slot {
         } else {
             Phase::Pending
         };
+        let lived_before = place.generation();
         class.enter(phase);
         Self {
             spec,
@@ -102,7 +107,8 @@ impl Slot {
             class,
             phase,
             desired: Desired::Up,
-            generation: 0,
+            generation: lived_before,
+            generations_before: lived_before,
             restarts: 0,
             dynamic,
             who: None,
@@ -111,6 +117,7 @@ impl Slot {
             announced: false,
             asked: None,
             killed: false,
+            unasked: false,
             timed_out: false,
             born: now,
             up_since: None,
@@ -147,7 +154,8 @@ impl Slot {
     /// A new life begins.
     pub(crate) fn begin(&mut self, who: Who, generation: u32, now: Instant) {
         self.who = Some(who);
-        self.generation = generation;
+        self.generation = self.generations_before + generation;
+        self.place.set_generation(self.generation);
         self.born = now;
         self.up_since = None;
         self.started_at = None;
@@ -155,6 +163,7 @@ impl Slot {
         self.asked = None;
         self.killed = false;
         self.timed_out = false;
+        self.unasked = false;
         self.announced = false;
         self.parked_because = None;
         if std::mem::take(&mut self.failed) {
@@ -172,6 +181,7 @@ impl Slot {
             (None, false) => Outcome::ByItself,
             (None, true) => Outcome::Killed,
             (Some(_), false) => Outcome::Graceful,
+            (Some(_), true) if self.unasked => Outcome::Killed,
             (Some(_), true) => Outcome::Escalated,
         }
     }

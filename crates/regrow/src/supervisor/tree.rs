@@ -80,6 +80,17 @@ impl Tree {
         )
     }
 
+    /// Forgets this very place, unless another has come in its stead.
+    pub(crate) fn leave_place(&self, path: &ChildPath, place: &Arc<Place>) {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        if places
+            .get(path)
+            .is_some_and(|present| Arc::ptr_eq(present, place) && !present.is_taken())
+        {
+            places.remove(path);
+        }
+    }
+
     pub(crate) fn leave(&self, path: &ChildPath) {
         self.places
             .write()

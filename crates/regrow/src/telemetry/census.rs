@@ -38,21 +38,21 @@ pub(crate) struct SupervisorCounts {
     path: ChildPath,
     classes: Mutex<Vec<Arc<Counted>>>,
     /// Restarts in the window, and when the youngest of them leaves it.
-    restarts: Mutex<Option<(u32, Instant)>>,
+    restarts: Mutex<Option<(u32, Option<Instant>)>>,
     /// How many restarts the window may hold; 0 without a limit.
     pub(crate) max_restarts: u32,
 }
 
 impl SupervisorCounts {
     /// A restart was decided; the window will be empty at `until` if it is the last.
-    pub(crate) fn note_restart(&self, in_window: u32, until: Instant) {
+    pub(crate) fn note_restart(&self, in_window: u32, until: Option<Instant>) {
         *self.restarts.lock().unwrap_or_else(PoisonError::into_inner) = Some((in_window, until));
     }
 
     fn restarts_in_window(&self) -> u32 {
         let restarts = *self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         restarts
-            .filter(|(_, until)| *until > crate::time::now())
+            .filter(|(_, until)| until.is_none_or(|until| until > crate::time::now()))
             .map_or(0, |(count, _)| count)
     }
 

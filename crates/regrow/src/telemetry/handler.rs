@@ -1,11 +1,11 @@
 //! Those who listen: inline, or behind a bounded queue.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{Event, Telemetry};
+use super::{Event, Shared, Telemetry};
 use crate::panics::{catch, guarded};
 
 /// After the first dropped event, the next news of drops come at every so many.
@@ -125,7 +125,7 @@ pub(super) fn without_secrets(event: &Arc<Event>) -> Arc<Event> {
 
 /// The task of a queued handler: ends when the handler is detached, or panics.
 pub(super) async fn drain<F, Fut>(
-    telemetry: Telemetry,
+    shared: Weak<Shared>,
     id: String,
     mut events: Receiver<Arc<Event>>,
     mut handler: F,
@@ -140,7 +140,9 @@ pub(super) async fn drain<F, Fut>(
                 handler: id.as_str().into(),
                 message: panic.to_string(),
             };
-            telemetry.notice(notice, &subject);
+            if let Some(shared) = shared.upgrade() {
+                Telemetry { shared }.notice(notice, &subject);
+            }
             return;
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct TypeStats {
     type_name: Arc<str>,
     errors: AtomicU64,
     panics: AtomicU64,
+    /// The greatest number of messages handled well that was ever told.
+    told: AtomicU64,
     wait: OnceLock<Histogram>,
     handle: OnceLock<Histogram>,
     lives: Mutex<Lives>,
@@ -175,6 +177,7 @@ impl TypeStats {
             type_name,
             errors: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             wait: OnceLock::new(),
             handle: OnceLock::new(),
             lives: Mutex::default(),
@@ -213,7 +216,9 @@ impl TypeStats {
             report.oldest_wait = report.oldest_wait.max(vitals.waits_for(now));
             report.longest_handler = report.longest_handler.max(one.busy_for);
         }
-        report.ok = report.ok.saturating_sub(report.errors + report.panics);
+        let ok = report.ok.saturating_sub(report.errors + report.panics);
+        // A life that ends while we look may be in neither sum for a moment; a counter must not fall for it.
+        report.ok = self.told.fetch_max(ok, Ordering::Relaxed).max(ok);
         report
     }
 }

@@ -220,3 +220,32 @@ fn a_good_life_starts_the_backoff_over_and_says_so() {
     );
     assert_eq!(seen[2], Directive::Start(who(0, 3)));
 }
+
+#[test]
+fn a_dependency_that_is_removed_before_it_has_started_leaves_nobody_waiting() {
+    let policy = Policy {
+        order: Order::Dependencies,
+        intensity: None,
+        ..Policy::default()
+    };
+    let (mut sup, now) = (Supervision::new(policy), t0());
+    let temporary = ChildPlan {
+        restart: Restart::Temporary,
+        ..otp()
+    };
+    sup.add(temporary, now);
+    sup.add(otp(), now);
+    sup.depend(1, 0);
+    drop(sup.boot(now));
+    drop(sup.terminate_child(0, now));
+    let last = sup.on_exit(who(0, 1), ExitKind::Shutdown, now);
+    let why = Parked::Dependency { on: 0 };
+    assert_eq!(
+        last,
+        [
+            Directive::Park { slot: 1, why },
+            Directive::Remove(0),
+            Directive::Booted
+        ]
+    );
+}

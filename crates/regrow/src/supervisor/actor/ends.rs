@@ -3,8 +3,8 @@
 use std::time::{Instant, SystemTime};
 
 use ractor::SupervisionEvent;
-use regrow_core::Phase;
 use regrow_core::supervision::Who;
+use regrow_core::{Phase, Shutdown};
 
 use super::State;
 use crate::child::LastExit;
@@ -72,7 +72,7 @@ impl State {
     pub(super) fn exited(&mut self, who: Who, event: SupervisionEvent) {
         let now = time::now();
         let Some(slot) = self.current(who) else {
-            return;
+            return discard(event);
         };
         let reason = reason_of(slot, event);
         self.over(who, reason.clone(), now);
@@ -132,6 +132,7 @@ impl State {
             slot.died_at = None;
         }
         let timed_out = slot.timed_out;
+        let hurried = slot.unasked && slot.spec.plan.shutdown != Shutdown::BrutalKill;
         let restarting = slot.restarting.take();
         match restarting {
             // Stopped before it was up: dropped, it is told as cancelled.
@@ -146,6 +147,7 @@ impl State {
         );
         match outcome {
             Outcome::Escalated => self.tree.note_hard_end(&path, false),
+            Outcome::Killed if hurried => self.tree.note_hard_end(&path, false),
             Outcome::Unresponsive => self.tree.note_hard_end(&path, true),
             Outcome::ByItself | Outcome::Graceful | Outcome::Killed => {}
         }
@@ -161,6 +163,13 @@ impl State {
                 handled,
             });
         }
+    }
+}
+
+/// Drops the state of an actor that nobody waits for where its `Drop` may panic, or take long.
+pub(super) fn discard(event: SupervisionEvent) {
+    if let SupervisionEvent::ActorTerminated(_, Some(state), _) = event {
+        tokio::spawn(async move { drop(state) });
     }
 }
 

@@ -40,6 +40,13 @@ impl State {
                 self.start(who).await;
             }
         }
+        if !self.paused
+            && let Some(message) = self.deferred.pop_front()
+        {
+            self.on_message(message);
+            // One at a time, like any message: the others wait for their turn.
+            drop(self.myself.cast(Message::Continue));
+        }
         if !self.closed {
             self.arm();
         }
@@ -88,6 +95,10 @@ impl State {
         let Some(slot) = self.slot(index) else { return };
         let from = slot.enter(phase);
         slot.next_start_at = None;
+        if phase.is_settled() {
+            // Whoever starts it again does so anew: that is no recovery from this death.
+            slot.died_at = None;
+        }
         slot.answer_waiters();
         self.tell(index, || Payload::ChildStateChanged {
             from,
@@ -124,6 +135,7 @@ impl State {
         slot.killed = true;
         slot.place.clear();
         if slot.asked.is_none() {
+            slot.unasked = true;
             slot.asked = Some((cause, time::now()));
             slot.enter(Phase::Stopping);
             self.tell(who.slot, || Payload::ChildStopping { cause });
@@ -154,7 +166,7 @@ impl State {
         let now = time::now();
         if let (Some((used, _)), Some(period)) = (self.core.intensity_used(now), self.core.period())
         {
-            self.counts.note_restart(used, now + period);
+            self.counts.note_restart(used, now.checked_add(period));
         }
         let Some(slot) = self.slot(index) else { return };
         slot.enter(Phase::Backoff);
