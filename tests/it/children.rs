@@ -392,3 +392,16 @@ async fn a_child_that_is_added_while_a_boot_has_a_pause_takes_no_place_of_anothe
     let report = system.shut_down().await;
     assert_eq!(before.elapsed(), Duration::ZERO, "{report:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_stream_serves_one_system() {
+    let telemetry = regrow::Telemetry::default();
+    let launch = || System::launch_with(Supervisor::new("root"), telemetry.clone());
+    let system = launch().await.unwrap();
+    let second = launch().await.unwrap_err();
+    assert_eq!(
+        second.to_string(),
+        "failed to launch: a handler called \"log\" is attached already; detach it first or choose another name"
+    );
+    drop(system.shut_down().await);
+}

@@ -18,7 +18,7 @@ use crate::prometheus::Exporter;
 use crate::supervisor::{
     HardEnds, InvalidTree, Message, OperateError, Root, Supervisor, Tree, Verb,
 };
-use crate::telemetry::{ActorReport, Census, Telemetry, Workforce};
+use crate::telemetry::{ActorReport, AttachError, Census, Telemetry, Workforce};
 use crate::time;
 
 /// How long a question to a supervisor may take; it never waits for its children, so this is long.
@@ -31,6 +31,9 @@ pub enum StartError {
     /// The tree cannot work.
     #[error(transparent)]
     Invalid(#[from] InvalidTree),
+    /// The event stream that was given has no room for the system's own handlers: it belongs to another system, say.
+    #[error("failed to launch: {0}")]
+    Telemetry(#[from] AttachError),
     /// A child did not come up; those before it have been stopped again.
     #[error("child \"{path}\" did not start: {reason}")]
     Child {
@@ -154,10 +157,10 @@ impl System {
     }
 
     /// Like [`System::launch`], with an event stream of your own: what was attached to it before hears of everything from the
-    /// first start on.
+    /// first start on. A stream serves one system; "log" and "metrics" are the names of the system's own handlers.
     ///
     /// # Errors
-    /// When the tree cannot work.
+    /// When the tree cannot work, or the names of the system's handlers are taken.
     pub async fn launch_with(root: Supervisor, telemetry: Telemetry) -> Result<Self, StartError> {
         root.check()?;
         crate::panics::install_hook();
@@ -165,13 +168,11 @@ impl System {
         let workforce = Arc::new(Workforce::default());
         #[cfg(feature = "prometheus")]
         let exporter = Arc::new(Exporter::new(Arc::clone(&census), Arc::clone(&workforce)));
-        telemetry.attach("log", crate::telemetry::log).ok();
+        telemetry.attach("log", crate::telemetry::log)?;
         #[cfg(feature = "prometheus")]
         {
             let feed = exporter.handler();
-            telemetry
-                .attach("metrics", move |event| feed.handle(event))
-                .ok();
+            telemetry.attach("metrics", move |event| feed.handle(event))?;
         }
         let tree = Arc::new(Tree::new(telemetry, census, workforce));
         let path = ChildPath::root(&root.id);

@@ -78,8 +78,8 @@ struct Shared {
 }
 
 thread_local! {
-    /// Set while handlers run on this thread.
-    static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
+    /// The stream whose handlers run on this thread; 0 outside.
+    static IN_HANDLER: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Why a handler was not attached.
@@ -231,7 +231,7 @@ impl Telemetry {
         if handlers.is_empty() {
             return;
         }
-        if IN_HANDLER.get() {
+        if IN_HANDLER.get() == self.number() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -239,7 +239,7 @@ impl Telemetry {
         self.shared
             .recorder
             .record(handler::without_secrets(&event));
-        for notice in Self::run(&handlers, &event, None) {
+        for notice in self.run(&handlers, &event, None) {
             self.notice(notice, &event.subject);
         }
     }
@@ -265,11 +265,12 @@ impl Telemetry {
         };
         let event = self.event(None, subject.clone(), payload);
         self.shared.recorder.record(Arc::clone(&event));
-        drop(Self::run(
-            &self.shared.handlers.load(),
-            &event,
-            Some(&about),
-        ));
+        drop(self.run(&self.shared.handlers.load(), &event, Some(&about)));
+    }
+
+    /// Tells this stream from others.
+    fn number(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
     }
 
     fn event(&self, span: Option<u64>, subject: Subject, payload: Payload) -> Arc<Event> {
@@ -285,16 +286,20 @@ impl Telemetry {
         })
     }
 
-    fn run(handlers: &[Arc<Handler>], event: &Arc<Event>, except: Option<&str>) -> Vec<Notice> {
+    fn run(
+        &self,
+        handlers: &[Arc<Handler>],
+        event: &Arc<Event>,
+        except: Option<&str>,
+    ) -> Vec<Notice> {
         /// Handlers must not stay barred on this thread, whatever happens.
-        struct Leave;
+        struct Leave(usize);
         impl Drop for Leave {
             fn drop(&mut self) {
-                IN_HANDLER.set(false);
+                IN_HANDLER.set(self.0);
             }
         }
-        IN_HANDLER.set(true);
-        let _leave = Leave;
+        let _leave = Leave(IN_HANDLER.replace(self.number()));
         let mut redacted = None;
         handlers
             .iter()

@@ -141,30 +141,3 @@ async fn lines_read_are_lines_kept_and_lines_dropped_however_they_arrive() {
     assert_eq!(output.tail(1)[0].text(), "line 99");
     assert_eq!(output.tail(1)[0].seq, 99);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_sees_the_last_line_when_both_streams_write_at_once() {
-    for round in 0..5_000 {
-        let output = Output::default();
-        let write = |stream| {
-            let output = output.clone();
-            tokio::spawn(async move { output.read(&b"line\n"[..], stream, 1).await })
-        };
-        let (one, other) = (write(Stream::Stdout), write(Stream::Stderr));
-        let both = async {
-            loop {
-                let end = output.end();
-                if output.tail(2).len() >= 2 {
-                    break;
-                }
-                output.changed(end).await;
-            }
-            // What a follower does that has read all but the last line.
-            output.changed(output.before_end(1)).await;
-        };
-        let seen = tokio::time::timeout(Duration::from_secs(10), both).await;
-        assert!(seen.is_ok(), "round {round}");
-        one.await.unwrap();
-        other.await.unwrap();
-    }
-}

@@ -104,7 +104,11 @@ impl Drop for State {
             if let Some(live) = &slot.live {
                 slot.place.clear_of(live.cell.get_id());
             }
-            self.tree.leave_place(&slot.path, &slot.place);
+            if slot.spec.nested.is_some() && !slot.place.is_taken() {
+                self.tree.leave_with_all_below(&slot.path);
+            } else {
+                self.tree.leave_place(&slot.path, &slot.place);
+            }
         }
     }
 }

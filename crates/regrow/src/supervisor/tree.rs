@@ -1,6 +1,6 @@
 //! What all supervisors of one system share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ractor::ActorRef;
@@ -18,7 +18,7 @@ pub(crate) struct Tree {
     pub(crate) telemetry: Telemetry,
     pub(crate) census: Arc<Census>,
     pub(crate) workforce: Arc<Workforce>,
-    places: RwLock<HashMap<ChildPath, Arc<Place>>>,
+    places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
 }
@@ -98,11 +98,18 @@ impl Tree {
             .remove(path);
     }
 
-    /// Forgets a place and all below it. Looks at every place, so only for what has something below it.
+    /// Forgets a place and all below it.
     pub(crate) fn leave_with_all_below(&self, path: &ChildPath) {
-        let below = format!("{path}/");
+        // Below a path is what begins with it and a slash; `0` is the sign after the slash.
+        let from = ChildPath::from(format!("{path}/").as_str());
+        let to = ChildPath::from(format!("{path}0").as_str());
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        places.retain(|place, _| place != path && !place.as_str().starts_with(&below));
+        places.remove(path);
+        let below = places.range(from..to);
+        let below: Vec<ChildPath> = below.map(|(place, _)| place.clone()).collect();
+        for place in below {
+            places.remove(&place);
+        }
     }
 
     pub(crate) fn supervisor(&self, path: &str) -> Option<ActorRef<Message>> {

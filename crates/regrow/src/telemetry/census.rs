@@ -149,7 +149,10 @@ impl Census {
             .supervisors
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        supervisors.retain(|counts| counts.strong_count() > 0);
+        // Swept only when it would have to grow, so that a start costs the same however many there are.
+        if supervisors.len() == supervisors.capacity() {
+            supervisors.retain(|counts| counts.strong_count() > 0);
+        }
         supervisors.push(Arc::downgrade(&counts));
         counts
     }
