@@ -40,8 +40,11 @@ pub struct Host {
 struct Shared {
     ports: RwLock<BTreeMap<String, u16>>,
     tokens: Mutex<HashMap<Token, Holder>>,
-    berths: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    berths: Mutex<Berths>,
 }
+
+/// Per agent, what its present life holds.
+type Berths = HashMap<String, Arc<tokio::sync::Mutex<()>>>;
 
 /// A secret of one life of one agent; it is never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -120,6 +123,23 @@ impl Host {
         ports.insert(id.to_owned(), port);
     }
 
+    /// Forgets the agent `id`, which has gone for good: its token is void, and those that start from
+    /// now on are not told of its port.
+    pub fn retire(&self, id: &str) {
+        self.void_tokens(id);
+        let mut ports = self
+            .shared
+            .ports
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        ports.remove(id);
+        drop(ports);
+        // Whoever holds or awaits a berth has a clone of it, and clones are made under this lock:
+        // one that only the map has is as good as a new one. What is held now goes the next time.
+        self.berths()
+            .retain(|_, berth| Arc::strong_count(berth) > 1);
+    }
+
     /// The agent whose life has this token, while it lives.
     #[must_use]
     pub fn holder(&self, token: &str) -> Option<Holder> {
@@ -195,16 +215,19 @@ impl Host {
     /// Waits until no earlier life of `id` runs; `None` when that takes longer than `patience`.
     pub(crate) async fn berth(&self, id: &str, patience: Duration) -> Option<OwnedMutexGuard<()>> {
         let berth = {
-            let mut berths = self
-                .shared
-                .berths
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut berths = self.berths();
             Arc::clone(berths.entry(id.to_owned()).or_default())
         };
         tokio::time::timeout(patience, berth.lock_owned())
             .await
             .ok()
+    }
+
+    fn berths(&self) -> MutexGuard<'_, Berths> {
+        self.shared
+            .berths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down who runs as `id`. A full disk is no reason to leave an agent down, so it only warns.

@@ -330,7 +330,9 @@ fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
     let names = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&names);
     let system = runtime.block_on(async {
-        let (system, _) = up(agent("trap '' TERM; while :; do sleep 1000; done")).await;
+        let script = "trap '' TERM; echo up; while :; do sleep 1000; done";
+        let (system, handle) = up(agent(script)).await;
+        until("it traps", || async { !texts(&handle).is_empty() }).await;
         reaches(&system, Phase::Running).await;
         let note = move |event: &regrow::Event| seen.lock().unwrap().push(event.name());
         system.telemetry().attach("names", note).unwrap();

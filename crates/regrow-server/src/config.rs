@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +37,9 @@ pub(crate) use self::units::{Refusal, listen_address};
 use self::agent::{Draft, Shared};
 use self::read::{Field, Fields, Found, Reader, Shape};
 use self::tree::{Node, Scalar, Value};
+
+/// Where the API and the gateway listen where the file does not say.
+const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000));
 
 /// The longest file that is read: 1 MiB.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -368,9 +371,7 @@ fn read_top(
     Some(Config {
         file: file.to_path_buf(),
         folder,
-        listen: listen.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)), |found| {
-            found.value
-        }),
+        listen: listen.map_or(LISTEN, |found| found.value),
         ports,
         max_agents,
         defaults,

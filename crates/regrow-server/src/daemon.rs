@@ -160,7 +160,7 @@ impl Daemon {
             .state_dir(state.path())
             .url(format!("http://{address}"));
         let about = about(&config, &state, address, &host);
-        let mut cast = Cast::of(&config, &host)?;
+        let mut cast = Cast::of(&config, &host, address.port())?;
         let mut root = Supervisor::new(child::ROOT)
             .order(Order::Dependencies)
             .no_intensity_limit();
@@ -187,8 +187,7 @@ impl Daemon {
         });
         let front = Front::new(Arc::new(guard), Arc::clone(&roster), api);
         let serving = tokio::spawn(serve(listeners, Arc::new(front), stop_signal, GRACE));
-        state.write_run(&run)?;
-        Ok(Self {
+        let daemon = Self {
             address,
             leftovers,
             roster,
@@ -199,7 +198,13 @@ impl Daemon {
             ended,
             stop_serving,
             serving,
-        })
+        };
+        if let Err(error) = daemon.state.write_run(&run) {
+            // Nobody could find this run; its agents end before it does.
+            daemon.give_up().await;
+            return Err(error.into());
+        }
+        Ok(daemon)
     }
 
     /// Where the API and the gateway answer.

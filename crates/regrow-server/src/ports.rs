@@ -26,6 +26,17 @@ pub(crate) enum PortError {
         /// The ports that something else listens on.
         strangers: String,
     },
+    /// The API has the fixed port.
+    #[error(
+        "agent {id:?} got no port: port {port} belongs to regrow itself; choose another, or let \
+         regrow listen elsewhere with --listen"
+    )]
+    Ours {
+        /// The agent that asked.
+        id: String,
+        /// The port.
+        port: u16,
+    },
     /// Another agent has the fixed port.
     #[error("agent {id:?} got no port: port {port} belongs to agent {holder:?}; choose another")]
     Taken {
@@ -42,6 +53,8 @@ pub(crate) enum PortError {
 #[derive(Debug)]
 pub(crate) struct Ports {
     range: RangeInclusive<u16>,
+    /// Where regrow itself listens.
+    ours: Option<u16>,
     by_id: BTreeMap<String, u16>,
 }
 
@@ -50,14 +63,25 @@ impl Ports {
     pub(crate) fn new(range: RangeInclusive<u16>) -> Self {
         Self {
             range,
+            ours: None,
             by_id: BTreeMap::new(),
         }
+    }
+
+    /// Keeps the port on which regrow itself listens: no agent gets it.
+    pub(crate) fn ours(mut self, port: u16) -> Self {
+        self.ours = Some(port);
+        self
     }
 
     /// Notes a port that the config gives to an agent.
     ///
     /// Fixed ports are noted before the first lease, so that none of them is given away.
     pub(crate) fn fix(&mut self, id: &str, port: u16) -> Result<u16, PortError> {
+        if self.ours == Some(port) {
+            let id = id.to_owned();
+            return Err(PortError::Ours { id, port });
+        }
         match self.holder(port) {
             Some(holder) if holder != id => Err(PortError::Taken {
                 id: id.to_owned(),
@@ -84,6 +108,10 @@ impl Ports {
         let mut strangers = Vec::new();
         for port in self.range.clone() {
             if self.holder(port).is_some() {
+                continue;
+            }
+            if self.ours == Some(port) {
+                strangers.push(format!("{port} of regrow itself"));
                 continue;
             }
             if is_free(port) {
@@ -169,6 +197,19 @@ mod tests {
                 holder: "a".into()
             })
         );
+    }
+
+    #[test]
+    fn the_port_of_regrow_itself_goes_to_nobody() {
+        let mut ports = Ports::new(8001..=8002).ours(8001);
+        assert_eq!(
+            ports.fix("a", 8001).unwrap_err().to_string(),
+            "agent \"a\" got no port: port 8001 belongs to regrow itself; choose another, or let \
+             regrow listen elsewhere with --listen"
+        );
+        assert_eq!(ports.lease("a", |_| true), Ok(8002));
+        let error = ports.lease("b", |_| true).unwrap_err().to_string();
+        assert!(error.contains("8001 of regrow itself"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,11 +74,11 @@ impl Layout {
         self.root.join("lock")
     }
 
-    /// Makes the directory and its folders, readable for their owner only.
+    /// Makes the directory and its folders, readable for their owner only; those that are there become so.
     ///
     /// # Errors
     ///
-    /// When a part cannot be made, or the path of the socket is too long for a socket address.
+    /// When a part cannot be made or may be another user's work, or the path of the socket is too long for a socket address.
     pub(crate) fn create(&self) -> Result<(), StateDirError> {
         let socket = self.socket_path();
         let length = socket.as_os_str().len();
@@ -91,6 +91,7 @@ impl Layout {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(io_error(&folder))?;
+            keep_to_ourselves(&folder)?;
         }
         let ignore = self.root.join(".gitignore");
         match OpenOptions::new()
@@ -236,14 +237,14 @@ impl StateDir {
     ///
     /// When a file is there and cannot be removed.
     pub(crate) fn remove_run(&self) -> Result<(), StateDirError> {
-        for path in [self.layout.run_file(), self.layout.socket_path()] {
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(io_error(&path)(error)),
-            }
-        }
-        Ok(())
+        let files = [self.layout.run_file(), self.layout.socket_path()];
+        // The one goes even when the other does not.
+        let removed = files.map(|path| match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(&path)(error)),
+        });
+        removed.into_iter().collect()
     }
 }
 
@@ -298,6 +299,30 @@ pub(crate) enum StateDirError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// What stands there is not a directory itself.
+    #[error("{}: not a directory itself; name one with --state-dir, not a link to it", path.display())]
+    NotADirectory {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// The directory is another user's.
+    #[error("{}: belongs to user {owner}, and regrow runs as user {user}; name a directory of your own with --state-dir", path.display())]
+    OfAnother {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
+    /// Others than the owner can put files there.
+    #[error("{}: others can write here (mode {mode:03o}); when all in it is yours, `chmod 700` it, or name another one with --state-dir", path.display())]
+    DirectoryIsOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// Others than the owner can read the token.
     #[error("{}: others can read the token (mode {mode:03o}); `chmod 600` it, or remove it and a new one is made", path.display())]
     TokenIsOpen {
@@ -313,6 +338,28 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StateDirError + '_ {
         path: path.to_owned(),
         source,
     }
+}
+
+/// Makes sure that nobody else put anything into a directory, nor can, nor sees what is there.
+fn keep_to_ourselves(folder: &Path) -> Result<(), StateDirError> {
+    let path = folder.to_owned();
+    let found = fs::symlink_metadata(folder).map_err(io_error(folder))?;
+    if !found.is_dir() {
+        return Err(StateDirError::NotADirectory { path });
+    }
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return Err(StateDirError::OfAnother { path, owner, user });
+    }
+    let mode = found.mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(StateDirError::DirectoryIsOpen { path, mode });
+    }
+    if mode & 0o077 != 0 {
+        let ours_alone = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(folder, ours_alone).map_err(io_error(folder))?;
+    }
+    Ok(())
 }
 
 fn take_lock(layout: &Layout) -> Result<File, StateDirError> {

@@ -133,6 +133,30 @@ async fn a_recorded_pid_that_is_somebody_elses_by_now_is_left_alone() {
 }
 
 #[tokio::test]
+async fn nothing_is_kept_of_an_agent_that_is_retired() {
+    let host = Host::new().url("http://127.0.0.1:8000");
+    host.publish_port("gone", 8001);
+    let token = host.issue_token("gone", 1).0;
+    let berth = host.berth("gone", Duration::ZERO).await;
+    drop(berth);
+    host.retire("gone");
+    let other = crate::Process::new("other", "true").template;
+    assert!(!host.variables(&other, 1).contains_key("REGROW_PORT_GONE"));
+    assert_eq!(host.holder(&token), None);
+    assert!(host.berths().is_empty());
+}
+
+#[tokio::test]
+async fn a_life_that_has_not_ended_keeps_the_place_of_a_retired_agent() {
+    let host = Host::new();
+    let berth = host.berth("agent", Duration::ZERO).await.unwrap();
+    host.retire("agent");
+    assert!(host.berth("agent", Duration::ZERO).await.is_none());
+    drop(berth);
+    assert!(host.berth("agent", Duration::ZERO).await.is_some());
+}
+
+#[tokio::test]
 async fn a_directory_without_records_has_no_leftovers() {
     let state = tempfile::tempdir().unwrap();
     assert_eq!(

@@ -8,24 +8,27 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::Uri;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
-use regrow_process::{Cursor, Line, Output, Stream};
+use regrow_process::{Chunk, Cursor, Line, Output, Stream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::params::{Flag, Params, bad_value};
 use super::{Api, known_id, no_such_agent};
+use crate::daemon::Roster;
 use crate::wire::{LogLine, LogRecord, Problem, rfc3339};
 
 const DEFAULT_TAIL: usize = 100;
 /// The ring keeps no more.
 const MAX_TAIL: usize = 10_000;
-/// How many pieces wait for a reader before those that bring them wait too.
-const QUEUE: usize = 16;
+/// How many pieces wait for a reader. The next one is made when there is room for it.
+const QUEUE: usize = 2;
+/// A piece ends with the line that makes it as large as this.
+const PIECE: usize = 256 * 1024;
 
 pub(super) async fn of_one(
     State(api): State<Api>,
@@ -64,6 +67,10 @@ fn answer(api: &Api, ids: Vec<String>, params: &Params) -> Result<Response, Box<
         };
         sources.push(Source { id, output, only });
     }
+    let room = match follow {
+        Flag::Off => None,
+        Flag::On => Some(api.roster.room_to_follow().ok_or_else(too_many_followers)?),
+    };
     let (pieces, received) = mpsc::channel(QUEUE);
     let ended = api.ended.clone();
     // It ends with its reader, or with the daemon.
@@ -74,6 +81,7 @@ fn answer(api: &Api, ids: Vec<String>, params: &Params) -> Result<Response, Box<
             () = reader.closed() => {}
             () = over(&mut ended) => {}
         }
+        drop(room);
     });
     let mut response = Response::new(Body::new(Pieces(received)));
     response.headers_mut().insert(
@@ -81,6 +89,15 @@ fn answer(api: &Api, ids: Vec<String>, params: &Params) -> Result<Response, Box<
         HeaderValue::from_static("application/x-ndjson"),
     );
     Ok(response)
+}
+
+fn too_many_followers() -> Box<Problem> {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too_many_followers",
+        format!("{} follow the logs already", Roster::MAX_FOLLOWERS),
+    )
+    .hint("end another one that follows, or leave `follow` out")
 }
 
 async fn over(ended: &mut watch::Receiver<bool>) {
@@ -109,14 +126,12 @@ async fn send(sources: Vec<Source>, tail: usize, follow: Flag, pieces: mpsc::Sen
         );
         last.push((source.id.as_str(), lines));
     }
-    for piece in merged(last, tail).chunks(256) {
-        let mut bytes = Vec::new();
-        for (id, line) in piece {
-            push(&mut bytes, &LogRecord::Line(log_line(id, line)));
-        }
-        if pieces.send(bytes.into()).await.is_err() {
+    let mut lines = merged(last, tail).into_iter().peekable();
+    while lines.peek().is_some() {
+        let Ok(room) = pieces.reserve().await else {
             return;
-        }
+        };
+        room.send(piece_of(&mut lines).into());
     }
     match follow {
         Flag::Off => {}
@@ -151,22 +166,45 @@ impl Source {
     async fn follow(self, mut cursor: Cursor, pieces: mpsc::Sender<Bytes>) {
         loop {
             self.output.changed(cursor).await;
-            let chunk = self.output.since(cursor);
-            cursor = chunk.next;
-            let mut bytes = Vec::new();
-            if chunk.dropped > 0 {
-                let agent = self.id.clone();
-                let dropped = chunk.dropped;
-                push(&mut bytes, &LogRecord::Gap { agent, dropped });
-            }
-            for line in chunk.lines.iter().filter(|line| self.takes(line)) {
-                push(&mut bytes, &LogRecord::Line(log_line(&self.id, line)));
-            }
-            if !bytes.is_empty() && pieces.send(bytes.into()).await.is_err() {
+            let Ok(room) = pieces.reserve().await else {
                 return;
+            };
+            let (bytes, next) = self.piece(&self.output.since(cursor));
+            cursor = next;
+            if !bytes.is_empty() {
+                room.send(bytes.into());
             }
         }
     }
+
+    /// As much of a chunk as one piece takes, and where to read on.
+    fn piece(&self, chunk: &Chunk) -> (Vec<u8>, Cursor) {
+        let mut bytes = Vec::new();
+        if chunk.dropped > 0 {
+            let agent = self.id.clone();
+            let dropped = chunk.dropped;
+            push(&mut bytes, &LogRecord::Gap { agent, dropped });
+        }
+        for line in chunk.lines.iter().filter(|line| self.takes(line)) {
+            push(&mut bytes, &LogRecord::Line(log_line(&self.id, line)));
+            if bytes.len() >= PIECE {
+                return (bytes, Cursor::before(line.seq + 1));
+            }
+        }
+        (bytes, chunk.next)
+    }
+}
+
+/// As many of these lines as one piece takes.
+fn piece_of<'a>(lines: &mut impl Iterator<Item = (&'a str, Line)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (id, line) in lines {
+        push(&mut bytes, &LogRecord::Line(log_line(id, &line)));
+        if bytes.len() >= PIECE {
+            break;
+        }
+    }
+    bytes
 }
 
 /// The last `count` of all these lines, in the order of time. Each agent's own order is kept.
@@ -251,6 +289,39 @@ mod tests {
             .map(|(id, line)| (id, line.seq))
             .collect();
         assert_eq!(order, [("b", 0), ("b", 1), ("a", 1), ("a", 2)]);
+    }
+
+    #[test]
+    fn a_piece_ends_when_it_is_large_and_the_next_goes_on_after_it() {
+        let long = |seq| Line {
+            bytes: [b'x'; PIECE / 4].as_slice().into(),
+            ..line(seq, 0)
+        };
+        let lines: Vec<_> = (0..10).map(long).collect();
+        let source = Source {
+            id: "a".into(),
+            output: Output::default(),
+            only: None,
+        };
+        let (mut cursor, mut followed) = (Cursor::default(), Vec::new());
+        let mut kept = lines.iter().map(|line| ("a", line.clone())).peekable();
+        let mut tailed = Vec::new();
+        while cursor.seq() < 10 {
+            let rest = usize::try_from(cursor.seq()).unwrap();
+            let chunk = Chunk {
+                lines: lines[rest..].to_vec(),
+                next: Cursor::before(10),
+                dropped: 0,
+            };
+            let (bytes, next) = source.piece(&chunk);
+            assert!(bytes.len() < 2 * PIECE, "{} bytes", bytes.len());
+            followed.push(next.seq());
+            cursor = next;
+        }
+        while kept.peek().is_some() {
+            tailed.push(piece_of(&mut kept).iter().filter(|b| **b == b'\n').count());
+        }
+        assert_eq!((followed, tailed), (vec![4, 8, 10], vec![4, 4, 2]));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 
 use regrow_process::port_variable;
 
-use super::PortSetting;
 use super::agent::Draft;
 use super::error::{Place, Problem};
 use super::read::{Field, Found, Reader};
+use super::{LISTEN, PortSetting};
 
 /// Notes that there are more agents than allowed.
 pub(crate) fn number(reader: &mut Reader<'_>, agents: &Field<'_>, count: usize, most: usize) {
@@ -23,34 +23,25 @@ pub(crate) fn number(reader: &mut Reader<'_>, agents: &Field<'_>, count: usize, 
     }
 }
 
-/// Notes ports that two want, and more agents with `port: auto` than the range has ports.
+/// Notes ports that two want, of whom one may be regrow itself, and more agents with `port: auto` than the range has ports.
 pub(crate) fn ports(
     reader: &mut Reader<'_>,
     drafts: &[Draft],
     range: &RangeInclusive<u16>,
     listen: Option<&Found<SocketAddr>>,
 ) {
-    let mut taken: HashMap<u16, (&str, Place)> = HashMap::new();
-    if let Some(listen) = listen {
-        taken.insert(listen.value.port(), (&listen.way, listen.place));
-    }
+    let ours = listen.map_or(LISTEN.port(), |listen| listen.value.port());
+    let said = listen.map(|listen| (listen.way.as_str(), listen.place));
+    let mut taken: HashMap<u16, Option<(&str, Place)>> = HashMap::from([(ours, said)]);
     let mut left = range.clone().count();
     let mut autos = Vec::new();
     for port in drafts.iter().filter_map(|draft| draft.port.as_ref()) {
         match port.value {
             PortSetting::Auto => autos.push(port),
             PortSetting::Fixed(number) => match taken.get(&number) {
-                Some((owner, first)) => {
-                    let problem = Problem::Taken {
-                        expected: "a port of its own",
-                        got: number.to_string(),
-                        owner: (*owner).to_owned(),
-                        first: *first,
-                    };
-                    reader.note(port.place, &port.way, problem);
-                }
+                Some(owner) => reader.note(port.place, &port.way, port_is_taken(number, *owner)),
                 None => {
-                    taken.insert(number, (&port.way, port.place));
+                    taken.insert(number, Some((&port.way, port.place)));
                 }
             },
         }
@@ -67,6 +58,25 @@ pub(crate) fn ports(
             hint: Some("widen ports".to_owned()),
         };
         reader.note(first_without.place, &first_without.way, problem);
+    }
+}
+
+/// The problem of a port that `owner` has; where the file names none, it is regrow itself by default.
+fn port_is_taken(number: u16, owner: Option<(&str, Place)>) -> Problem {
+    match owner {
+        Some((owner, first)) => Problem::Taken {
+            expected: "a port of its own",
+            got: number.to_string(),
+            owner: owner.to_owned(),
+            first,
+        },
+        None => Problem::Unexpected {
+            expected: "a port of its own".to_owned(),
+            got: number.to_string(),
+            hint: Some(
+                "regrow itself listens there; choose another, or set server.listen".to_owned(),
+            ),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agents of one daemon: who they are, how they stand, and what can be done with them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
@@ -120,7 +121,8 @@ pub(super) struct Entry {
     pub(super) config: Arc<AgentConfig>,
     pub(super) handle: ProcessHandle,
     pub(super) port: Option<u16>,
-    /// Its place in the order of the file and of later spawns.
+    /// Its place in the order of the file and of later spawns. No other agent ever has it, not
+    /// even a later one of the same id.
     place: usize,
     /// Whether the tree has heard of it.
     known: Known,
@@ -142,10 +144,12 @@ pub(crate) struct Roster {
     host: Host,
     system: System,
     agents: RwLock<BTreeMap<String, Entry>>,
+    next_place: AtomicUsize,
     ports: Mutex<Ports>,
     phase: watch::Sender<DaemonPhase>,
     changes: watch::Sender<u64>,
     operations: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
 }
 
 /// The agents of a file with their ports, before the system runs.
@@ -158,13 +162,14 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Leases every port, then makes a process of every agent, none of which is started.
+    /// Leases every port but `ours`, where the API listens, then makes a process of every agent, none
+    /// of which is started.
     ///
     /// # Errors
     ///
-    /// When there are too few ports.
-    pub(super) fn of(config: &Config, host: &Host) -> Result<Self, PortError> {
-        let mut ports = Ports::new(config.ports.clone());
+    /// When there are too few ports, or an agent is given the port of the API.
+    pub(super) fn of(config: &Config, host: &Host, ours: u16) -> Result<Self, PortError> {
+        let mut ports = Ports::new(config.ports.clone()).ours(ours);
         for agent in &config.agents {
             if let Some(PortSetting::Fixed(port)) = agent.port {
                 ports.fix(&agent.id, port)?;
@@ -202,6 +207,9 @@ impl Cast {
 }
 
 impl Roster {
+    /// How many may follow what agents write at once.
+    pub(crate) const MAX_FOLLOWERS: usize = 64;
+
     /// The agents of a system that has just been launched.
     pub(super) fn new(
         config: Config,
@@ -214,11 +222,13 @@ impl Roster {
             config,
             host,
             system,
+            next_place: AtomicUsize::new(cast.agents.len()),
             agents: RwLock::new(cast.agents),
             ports: Mutex::new(cast.ports),
             phase: watch::Sender::new(DaemonPhase::Starting),
             changes,
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+            followers: Arc::new(Semaphore::new(Self::MAX_FOLLOWERS)),
         }
     }
 
@@ -237,6 +247,11 @@ impl Roster {
         self.read()
             .get(id)
             .map(|entry| entry.handle.output().clone())
+    }
+
+    /// Room for one who follows what agents write, held as long as that goes on.
+    pub(crate) fn room_to_follow(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.followers).try_acquire_owned().ok()
     }
 
     /// A view of an agent's process.
@@ -285,12 +300,8 @@ impl Roster {
 
     /// Every agent, in the order of the file, then of the spawns.
     pub(crate) async fn all(&self) -> Vec<Agent> {
-        let known = self.known();
         // A system that has ended has nobody left to tell of them: then all are stopped.
-        let children = self.system.children(child::ROOT).await.ok();
-        if let Some(children) = &children {
-            self.forget_the_gone(known, children);
-        }
+        let children = self.children().await;
         let entries: Vec<Entry> = self.read().values().cloned().collect();
         let mut agents: Vec<_> = entries
             .iter()
@@ -332,7 +343,9 @@ impl Roster {
         };
         let config = AgentConfig::from_parts(parts, &self.config.defaults, &self.config.folder)
             .map_err(|errors| RosterError::Invalid { errors })?;
-        let process = self.enter(config)?;
+        // What those that have gone still hold is free for the new one.
+        drop(self.children().await);
+        let (process, place) = self.enter(config)?;
         let id = request.agent_id.clone();
         match self.system.start_child(child::ROOT, process).await {
             Ok(info) => {
@@ -350,7 +363,7 @@ impl Roster {
                 agent.ok_or(RosterError::NotFound { id })
             }
             Err(source) => {
-                self.take_back(&id).await;
+                self.take_back(&id, place).await;
                 let verb = Verb::Start;
                 Err(RosterError::NotDone { id, verb, source })
             }
@@ -358,12 +371,12 @@ impl Roster {
     }
 
     /// Forgets an agent that could not be spawned, so that its id is free for a better try.
-    async fn take_back(&self, id: &str) {
+    async fn take_back(&self, id: &str, place: usize) {
         match self.system.delete_child(&child::path(id)).await {
             Ok(_) => {}
             Err(error) => tracing::debug!(agent = id, %error, "nothing to take back"),
         }
-        self.leave(id);
+        self.leave(id, place);
     }
 
     /// Lets an operation begin, if the agent is there and not too much is going on.
@@ -396,9 +409,8 @@ impl Roster {
         let path = child::path(id);
         let done = match verb {
             Verb::Stop => self.system.terminate_child(&path).await,
-            Verb::Restart => self.system.bounce_child(&path).await,
-            Verb::Start => match self.system.child(&path).await {
-                Ok(info) if is_up_or_on_its_way(&info) => Ok(info),
+            Verb::Start | Verb::Restart => match self.system.child(&path).await {
+                Ok(info) if needs_nothing(verb, &info) => Ok(info),
                 Ok(_) | Err(_) => self.system.bounce_child(&path).await,
             },
         };
@@ -414,7 +426,7 @@ impl Roster {
     }
 
     /// Takes a new agent in, with a port, if there is room.
-    fn enter(&self, config: AgentConfig) -> Result<Process, RosterError> {
+    fn enter(&self, config: AgentConfig) -> Result<(Process, usize), RosterError> {
         if self.phase() == DaemonPhase::Draining {
             return Err(RosterError::Draining);
         }
@@ -441,16 +453,16 @@ impl Roster {
             self.host.publish_port(&id, port);
         }
         let process = child::process(&config, port, &self.host);
-        let place = agents.values().map(|entry| entry.place + 1).max();
+        let place = self.next_place.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             config: Arc::new(config),
             handle: process.handle(),
             port,
-            place: place.unwrap_or_default(),
+            place,
             known: Known::NotYet,
         };
         agents.insert(id, entry);
-        Ok(process)
+        Ok((process, place))
     }
 
     fn confirm(&self, id: &str) -> Option<Entry> {
@@ -460,26 +472,41 @@ impl Roster {
         Some(entry.clone())
     }
 
-    fn leave(&self, id: &str) {
-        self.write().remove(id);
+    /// Forgets the agent that has this id and this place; not a later one of the same id.
+    fn leave(&self, id: &str, place: usize) {
+        let mut agents = self.write();
+        if agents.get(id).is_none_or(|entry| entry.place != place) {
+            return;
+        }
+        agents.remove(id);
+        // Under the lock, so that nothing is taken from an agent that gets the id next.
         self.ports().release(id);
+        self.host.retire(id);
     }
 
     /// Those that the tree has heard of. Asked before the tree is: one that is added meanwhile is
     /// not taken for one that has gone.
-    fn known(&self) -> Vec<String> {
+    fn known(&self) -> Vec<(String, usize)> {
         self.read()
             .iter()
             .filter(|(_, entry)| entry.known == Known::Yes)
-            .map(|(id, _)| id.clone())
+            .map(|(id, entry)| (id.clone(), entry.place))
             .collect()
     }
 
+    /// Those that are in the tree, if there still is one. Others that were are forgotten.
+    async fn children(&self) -> Option<Vec<ChildInfo>> {
+        let known = self.known();
+        let children = self.system.children(child::ROOT).await.ok()?;
+        self.forget_the_gone(known, &children);
+        Some(children)
+    }
+
     /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
-    fn forget_the_gone(&self, mut known: Vec<String>, children: &[ChildInfo]) {
-        known.retain(|id| !children.iter().any(|info| *info.id == **id));
-        for id in known {
-            self.leave(&id);
+    fn forget_the_gone(&self, mut known: Vec<(String, usize)>, children: &[ChildInfo]) {
+        known.retain(|(id, _)| !children.iter().any(|info| *info.id == **id));
+        for (id, place) in known {
+            self.leave(&id, place);
         }
     }
 
@@ -553,10 +580,16 @@ pub(crate) fn asked(telemetry: &Telemetry, route: &'static str, method: &'static
     telemetry.span(subject, payload)
 }
 
-fn is_up_or_on_its_way(info: &ChildInfo) -> bool {
+/// Whether an agent that is to come up, or up anew, does so by itself.
+fn needs_nothing(verb: Verb, info: &ChildInfo) -> bool {
     match info.phase {
-        Phase::Pending | Phase::Starting | Phase::Running | Phase::Paused => true,
-        Phase::Draining | Phase::Stopping => info.desired == Desired::Up,
+        // It starts when what it depends on is up, and there is nothing to stop.
+        Phase::Pending => true,
+        Phase::Starting | Phase::Running | Phase::Paused => verb == Verb::Start,
+        Phase::Draining | Phase::Stopping => verb == Verb::Start && info.desired == Desired::Up,
         Phase::Backoff | Phase::Completed | Phase::Stopped | Phase::Failed => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,22 @@ impl Daemon {
     /// A second signal goes straight to the kill.
     pub(crate) async fn run(mut self) -> Report {
         let cause = self.wait_for_the_end().await;
+        let leaked = self.end().await;
+        Report { cause, leaked }
+    }
+
+    /// Ends at once a run that cannot go on, and leaves nothing of it.
+    pub(super) async fn give_up(self) {
+        self.roster.system().begin_shut_down();
+        self.roster.system().hurry();
+        let leaked = self.end().await;
+        if !leaked.is_empty() {
+            tracing::error!(pids = ?leaked, "processes that could not be ended");
+        }
+    }
+
+    /// Stops the agents in order, then the API; tells which processes could not be ended.
+    async fn end(mut self) -> Vec<u32> {
         self.roster.drain();
         let shutdown = self.stop_agents().await;
         if !shutdown.unresponsive.is_empty() {
@@ -71,7 +87,7 @@ impl Daemon {
         if let Err(error) = self.state.remove_run() {
             tracing::warn!(%error, "failed to remove the record of this run");
         }
-        Report { cause, leaked }
+        leaked
     }
 
     async fn wait_for_the_end(&mut self) -> Cause {

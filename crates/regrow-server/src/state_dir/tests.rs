@@ -1,5 +1,3 @@
-use std::os::unix::fs::MetadataExt;
-
 use super::*;
 
 fn folder() -> tempfile::TempDir {
@@ -138,4 +136,76 @@ fn a_path_that_no_socket_can_have_is_refused_with_its_length() {
         "{text}"
     );
     assert!(!long.exists());
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_refused() {
+    for part in ["", "pids"] {
+        for open in [0o777, 0o770, 0o702] {
+            let folder = folder();
+            drop(StateDir::open(folder.path()).unwrap());
+            let part = folder.path().join(part);
+            fs::set_permissions(&part, fs::Permissions::from_mode(open)).unwrap();
+            let text = StateDir::open(folder.path()).unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("others can write here (mode {open:o})"))
+                    && text.contains("chmod 700"),
+                "{text}"
+            );
+            assert_eq!(mode(&part), open, "it is left as it is");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_only_read_is_closed_to_them() {
+    let folder = folder();
+    drop(StateDir::open(folder.path()).unwrap());
+    for part in ["", "pids"] {
+        let part = folder.path().join(part);
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o755)).unwrap();
+        drop(StateDir::open(folder.path()).unwrap());
+        assert_eq!(mode(&part), 0o700);
+    }
+}
+
+#[test]
+fn a_directory_that_is_only_linked_to_is_refused() {
+    let folder = folder();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    let text = StateDir::open(&link).unwrap_err().to_string();
+    assert!(
+        text.contains("not a directory itself") && text.contains("--state-dir"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let folder = folder();
+    let user = rustix::process::geteuid();
+    // Only root can give a directory away; for everybody else the root directory is another's.
+    let path = if user.is_root() {
+        std::os::unix::fs::chown(folder.path(), Some(1), None).unwrap();
+        folder.path()
+    } else {
+        Path::new("/")
+    };
+    let text = Layout::new(path).create().unwrap_err().to_string();
+    assert!(
+        text.contains("belongs to user") && text.contains("--state-dir"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_socket_goes_even_when_the_record_of_the_run_cannot() {
+    let folder = folder();
+    let state = StateDir::open(folder.path()).unwrap();
+    fs::create_dir(folder.path().join("run.json")).unwrap();
+    fs::write(state.socket_path(), "").unwrap();
+    let text = state.remove_run().unwrap_err().to_string();
+    assert!(text.contains("run.json"), "{text}");
+    assert!(!state.socket_path().exists());
 }

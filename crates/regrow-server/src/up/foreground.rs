@@ -114,13 +114,16 @@ fn mind_hangups(audience: Audience) -> std::io::Result<JoinHandle<()>> {
         Audience::Log => drop(setsid()),
     }
     Ok(tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            match audience {
-                // The daemon minds this signal; nobody needs to know two ways to stop.
-                Audience::Terminal => drop(kill_process(getpid(), Signal::TERM)),
-                Audience::Log => {}
-            }
+        if hangups.recv().await.is_none() {
+            return;
         }
+        match audience {
+            // The daemon minds this signal; nobody needs to know two ways to stop.
+            Audience::Terminal => drop(kill_process(getpid(), Signal::TERM)),
+            Audience::Log => {}
+        }
+        // A terminal that goes may say so twice, and passed on that would be a call to hurry.
+        while hangups.recv().await.is_some() {}
     }))
 }
 

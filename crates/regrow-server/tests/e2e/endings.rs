@@ -83,6 +83,33 @@ fn a_terminal_that_closes_is_an_ordered_end() {
 }
 
 #[test]
+fn a_terminal_that_says_twice_that_it_closes_hurries_nobody() {
+    // It goes when it may, and says that it went by itself.
+    let agents = "\
+defaults: { start_window: 100ms }
+agents:
+  polite:
+    command: |
+      trap 'touch asked; until test -e go; do sleep 0.05; done; touch went; exit 0' TERM
+      touch ready
+      while true; do sleep 0.05; done
+";
+    let mut daemon = Daemon::up(agents).settled();
+    let has = |daemon: &Daemon, name: &str| daemon.team.path().join(name).exists().then_some(());
+    until("it minds the signal", || has(&daemon, "ready"));
+    daemon.signal(Signal::HUP);
+    until("it is asked to go", || has(&daemon, "asked"));
+    daemon.signal(Signal::HUP);
+    // It has read the signal, and acted on it, when it has answered requests that came after.
+    for _ in 0..10 {
+        assert_eq!(daemon.get("/livez").status, 200);
+    }
+    std::fs::write(daemon.team.path().join("go"), "").unwrap();
+    assert_eq!(daemon.ended().code(), Some(0), "{:?}", daemon.lines());
+    assert!(has(&daemon, "went").is_some(), "{:?}", daemon.lines());
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_who_does_not_go() {
     let agents = "agents:\n  stubborn: { command: ['${REGROW_EXE}', sample-agent, stubborn], start_window: 200ms }\n";
     let mut daemon = Daemon::up(agents).settled();

@@ -81,6 +81,37 @@ fn a_port_that_is_taken_is_code_1_with_a_way_out() {
 }
 
 #[test]
+fn the_port_of_the_api_is_given_to_no_agent() {
+    let team = Team::new("agents: {}\n");
+    let port = team.own_port();
+    team.write(&format!(
+        "agents:\n  a: {{ command: 'exec sleep 1000', port: {port} }}\n"
+    ));
+    let said = team.regrow(&["up", "--listen", &format!("127.0.0.1:{port}")]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.stderr.contains(&format!(
+            "agent \"a\" got no port: port {port} belongs to regrow itself"
+        )),
+        "{said:?}"
+    );
+    assert!(team.alive().is_empty(), "{:?}", team.alive());
+}
+
+#[test]
+fn a_run_that_cannot_be_recorded_ends_with_all_that_it_has_started() {
+    let team = Team::new(SLEEPER);
+    std::fs::create_dir_all(team.state().join("run.json")).unwrap();
+    let modes = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(team.state(), modes).unwrap();
+    let said = team.regrow(&["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("run.json"), "{said:?}");
+    assert!(team.alive().is_empty(), "{:?}", team.alive());
+    assert!(!team.state().join("regrow.sock").exists());
+}
+
+#[test]
 fn a_second_daemon_with_the_same_state_directory_is_code_5_and_harms_nobody() {
     let daemon = Daemon::up(SLEEPER).settled();
     for arguments in [

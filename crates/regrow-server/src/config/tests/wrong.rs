@@ -245,6 +245,20 @@ fn a_port_belongs_to_one() {
         ],
     );
     says(
+        "agents:\n  a: { command: x, port: 8000 }\n",
+        &[
+            "2:26: agents.a.port: expected a port of its own, got 8000; \
+             regrow itself listens there; choose another, or set server.listen",
+        ],
+    );
+    says(
+        "ports: 8000-8001\nagents:\n  a: { command: x, port: auto }\n  b: { command: x, port: auto }\n",
+        &[
+            "4:26: agents.b.port: expected at most 1 agents with port: auto, as many as ports 8000-8001 leaves, got 2; \
+           widen ports",
+        ],
+    );
+    says(
         "ports: 1-2\nagents:\n  a: { command: x, port: 2 }\n  b: { command: x, port: auto }\n  c: { command: x, port: auto }\n",
         &[
             "5:26: agents.c.port: expected at most 1 agents with port: auto, as many as ports 1-2 leaves, got 2; \

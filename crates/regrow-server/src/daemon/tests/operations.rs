@@ -186,6 +186,79 @@ async fn an_agent_whose_place_has_gone_is_told_of_no_more() {
 }
 
 #[tokio::test]
+async fn what_an_agent_held_whose_place_has_gone_is_free_for_the_next() {
+    let once = "  once: { command: [sh, -c, 'read line'], restart: temporary, port: auto }\n";
+    let up = start(once).await;
+    up.settled().await;
+    let port = up.get("/v1/agents/once").await["port"].clone();
+    let (status, _) = up.post("/supervisor/stop/once?wait=30s").await;
+    assert_eq!(status, StatusCode::OK);
+    let script = "echo ${REGROW_PORT_ONCE-nobody}; exec sleep 1000";
+    let (status, late) = up
+        .ask(
+            "POST",
+            "/v1/agents",
+            json!({"agent_id": "late", "command": "sh", "args": ["-c", script]}),
+        )
+        .await;
+    assert_eq!((status, &late["port"]), (StatusCode::CREATED, &port));
+    let request = up.request("GET", "/v1/agents/late/logs?follow=1", &Value::Null);
+    let mut log = up.send(request).await.into_body();
+    let first = in_time(log.frame()).await.unwrap().unwrap();
+    let line: Value = serde_json::from_slice(first.data_ref().unwrap()).unwrap();
+    assert_eq!(line["text"], "nobody");
+    let (status, anew) = up
+        .ask(
+            "POST",
+            "/v1/agents",
+            json!({"agent_id": "once", "command": "sleep", "args": ["1000"]}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{anew}");
+    up.end().await;
+}
+
+#[tokio::test]
+async fn a_restart_of_an_agent_that_waits_for_another_does_not_start_it_before() {
+    let agents = "  slow: { command: [sleep, '1000'], start_window: 1h }\n  \
+                  next: { command: [sleep, '1000'], depends_on: [slow] }\n";
+    let up = start(agents).await;
+    let (status, agent) = up.post("/supervisor/restart/next?wait=30s").await;
+    assert_eq!(
+        (status, &agent["phase"], &agent["generation"]),
+        (StatusCode::OK, &json!("pending"), &json!(0)),
+        "{agent}"
+    );
+    up.end().await;
+}
+
+#[tokio::test]
+async fn only_so_many_follow_the_logs_at_once() {
+    let up = start(SLEEPER).await;
+    let follow = || up.send(up.request("GET", "/v1/logs?follow=1", &Value::Null));
+    let mut followers = Vec::new();
+    for _ in 0..Roster::MAX_FOLLOWERS {
+        let follower = follow().await;
+        assert_eq!(follower.status(), StatusCode::OK);
+        followers.push(follower);
+    }
+    let one_more = up.ask("GET", "/v1/logs?follow=1", Value::Null);
+    let (status, problem) = in_time(one_more).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!("too_many_followers")
+        )
+    );
+    let (status, _) = up.ask("GET", "/v1/logs", Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    drop(followers.pop());
+    in_time(async { while follow().await.status() != StatusCode::OK {} }).await;
+    up.end().await;
+}
+
+#[tokio::test]
 async fn two_ids_that_others_would_know_by_one_name_are_refused() {
     let up = start("  a-b: { command: [sleep, '1000'] }\n").await;
     let (status, problem) = up

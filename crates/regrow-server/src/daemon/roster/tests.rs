@@ -1,0 +1,46 @@
+//! Rules of who is known, where a whole daemon would need luck to break them.
+
+use std::path::Path;
+
+use regrow::Supervisor;
+
+use super::*;
+
+async fn roster(folder: &Path) -> Roster {
+    let text = "ports: 39000-39999\nagents: { only: { command: [sleep, '1000'] } }\n";
+    let config = crate::config::parse(text, &folder.join("regrow.yaml"), &|_| None).unwrap();
+    let system = System::launch(Supervisor::new(child::ROOT)).await.unwrap();
+    let cast = Cast {
+        processes: Vec::new(),
+        agents: BTreeMap::new(),
+        ports: Ports::new(config.ports.clone()),
+    };
+    Roster::new(config, Host::new(), system, cast, watch::Sender::new(0))
+}
+
+fn request(id: &str) -> SpawnRequest {
+    serde_json::from_value(serde_json::json!({
+        "agent_id": id, "command": "sleep", "args": ["1000"]
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_look_before_an_id_was_given_anew_does_not_forget_who_has_it_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let roster = roster(folder.path()).await;
+    roster.spawn(&request("x")).await.unwrap();
+    let known = roster.known();
+    // Another look finds it gone, and its id is given anew.
+    roster.system.terminate_child("root/x").await.unwrap();
+    roster.system.delete_child("root/x").await.unwrap();
+    roster.all().await;
+    let anew = roster.spawn(&request("x")).await.unwrap();
+    roster.forget_the_gone(known, &[]);
+    assert_eq!(roster.ids(), ["x"]);
+    assert_eq!(
+        roster.ports().all(),
+        [("x".into(), anew.port.unwrap())].into()
+    );
+    assert!(roster.system.shut_down().await.killed.is_empty());
+}
