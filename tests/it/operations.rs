@@ -284,7 +284,7 @@ async fn the_intensity_gauge_counts_the_supervisors_window() {
     )
     .await;
     for _ in 0..3 {
-        tokio::time::sleep(SECOND * 10).await;
+        tokio::time::advance(SECOND * 10).await;
         system.puppet("root/a").crash("boom");
         system.expect("regrow.child.started", "root/a").await;
     }

@@ -62,7 +62,7 @@ async fn a_life_of_a_system_tells_every_kind_of_event_without_a_gap_and_one_at_a
     system
         .expect("regrow.supervisor.restart.stop", "root/crew/a")
         .await;
-    tokio::time::sleep(SECOND * 6).await;
+    tokio::time::advance(SECOND * 6).await;
     for _ in 0..2 {
         system.puppet("root/crew/a").crash("again");
         system
