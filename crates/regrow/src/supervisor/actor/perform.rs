@@ -22,30 +22,34 @@ impl State {
     /// After many starts the rest waits for a message to oneself, so that other messages get in between.
     pub(super) async fn run(&mut self) -> Performed {
         let mut starts = 0;
-        while !self.paused
-            && let Some(directive) = self.todo.pop_front()
-        {
-            let Directive::Start(who) = directive else {
-                self.perform(directive)?;
-                continue;
-            };
-            if starts == STARTS_PER_TURN {
-                self.todo.push_front(directive);
-                self.paused = true;
-                // Whoever waits for an answer gets to run, and to ask again.
-                tokio::task::yield_now().await;
-                drop(self.myself.cast(Message::Continue));
-            } else {
-                starts += 1;
-                self.start(who).await;
+        loop {
+            while !self.paused
+                && let Some(directive) = self.todo.pop_front()
+            {
+                let Directive::Start(who) = directive else {
+                    self.perform(directive)?;
+                    continue;
+                };
+                if starts == STARTS_PER_TURN {
+                    self.todo.push_front(directive);
+                    self.paused = true;
+                    // Whoever waits for an answer gets to run, and to ask again.
+                    tokio::task::yield_now().await;
+                    drop(self.myself.cast(Message::Continue));
+                } else {
+                    starts += 1;
+                    self.start(who).await;
+                }
             }
-        }
-        if !self.paused
-            && let Some(message) = self.deferred.pop_front()
-        {
-            self.on_message(message);
-            // One at a time, like any message: the others wait for their turn.
-            drop(self.myself.cast(Message::Continue));
+            // An operation is looked at only when nothing that was decided before it is left to do.
+            match self.deferred.pop_front() {
+                Some(message) if !self.paused => self.on_message(message),
+                Some(message) => {
+                    self.deferred.push_front(message);
+                    break;
+                }
+                None => break,
+            }
         }
         if !self.closed {
             self.arm();
