@@ -7,8 +7,10 @@
 //!   not fit is dropped, counted and told by `regrow.telemetry.queue.dropped`; nobody waits. Keys that are
 //!   [sensitive](Role::Sensitive) are empty in what it sees.
 //!
-//! A handler that panics is detached, and `regrow.telemetry.handler.failure` tells the others. For one subject, each handler sees
-//! the events in the order in which they happened; [`Event::seq`] counts all of them, so that a gap shows.
+//! A handler that panics is detached, and `regrow.telemetry.handler.failure` tells the others; what waited in its queue is told as
+//! dropped. What a handler emits to its own stream would call it again without end: it is dropped, and told under the name
+//! `inline`. For one subject, each handler sees the events in the order in which they happened; [`Event::seq`] counts all of them,
+//! so that a gap shows.
 
 mod catalogue;
 mod census;
@@ -28,6 +30,7 @@ mod span;
 mod vitals;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -42,7 +45,7 @@ pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
 pub use event::{Edge, Event, Outcome, Payload, Stage, Stream, Subject};
-use handler::{Handler, Notice, Queue};
+use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
 pub use json::{AttachJsonError, FinishError, JsonLines};
 #[cfg(feature = "otlp")]
@@ -62,6 +65,9 @@ const MAX_HANDLERS: usize = 64;
 /// How many events a queued handler may be behind.
 const QUEUE: usize = 1_024;
 
+/// The name under which events are told as dropped that a handler emitted.
+const INLINE: &str = "inline";
+
 /// The event stream of one system. Cloning costs a reference count.
 #[derive(Clone)]
 pub struct Telemetry {
@@ -71,7 +77,7 @@ pub struct Telemetry {
 struct Shared {
     handlers: ArcSwap<Vec<Arc<Handler>>>,
     seq: AtomicU64,
-    /// Events that a handler emitted: they would call it again without end.
+    /// Events that a handler emitted, which would call it again without end, and that are not told yet.
     dropped: AtomicU64,
     subscriptions: AtomicU64,
     recorder: FlightRecorder,
@@ -175,9 +181,13 @@ impl Telemetry {
     /// Takes a handler off; whether it was there.
     #[must_use = "false means that there was no such handler"]
     pub fn detach(&self, id: &str) -> bool {
-        let mut found = false;
+        self.take_off(id).is_some()
+    }
+
+    fn take_off(&self, id: &str) -> Option<Arc<Handler>> {
+        let mut found = None;
         self.shared.handlers.rcu(|handlers| {
-            found = handlers.iter().any(|handler| *handler.id == *id);
+            found = handlers.iter().find(|handler| *handler.id == *id).cloned();
             handlers
                 .iter()
                 .filter(|handler| *handler.id != *id)
@@ -239,33 +249,60 @@ impl Telemetry {
         self.shared
             .recorder
             .record(handler::without_secrets(&event));
-        for notice in self.run(&handlers, &event, None) {
-            self.notice(notice, &event.subject);
+        let mut notices = self.run(&handlers, &event, None, News::Now);
+        notices.extend(self.emitted_by_handlers());
+        if !notices.is_empty() {
+            self.notice(notices, &event.subject);
         }
     }
 
-    /// Tells what became of a handler; what happens to other handlers on that occasion is found at the next event.
+    /// The events that handlers emitted since this was last told.
+    fn emitted_by_handlers(&self) -> Option<Notice> {
+        // Read first: writing would cost every event.
+        if self.shared.dropped.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
+        (dropped > 0).then(|| Notice::Dropped {
+            handler: INLINE.into(),
+            dropped,
+        })
+    }
+
+    /// Tells what became of handlers, and what becomes of others on that occasion.
     ///
-    /// The one that it is about is not called.
-    fn notice(&self, notice: Notice, subject: &Subject) {
-        let (about, payload) = match notice {
-            Notice::Panicked { handler, message } => {
-                if !self.detach(&handler) {
-                    return;
+    /// The one that it is about is not called. Queues that overflow over and over while this is told wait for the next event.
+    fn notice(&self, notices: Vec<Notice>, subject: &Subject) {
+        let mut notices = VecDeque::from(notices);
+        let mut told = 0;
+        while let Some(notice) = notices.pop_front() {
+            let (about, payload) = match notice {
+                Notice::Panicked { handler, message } => {
+                    let Some(off) = self.take_off(&handler) else {
+                        continue;
+                    };
+                    notices.extend(off.untold());
+                    (
+                        Arc::clone(&handler),
+                        Payload::TelemetryHandlerFailure { handler, message },
+                    )
                 }
-                (
+                Notice::Dropped { handler, dropped } => (
                     Arc::clone(&handler),
-                    Payload::TelemetryHandlerFailure { handler, message },
-                )
-            }
-            Notice::Dropped { handler, dropped } => (
-                Arc::clone(&handler),
-                Payload::TelemetryQueueDropped { handler, dropped },
-            ),
-        };
-        let event = self.event(None, subject.clone(), payload);
-        self.shared.recorder.record(Arc::clone(&event));
-        drop(self.run(&self.shared.handlers.load(), &event, Some(&about)));
+                    Payload::TelemetryQueueDropped { handler, dropped },
+                ),
+            };
+            told += 1;
+            let news = if told < MAX_HANDLERS {
+                News::Now
+            } else {
+                News::Later
+            };
+            let event = self.event(None, subject.clone(), payload);
+            self.shared.recorder.record(Arc::clone(&event));
+            let handlers = self.shared.handlers.load();
+            notices.extend(self.run(&handlers, &event, Some(&about), news));
+        }
     }
 
     /// Tells this stream from others.
@@ -291,6 +328,7 @@ impl Telemetry {
         handlers: &[Arc<Handler>],
         event: &Arc<Event>,
         except: Option<&str>,
+        news: News,
     ) -> Vec<Notice> {
         /// Handlers must not stay barred on this thread, whatever happens.
         struct Leave(usize);
@@ -304,7 +342,7 @@ impl Telemetry {
         handlers
             .iter()
             .filter(|handler| except.is_none_or(|id| *handler.id != *id))
-            .filter_map(|handler| handler.call(event, &mut redacted))
+            .filter_map(|handler| handler.call(event, &mut redacted, news))
             .collect()
     }
 }

@@ -37,6 +37,15 @@ pub(super) enum Notice {
     Dropped { handler: Arc<str>, dropped: u64 },
 }
 
+/// When drops are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// As soon as there is enough to tell.
+    Now,
+    /// At a later event: they are counted.
+    Later,
+}
+
 impl Queue {
     pub(super) fn new(capacity: usize) -> (Self, Receiver<Arc<Event>>) {
         let (sender, receiver) = mpsc::channel(capacity);
@@ -56,14 +65,15 @@ impl Queue {
     }
 
     /// Puts an event in; the number of drops to tell, when there is news of them.
-    fn offer(&self, event: &Arc<Event>) -> Option<u64> {
+    fn offer(&self, event: &Arc<Event>, news: News) -> Option<u64> {
         let fits = self.sender.try_send(Arc::clone(event)).is_ok();
         let dropped =
             self.dropped.fetch_add(u64::from(!fits), Ordering::Relaxed) + u64::from(!fits);
         let told = self.told.load(Ordering::Relaxed);
         let untold = dropped.saturating_sub(told);
-        let news = untold > 0 && (fits || told == 0 || untold >= DROPS_PER_NEWS);
-        (news
+        let is_due = untold > 0 && (fits || told == 0 || untold >= DROPS_PER_NEWS);
+        (is_due
+            && news == News::Now
             && self
                 .told
                 .compare_exchange(told, dropped, Ordering::Relaxed, Ordering::Relaxed)
@@ -87,11 +97,28 @@ impl Handler {
         }
     }
 
+    /// The drops that nobody has heard of yet: it has been taken off, so that there is no later event for them.
+    pub(super) fn untold(&self) -> Option<Notice> {
+        match &self.kind {
+            Kind::Inline(_) => None,
+            Kind::Queued(queue) => {
+                let dropped = queue.dropped.load(Ordering::Relaxed);
+                let told = queue.told.swap(dropped, Ordering::Relaxed);
+                let dropped = dropped.saturating_sub(told);
+                (dropped > 0).then(|| Notice::Dropped {
+                    handler: Arc::clone(&self.id),
+                    dropped,
+                })
+            }
+        }
+    }
+
     /// Calls it. Queues share one copy without what must not leave the process.
     pub(super) fn call(
         &self,
         event: &Arc<Event>,
         redacted: &mut Option<Arc<Event>>,
+        news: News,
     ) -> Option<Notice> {
         let handler = || Arc::clone(&self.id);
         match &self.kind {
@@ -104,7 +131,7 @@ impl Handler {
             }
             Kind::Queued(queue) => {
                 let event = redacted.get_or_insert_with(|| without_secrets(event));
-                queue.offer(event).map(|dropped| Notice::Dropped {
+                queue.offer(event, news).map(|dropped| Notice::Dropped {
                     handler: handler(),
                     dropped,
                 })
@@ -123,6 +150,14 @@ pub(super) fn without_secrets(event: &Arc<Event>) -> Arc<Event> {
     Arc::new(copy)
 }
 
+/// How many events are left, which nobody will handle any more.
+pub(super) fn abandoned(events: &mut Receiver<Arc<Event>>) -> u64 {
+    events.close();
+    std::iter::from_fn(|| events.try_recv().ok())
+        .map(|_| 1)
+        .sum()
+}
+
 /// The task of a queued handler: ends when the handler is detached, or panics.
 pub(super) async fn drain<F, Fut>(
     shared: Weak<Shared>,
@@ -136,12 +171,18 @@ pub(super) async fn drain<F, Fut>(
     while let Some(event) = events.recv().await {
         let subject = event.subject.clone();
         if let Err(panic) = guarded(async { handler(event).await }).await {
-            let notice = Notice::Panicked {
-                handler: id.as_str().into(),
+            let handler: Arc<str> = id.as_str().into();
+            let mut notices = vec![Notice::Panicked {
+                handler: Arc::clone(&handler),
                 message: panic.to_string(),
-            };
+            }];
+            // This one has had its turn; those behind it will have none.
+            let dropped = abandoned(&mut events);
+            if dropped > 0 {
+                notices.push(Notice::Dropped { handler, dropped });
+            }
             if let Some(shared) = shared.upgrade() {
-                Telemetry { shared }.notice(notice, &subject);
+                Telemetry { shared }.notice(notices, &subject);
             }
             return;
         }

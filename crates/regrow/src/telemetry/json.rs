@@ -354,13 +354,17 @@ impl<W: Write> Pen<W> {
         lines as u64
     }
 
-    fn tell(&self, panic: &Panic, event: &Event) {
+    fn tell(&mut self, panic: &Panic, event: &Event) {
         if let Some(shared) = self.shared.upgrade() {
-            let notice = Notice::Panicked {
-                handler: Arc::clone(&self.id),
-                message: panic.to_string(),
-            };
-            Telemetry { shared }.notice(notice, &event.subject);
+            let handler = Arc::clone(&self.id);
+            let message = panic.to_string();
+            let mut notices = vec![Notice::Panicked { handler, message }];
+            let dropped = self.unwritten();
+            if dropped > 0 {
+                let handler = Arc::clone(&self.id);
+                notices.push(Notice::Dropped { handler, dropped });
+            }
+            Telemetry { shared }.notice(notices, &event.subject);
         }
     }
 }

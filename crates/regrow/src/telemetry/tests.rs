@@ -73,9 +73,31 @@ fn a_handler_that_panics_is_detached_and_the_others_are_told() {
 fn an_event_emitted_inside_a_handler_does_not_call_it_again() {
     let telemetry = Telemetry::new();
     let again = telemetry.clone();
-    telemetry.attach("echo", move |_| emit(&again)).unwrap();
+    let told = drops(&telemetry);
+    telemetry
+        .attach("echo", move |event| {
+            if event.seq == 1 {
+                emit(&again);
+                emit(&again);
+            }
+        })
+        .unwrap();
     emit(&telemetry);
-    assert_eq!(telemetry.shared.dropped.load(Ordering::Relaxed), 1);
+    emit(&telemetry);
+    assert_eq!(*told.lock().unwrap(), [("inline".to_owned(), 2)]);
+}
+
+/// What is told of drops: whose, and how many.
+fn drops(telemetry: &Telemetry) -> Arc<Mutex<Vec<(String, u64)>>> {
+    let drops = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&drops);
+    let note = move |event: &Event| {
+        if let Payload::TelemetryQueueDropped { handler, dropped } = &event.payload {
+            seen.lock().unwrap().push((handler.to_string(), *dropped));
+        }
+    };
+    telemetry.attach("drops", note).unwrap();
+    drops
 }
 
 #[tokio::test]
@@ -275,6 +297,48 @@ async fn drops_are_told_to_the_others_at_the_first_and_when_there_is_room_again(
     }
     assert_eq!(drops[0], 1, "told at once");
     assert_eq!(drops.iter().sum::<u64>(), small.missed(), "{drops:?}");
+}
+
+#[tokio::test]
+async fn each_of_two_slow_queues_gets_its_news_and_none_is_lost() {
+    let telemetry = Telemetry::new();
+    let told = drops(&telemetry);
+    let mut one = telemetry.subscribe(4).unwrap();
+    // What overflows this one first is the news of the other.
+    let mut two = telemetry.subscribe(5).unwrap();
+    for _ in 0..2_500 {
+        emit(&telemetry);
+    }
+    // There is room again: what has not been told is told now.
+    while one.try_next().is_some() || two.try_next().is_some() {}
+    emit(&telemetry);
+    let told = told.lock().unwrap();
+    for queue in [&one, &two] {
+        let of_queue = told.iter().filter(|(id, _)| **id == *queue.id);
+        let sum: u64 = of_queue.map(|(_, dropped)| dropped).sum();
+        assert!(queue.missed() > 2_000, "it is slow");
+        assert_eq!(sum, queue.missed(), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_queued_handler_leaves_behind_when_it_panics_is_told() {
+    crate::panics::install_hook();
+    let telemetry = Telemetry::new();
+    let told = drops(&telemetry);
+    let mut others = telemetry.subscribe(8_192).unwrap();
+    telemetry
+        .attach_queued("slow", |_| async { panic!("boom") })
+        .unwrap();
+    for _ in 0..2_000 {
+        emit(&telemetry);
+    }
+    // The failure is told, and in the same turn what else there is to tell.
+    let name = "regrow.telemetry.handler.failure";
+    while others.next().await.unwrap().name() != name {}
+    // All but the one on which it panicked, and the news of its own drops, for which there was no room.
+    let sum: u64 = told.lock().unwrap().iter().map(|(_, n)| n).sum();
+    assert_eq!(sum, 2_000 - 1);
 }
 
 #[test]
