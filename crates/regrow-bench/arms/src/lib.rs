@@ -1,0 +1,64 @@
+//! regrow, raw ractor, kameo and plain tokio, doing the same things.
+
+mod kameo_arms;
+mod meter;
+mod mini;
+mod ours;
+mod raw;
+mod telemetry;
+mod tokio_arms;
+mod worker;
+
+use regrow_bench_harness::{Arm, arm};
+
+/// Everything that can be measured here.
+pub fn arms() -> Vec<Arm> {
+    vec![
+        arm!("cast", "tokio", tokio_arms::cast),
+        arm!("cast", "ractor", raw::cast),
+        arm!("cast", "regrow", ours::cast),
+        arm!("cast", "regrow-bare", ours::cast_bare),
+        arm!("cast", "regrow-past", ours::cast_past),
+        arm!("cast", "kameo", kameo_arms::cast),
+        arm!("cast", "kameo-unbounded", kameo_arms::cast_unbounded),
+        arm!("call", "tokio", tokio_arms::call),
+        arm!("call", "ractor", raw::call),
+        arm!("call", "ractor-deadline", raw::call_deadline),
+        arm!("call", "regrow", ours::call),
+        arm!("call", "regrow-deadline", ours::call_deadline),
+        arm!("call", "regrow-open", ours::call_open),
+        arm!("call", "kameo", kameo_arms::call),
+        arm!("restart", "tokio", tokio_arms::restart),
+        arm!("restart", "ractor-mini", raw::restart),
+        arm!("restart", "regrow", ours::restart),
+        arm!("restart", "regrow-quiet", ours::restart_quiet),
+        arm!("restart", "kameo", kameo_arms::restart),
+        arm!("restart-panic", "tokio", tokio_arms::restart_panic),
+        arm!("restart-panic", "ractor-mini", raw::restart_panic),
+        arm!("restart-panic", "regrow", ours::restart_panic),
+        arm!("restart-panic", "kameo", kameo_arms::restart_panic),
+        arm!("crash-loop", "ractor-mini", raw::crash_loop),
+        arm!("crash-loop", "regrow", ours::crash_loop),
+        arm!("crash-loop", "kameo", kameo_arms::crash_loop),
+        arm!("one-for-all", "ractor-mini", raw::all),
+        arm!("one-for-all", "regrow", ours::all),
+        arm!("one-for-all", "kameo", kameo_arms::all),
+        arm!("rest-for-one", "regrow", ours::rest),
+        arm!("rest-for-one", "kameo", kameo_arms::rest),
+        arm!("start", "tokio", tokio_arms::start),
+        arm!("start", "ractor", raw::start),
+        arm!("start", "ractor-mini", raw::start_mini),
+        arm!("start", "regrow", ours::start),
+        arm!("start", "kameo", kameo_arms::start),
+        arm!("shutdown", "tokio", tokio_arms::shutdown),
+        arm!("shutdown", "ractor", raw::shutdown),
+        arm!("shutdown", "regrow", ours::shutdown),
+        arm!("shutdown", "kameo", kameo_arms::shutdown),
+        arm!("event", "counter", telemetry::counter),
+        arm!("event", "regrow", telemetry::event),
+        arm!("event", "regrow-logged", telemetry::event_logged),
+        arm!("event", "regrow-unheard", telemetry::event_unheard),
+        arm!("scrape", "exporter", telemetry::scrape_floor),
+        arm!("scrape", "regrow", telemetry::scrape),
+    ]
+}

@@ -1,0 +1,207 @@
+//! Measures regrow and its peers side by side.
+//!
+//! ```text
+//! ./run                            everything: builds, measures, prints the table and the lines of JSON
+//! ./run --rows 4,9,14              some rows of the list of targets
+//! ./run --rounds 9                 more processes for each figure; 5 by default
+//! ./run --quick                    one round, little of everything: to see that it works, not what comes out
+//! ./run --json FILE                the lines of JSON into a file
+//! ```
+
+mod plan;
+mod program;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use plan::{Arm, CELLS, Cell};
+use program::Question;
+use table::{Results, median};
+
+/// What is on, beside what each arm is.
+const SWITCHED_ON: &str = "\
+Switched on: regrow as it is by default – a path and an address for each child, the event stream with its flight recorder, the
+log handler (without a subscriber), metrics in the system's own recorder, one message in 64 timed. No backoff; an intensity of a
+million in an hour, so that every restart is in the window. ractor has the features that regrow gives it, without message spans;
+kameo is as it comes. Two workers of tokio;
+each run is a task of its own. Panic hooks are silent. \"ratio\" and \"regrow is\": regrow's figure divided
+by the peer's, the median over the rounds; arms take turns in a process, or processes do.";
+
+struct Options {
+    rows: Vec<u8>,
+    rounds: usize,
+    quick: bool,
+    json: Option<PathBuf>,
+    programs: PathBuf,
+}
+
+impl Options {
+    fn parse() -> Result<Self, String> {
+        let mut options = Self {
+            rows: Vec::new(),
+            rounds: 5,
+            quick: false,
+            json: None,
+            programs: program::beside(),
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                let value = arguments.next();
+                value.ok_or_else(|| format!("{argument} needs a value"))
+            };
+            match argument.as_str() {
+                "--rows" => {
+                    let rows = value()?;
+                    let row = |row: &str| {
+                        let known = |row: &u8| CELLS.iter().any(|cell| cell.row == *row);
+                        let row = row.parse().ok().map(of_cells);
+                        row.filter(known)
+                            .ok_or("--rows: 2 to 10 and 14 can be measured, such as 4,9,14")
+                    };
+                    options.rows = rows.split(',').map(row).collect::<Result<_, _>>()?;
+                }
+                "--rounds" => {
+                    let rounds = value()?.parse().ok().filter(|rounds| *rounds > 0);
+                    options.rounds = rounds.ok_or("--rounds: expected a number above 0")?;
+                }
+                "--quick" => options.quick = true,
+                "--json" => options.json = Some(value()?.into()),
+                "--programs" => options.programs = value()?.into(),
+                other => return Err(format!("unknown option {other:?}")),
+            }
+        }
+        if options.quick {
+            options.rounds = 1;
+        }
+        Ok(options)
+    }
+}
+
+/// Row 3 is measured where children are started, row 10 where calls are made.
+fn of_cells(row: u8) -> u8 {
+    match row {
+        10 => 9,
+        row => row,
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse() {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("{why}\nusage: run [--rows 4,9,14] [--rounds N] [--quick] [--json FILE]");
+            return ExitCode::from(2);
+        }
+    };
+    let rows = &options.rows;
+    let wanted = |cell: &&Cell| {
+        let memory = cell.cell == "start" && rows.contains(&3);
+        rows.is_empty() || rows.contains(&cell.row) || memory
+    };
+    let mut results = Results::default();
+    for cell in CELLS.iter().filter(wanted) {
+        for round in 1..=options.rounds {
+            eprintln!("{}: round {round} of {}", cell.name, options.rounds);
+            measure(&options, cell, &mut results);
+        }
+    }
+    println!("{}\n{}\n{SWITCHED_ON}", machine(), versions());
+    if options.quick {
+        println!(
+            "\nLittle was done, once: this shows that everything works, and no figure means anything."
+        );
+    }
+    println!("{}", results.table());
+    let json = results.json();
+    match options.json {
+        None => print!("{json}"),
+        Some(path) => {
+            if let Err(error) = std::fs::write(&path, json) {
+                eprintln!("failed to write {}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if results.failed() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// One round of one cell: one process after the other.
+fn measure(options: &Options, cell: &'static Cell, results: &mut Results) {
+    for group in groups(cell) {
+        let program = group[0].program;
+        let names: Vec<&str> = group.iter().map(|arm| arm.arm).collect();
+        let (mut question, mut warm_up) = (question(cell), cell.warm_up);
+        if options.quick {
+            question.n = question.n.div_ceil(100);
+            question.ops = question.ops.div_ceil(100);
+            question.rounds = 1;
+            warm_up = 0;
+        }
+        match program.ask(&options.programs, question, &names) {
+            Err(nothing) => {
+                for arm in group {
+                    results.miss(cell.name, arm.name, nothing.clone());
+                }
+            }
+            Ok(values) => {
+                for ((arm, figure), values) in values {
+                    let arm = group.iter().find(|known| known.arm == arm);
+                    let counted = values.get(warm_up..).unwrap_or_default();
+                    if let (Some(arm), false) = (arm, counted.is_empty()) {
+                        results.add(cell.name, arm.name, &figure, median(counted));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn question(cell: &Cell) -> Question<'static> {
+    Question {
+        cell: cell.cell,
+        n: cell.n,
+        ops: cell.ops,
+        rounds: cell.inner,
+    }
+}
+
+/// The arms that share a process.
+fn groups(cell: &'static Cell) -> Vec<Vec<&'static Arm>> {
+    let mut groups: Vec<Vec<&Arm>> = Vec::new();
+    for arm in cell.arms {
+        let shared = |group: &&mut Vec<&Arm>| cell.together && group[0].program == arm.program;
+        match groups.iter_mut().find(shared) {
+            Some(group) => group.push(arm),
+            None => groups.push(vec![arm]),
+        }
+    }
+    groups
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
+    format!("{cores} cores, load {load} at the end")
+}
+
+/// The versions of what is measured, from the lock file.
+fn versions() -> String {
+    let lock = include_str!("../Cargo.lock");
+    let version = |name: &str| {
+        let entry = lock.split("[[package]]").find_map(|entry| {
+            entry.contains(&format!("name = \"{name}\"\n")).then(|| {
+                let version = entry.lines().find(|line| line.starts_with("version = "))?;
+                version.split('"').nth(1)
+            })?
+        });
+        format!("{name} {}", entry.unwrap_or("?"))
+    };
+    let names = ["regrow", "ractor", "kameo", "tokio", "mimalloc"];
+    names.map(version).join(", ")
+}

@@ -1,0 +1,229 @@
+//! The figures as a table and as lines of JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::plan::{Bound, CELLS, CLAIMS, Cell, Claim, Place};
+use crate::program::Nothing;
+
+/// What was measured: for each arm and figure of a cell one value a round, or why there is none.
+#[derive(Debug, Default)]
+pub struct Results {
+    values: BTreeMap<(&'static str, &'static str, String), Vec<f64>>,
+    nothing: BTreeMap<(&'static str, &'static str), Nothing>,
+}
+
+/// The least, the middle and the greatest.
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+/// The middle one.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+impl Results {
+    pub fn add(&mut self, cell: &'static str, arm: &'static str, figure: &str, value: f64) {
+        let key = (cell, arm, figure.to_owned());
+        self.values.entry(key).or_default().push(value);
+    }
+
+    pub fn miss(&mut self, cell: &'static str, arm: &'static str, nothing: Nothing) {
+        self.nothing.insert((cell, arm), nothing);
+    }
+
+    fn of(&self, place: Place) -> Option<&[f64]> {
+        let key = (place.cell, place.arm, place.figure.to_owned());
+        self.values.get(&key).map(Vec::as_slice)
+    }
+
+    fn spread(&self, place: Place) -> Option<Spread> {
+        let values = self.of(place)?;
+        Some(Spread {
+            min: values.iter().copied().fold(f64::INFINITY, f64::min),
+            median: median(values),
+            max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        })
+    }
+
+    /// One divided by the other, round by round where both have all rounds; the middle one.
+    fn ratio(&self, ours: Place, theirs: Place) -> Option<f64> {
+        let (ours, theirs) = (self.of(ours)?, self.of(theirs)?);
+        if ours.len() != theirs.len() {
+            return Some(median(ours) / median(theirs));
+        }
+        let pairs = ours.iter().zip(theirs);
+        Some(median(&pairs.map(|(a, b)| a / b).collect::<Vec<_>>()))
+    }
+
+    /// Whether anything went wrong; what is absent did not.
+    pub fn failed(&self) -> bool {
+        let failed = |nothing: &Nothing| matches!(nothing, Nothing::Failed(_));
+        self.nothing.values().any(failed)
+    }
+
+    fn was_run(&self, cell: &Cell) -> bool {
+        self.values.keys().any(|(name, ..)| *name == cell.name)
+    }
+
+    /// Everything for a person.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for cell in CELLS.iter().filter(|cell| self.was_run(cell)) {
+            for (figure, unit) in cell.figures {
+                writeln!(text, "\nrow {}: {}; {figure}, {unit}", cell.row, cell.what)
+                    .expect("a string takes all");
+                self.arms(&mut text, cell, figure);
+            }
+        }
+        text.push_str("\nwhat has to come out\n");
+        for claim in CLAIMS {
+            if let Some(line) = self.claim(claim) {
+                text.push_str(&line);
+            }
+        }
+        text
+    }
+
+    fn arms(&self, text: &mut String, cell: &Cell, figure: &'static str) {
+        let head = ["arm", "min", "median", "max", "regrow is"];
+        line(text, head.map(str::to_owned));
+        for arm in cell.arms {
+            let place = |arm| Place {
+                cell: cell.name,
+                arm,
+                figure,
+            };
+            let Some(spread) = self.spread(place(arm.name)) else {
+                let why = match self.nothing.get(&(cell.name, arm.name)) {
+                    Some(Nothing::Absent) => "not installed: NOT MEASURED".to_owned(),
+                    Some(Nothing::Failed(why)) => format!("FAILED: {why}"),
+                    None => "does not do this".to_owned(),
+                };
+                writeln!(text, "  {:<22} {why}", arm.name).expect("a string takes all");
+                continue;
+            };
+            let ratio = self.ratio(place("regrow"), place(arm.name));
+            let ratio = ratio.filter(|_| arm.name != "regrow");
+            let numbers = [spread.min, spread.median, spread.max].map(number);
+            let [min, median, max] = numbers;
+            let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.3} ×"));
+            line(text, [arm.name.to_owned(), min, median, max, ratio]);
+        }
+    }
+
+    fn claim(&self, claim: &Claim) -> Option<String> {
+        let measured = |name| {
+            CELLS
+                .iter()
+                .any(|cell| cell.name == name && self.was_run(cell))
+        };
+        if !measured(claim.ours.cell) || !measured(claim.theirs.cell) {
+            return None;
+        }
+        let (word, limit) = match claim.bound {
+            Bound::AtMost(limit) => ("at most", limit),
+            Bound::AtLeast(limit) => ("at least", limit),
+        };
+        let peer = claim.theirs.arm;
+        let (is, verdict) = match self.ratio(claim.ours, claim.theirs) {
+            None => ("–".to_owned(), "NOT MEASURED"),
+            Some(ratio) if claim.bound.holds(ratio) => (format!("{ratio:.3} ×"), "met"),
+            Some(ratio) => (format!("{ratio:.3} ×"), "MISSED"),
+        };
+        Some(format!(
+            "  row {:<3} {:<62} {peer:<21} {is:>10}  {word:<8} {limit:<6.3} {verdict}\n",
+            claim.row, claim.what
+        ))
+    }
+
+    /// One line of JSON a figure. The ratio is regrow's value divided by the peer's.
+    pub fn json(&self) -> String {
+        let mut text = String::new();
+        for cell in CELLS.iter().filter(|cell| self.was_run(cell)) {
+            for (figure, unit) in cell.figures {
+                for arm in cell.arms {
+                    let place = |arm| Place {
+                        cell: cell.name,
+                        arm,
+                        figure,
+                    };
+                    let Some(spread) = self.spread(place(arm.name)) else {
+                        continue;
+                    };
+                    let ratio = self.ratio(place("regrow"), place(arm.name));
+                    let name = format!("{}.{figure}", cell.name);
+                    json(&mut text, &name, arm.name, spread.median, unit, ratio);
+                }
+            }
+        }
+        for claim in CLAIMS.iter().filter(|claim| claim.crosses()) {
+            if let Some(ratio) = self.ratio(claim.ours, claim.theirs) {
+                let Place { cell, figure, .. } = claim.ours;
+                let Place {
+                    cell: other, arm, ..
+                } = claim.theirs;
+                let name = format!("{cell}.{figure} / {other}.{figure}");
+                json(&mut text, &name, arm, ratio, "ratio", Some(ratio));
+            }
+        }
+        text
+    }
+}
+
+impl Bound {
+    fn holds(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => ratio <= limit,
+            Self::AtLeast(limit) => ratio >= limit,
+        }
+    }
+}
+
+impl Claim {
+    /// Whether it compares one cell with another.
+    fn crosses(&self) -> bool {
+        self.ours.cell != self.theirs.cell
+    }
+}
+
+fn json(text: &mut String, figure: &str, peer: &str, value: f64, unit: &str, ratio: Option<f64>) {
+    let finite = |value: Option<f64>| match value.filter(|value| value.is_finite()) {
+        Some(value) => format!("{value:.4}"),
+        None => "null".to_owned(),
+    };
+    let (value, ratio) = (finite(Some(value)), finite(ratio));
+    // Names and units are ours: there is nothing to escape in them.
+    writeln!(
+        text,
+        r#"{{"figure":"{figure}","peer":"{peer}","value":{value},"unit":"{unit}","ratio":{ratio}}}"#
+    )
+    .expect("a string takes all");
+}
+
+fn line(text: &mut String, [arm, min, median, max, ratio]: [String; 5]) {
+    writeln!(
+        text,
+        "  {arm:<22} {min:>12} {median:>12} {max:>12} {ratio:>12}"
+    )
+    .expect("a string takes all");
+}
+
+/// Four digits that count.
+fn number(value: f64) -> String {
+    match value.abs() {
+        1_000.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
