@@ -14,6 +14,7 @@ mod scrape;
 mod semantics;
 mod stream;
 mod supervision;
+mod tasks;
 mod tidy;
 mod tools;
 mod tree;

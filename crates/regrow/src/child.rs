@@ -24,7 +24,7 @@ use crate::telemetry::{Payload, Span, Subject, Telemetry, Vitals};
 /// How long a child may take to end by force when its supervisor was stopped from outside.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
-type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
 type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
 
 /// How to start a child, how to stop it, and when to start it again.
@@ -119,7 +119,15 @@ impl ChildSpec {
         Self::base(id.into(), ChildKind::Actor, Arc::new(launch))
     }
 
-    fn base(id: Arc<str>, kind: ChildKind, launch: Arc<Launch>) -> Self {
+    /// Says that it takes no messages at all.
+    pub(crate) fn deaf(mut self) -> Self {
+        /// What no message is.
+        enum Nothing {}
+        self.message = Some((TypeId::of::<Nothing>(), "none"));
+        self
+    }
+
+    pub(crate) fn base(id: Arc<str>, kind: ChildKind, launch: Arc<Launch>) -> Self {
         Self {
             id,
             kind,

@@ -63,6 +63,7 @@ pub mod prometheus;
 pub mod statsd;
 mod supervisor;
 mod system;
+mod task;
 pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -79,6 +80,7 @@ pub use regrow_core::{
 };
 pub use supervisor::{InvalidTree, OperateError, Supervisor};
 pub use system::{ShutdownReport, StartError, System};
+pub use task::TaskContext;
 pub use telemetry::{Event, Payload, Telemetry};
 
 /// The Rust of the README, which has to compile and run.
