@@ -24,8 +24,8 @@ const SWITCHED_ON: &str = "\
 Switched on: regrow as it is by default – a path and an address for each child, the event stream with its flight recorder, the
 log handler (without a subscriber), metrics in the system's own recorder, one message in 64 timed. No backoff; an intensity of a
 million in an hour, so that every restart is in the window. ractor has the features that regrow gives it, without message spans;
-kameo is as it comes. Two workers of tokio;
-each run is a task of its own. Panic hooks are silent. \"ratio\" and \"regrow is\": regrow's figure divided
+ractor-supervisor has those that it turns on itself: async-trait and message spans. kameo is as it comes. Two workers of tokio;
+each run is a task of its own. Panic hooks and Erlang's logger are silent. \"ratio\" and \"regrow is\": regrow's figure divided
 by the peer's, the median over the rounds; arms take turns in a process, or processes do.";
 
 struct Options {
@@ -202,6 +202,13 @@ fn versions() -> String {
         });
         format!("{name} {}", entry.unwrap_or("?"))
     };
-    let names = ["regrow", "ractor", "kameo", "tokio", "mimalloc"];
+    let names = [
+        "regrow",
+        "ractor",
+        "ractor-supervisor",
+        "kameo",
+        "tokio",
+        "mimalloc",
+    ];
     names.map(version).join(", ")
 }

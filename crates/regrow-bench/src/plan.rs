@@ -1,6 +1,6 @@
 //! What is measured, on whom, and what has to come out.
 
-use crate::program::Program::{self, Arms, Counted, Mimalloc};
+use crate::program::Program::{self, Arms, Counted, Elixir, Erlang, Mimalloc, RactorSupervisor};
 
 /// One system in one cell.
 #[derive(Clone, Copy, Debug)]
@@ -95,20 +95,47 @@ const RACTOR: Arm = here("ractor");
 const MINI: Arm = here("ractor-mini");
 const KAMEO: Arm = here("kameo");
 const TOKIO: Arm = here("tokio");
+const PEER: Arm = arm("ractor-supervisor", RactorSupervisor, "ractor-supervisor");
+const ERLANG: Arm = arm("erlang", Erlang, "supervisor");
+const ELIXIR: Arm = arm("elixir", Elixir, "dynamic-supervisor");
 
-const RESTARTED: &[Arm] = &[TOKIO, MINI, REGROW, KAMEO];
-const GROUPED: &[Arm] = &[MINI, REGROW, KAMEO];
-const STARTED: &[Arm] = &[
+const SIMPLE: Arm = arm("erlang-simple", Erlang, "simple");
+const PEER_DYNAMIC: Arm = arm(
+    "ractor-supervisor (dyn)",
+    RactorSupervisor,
+    "ractor-supervisor-dynamic",
+);
+
+const RESTARTED: &[Arm] = &[
     TOKIO,
-    RACTOR,
     MINI,
     REGROW,
     KAMEO,
-    arm("ractor (mimalloc)", Mimalloc, "ractor"),
-    arm("regrow (mimalloc)", Mimalloc, "regrow"),
+    PEER,
+    PEER_DYNAMIC,
+    ERLANG,
+    SIMPLE,
+    ELIXIR,
+];
+/// What ractor-supervisor does at each start grows with the number of children: 100,000 take it minutes.
+const RESTARTED_AMONG_MANY: &[Arm] = &[TOKIO, MINI, REGROW, KAMEO, ERLANG, SIMPLE, ELIXIR];
+const GROUPED: &[Arm] = &[MINI, REGROW, KAMEO, PEER, ERLANG];
+const RACTOR_MI: Arm = arm("ractor (mimalloc)", Mimalloc, "ractor");
+const REGROW_MI: Arm = arm("regrow (mimalloc)", Mimalloc, "regrow");
+const STARTED: &[Arm] = &[
+    TOKIO, RACTOR, MINI, REGROW, KAMEO, RACTOR_MI, REGROW_MI, PEER, ERLANG, SIMPLE, ELIXIR,
+];
+const STARTED_IN_MASSES: &[Arm] = &[
+    TOKIO, RACTOR, MINI, REGROW, KAMEO, RACTOR_MI, REGROW_MI, ERLANG, SIMPLE, ELIXIR,
 ];
 
-const fn restart(name: &'static str, what: &'static str, n: usize, ops: usize) -> Cell {
+const fn restart(
+    name: &'static str,
+    what: &'static str,
+    n: usize,
+    ops: usize,
+    arms: &'static [Arm],
+) -> Cell {
     Cell {
         row: 4,
         name,
@@ -120,11 +147,11 @@ const fn restart(name: &'static str, what: &'static str, n: usize, ops: usize) -
         warm_up: 0,
         together: false,
         figures: LATENCY,
-        arms: RESTARTED,
+        arms,
     }
 }
 
-const fn start(name: &'static str, what: &'static str, n: usize) -> Cell {
+const fn start(name: &'static str, what: &'static str, n: usize, arms: &'static [Arm]) -> Cell {
     Cell {
         row: 2,
         name,
@@ -136,7 +163,7 @@ const fn start(name: &'static str, what: &'static str, n: usize) -> Cell {
         warm_up: 0,
         together: false,
         figures: START,
-        arms: STARTED,
+        arms,
     }
 }
 
@@ -152,7 +179,7 @@ const fn loops(name: &'static str, what: &'static str, ops: usize) -> Cell {
         warm_up: 0,
         together: false,
         figures: RATE,
-        arms: &[MINI, REGROW, KAMEO],
+        arms: &[MINI, REGROW, KAMEO, PEER, ERLANG, ELIXIR],
     }
 }
 
@@ -162,11 +189,13 @@ pub const CELLS: &[Cell] = &[
         "start.1000",
         "start a tree of 1,000 children, cold: for each child",
         1_000,
+        STARTED,
     ),
     start(
         "start.100000",
         "start a tree of 100,000 children, cold: for each child",
         100_000,
+        STARTED_IN_MASSES,
     ),
     Cell {
         row: 3,
@@ -187,18 +216,26 @@ pub const CELLS: &[Cell] = &[
             arm("kameo", Counted, "kameo"),
         ],
     },
-    restart("restart.1", "restart after an error, no sibling", 1, 5_000),
+    restart(
+        "restart.1",
+        "restart after an error, no sibling",
+        1,
+        5_000,
+        RESTARTED,
+    ),
     restart(
         "restart.1000",
         "restart after an error, 1,000 siblings",
         1_000,
         5_000,
+        RESTARTED,
     ),
     restart(
         "restart.100000",
         "restart after an error, 100,000 siblings",
         100_000,
         2_000,
+        RESTARTED_AMONG_MANY,
     ),
     Cell {
         row: 5,
@@ -211,7 +248,7 @@ pub const CELLS: &[Cell] = &[
         warm_up: 0,
         together: false,
         figures: LATENCY,
-        arms: &[TOKIO, MINI, REGROW, KAMEO],
+        arms: &[TOKIO, MINI, REGROW, KAMEO, PEER, ERLANG],
     },
     loops(
         "crash-loop.2000",
@@ -247,7 +284,7 @@ pub const CELLS: &[Cell] = &[
         warm_up: 0,
         together: false,
         figures: LATENCY,
-        arms: &[REGROW, KAMEO],
+        arms: &[REGROW, KAMEO, PEER, ERLANG],
     },
     Cell {
         row: 8,
@@ -265,6 +302,10 @@ pub const CELLS: &[Cell] = &[
             arm("ractor (all at once)", Arms, "ractor"),
             REGROW,
             KAMEO,
+            PEER,
+            ERLANG,
+            SIMPLE,
+            ELIXIR,
         ],
     },
     Cell {
@@ -286,8 +327,10 @@ pub const CELLS: &[Cell] = &[
             here("regrow-past"),
             KAMEO,
             here("kameo-unbounded"),
-            arm("ractor (mimalloc)", Mimalloc, "ractor"),
-            arm("regrow (mimalloc)", Mimalloc, "regrow"),
+            RACTOR_MI,
+            REGROW_MI,
+            arm("erlang", Erlang, "gen_server"),
+            arm("erlang-raw", Erlang, "raw"),
         ],
     },
     Cell {
@@ -309,6 +352,8 @@ pub const CELLS: &[Cell] = &[
             here("regrow-deadline"),
             here("regrow-open"),
             KAMEO,
+            arm("erlang", Erlang, "gen_server"),
+            arm("erlang-raw", Erlang, "raw"),
         ],
     },
     Cell {
@@ -402,8 +447,14 @@ pub const CLAIMS: &[Claim] = &[
         theirs: place("restart.1", "regrow", "p50"),
         bound: AtMost(1.6),
     },
+    claim(4, "restart, no sibling: 4 × faster", "p50", "restart.1", "erlang", AtMost(1.0 / 4.0)),
+    claim(4, "restart, 1,000 siblings: 4 × faster", "p50", "restart.1000", "erlang", AtMost(1.0 / 4.0)),
+    claim(4, "restart, 1,000 siblings: 3 × faster", "p50", "restart.1000", "ractor-supervisor", AtMost(1.0 / 3.0)),
+    claim(4, "restart, no sibling: 4,000 × faster", "p50", "restart.1", "ractor-supervisor (dyn)", AtMost(1.0 / 4_000.0)),
     claim(5, "restart after a panic", "p50", "restart-panic.1", "ractor-mini", AtMost(1.15)),
+    claim(5, "restart after a panic: 1.9 × faster", "p50", "restart-panic.1", "erlang", AtMost(1.0 / 1.9)),
     claim(6, "crash loop, 20,000 in the window", "rate", "crash-loop.20000", "ractor-mini", AtLeast(0.75)),
+    claim(6, "crash loop, 20,000 in the window: 40 ×", "rate", "crash-loop.20000", "erlang", AtLeast(40.0)),
     Claim {
         row: 6,
         what: "a wide window costs no rate",
@@ -411,9 +462,22 @@ pub const CLAIMS: &[Claim] = &[
         theirs: place("crash-loop.2000", "regrow", "rate"),
         bound: AtLeast(0.9),
     },
+    claim(7, "one_for_all in order", "p50", "one-for-all.1000", "erlang", AtMost(1.1)),
+    claim(7, "one_for_all in order: 2.2 × faster", "p50", "one-for-all.1000", "ractor-supervisor", AtMost(1.0 / 2.2)),
+    claim(7, "rest_for_one in order", "p50", "rest-for-one.1000", "erlang", AtMost(1.1)),
+    claim(7, "rest_for_one in order: 2.2 × faster", "p50", "rest-for-one.1000", "ractor-supervisor", AtMost(1.0 / 2.2)),
     claim(8, "stop 100,000, one at a time", "total", "shutdown.100000", "ractor (all at once)", AtMost(1.0)),
+    claim(8, "stop 100,000", "total", "shutdown.100000", "erlang-simple", AtMost(1.0)),
     claim(8, "stop 100,000: 13 × faster", "total", "shutdown.100000", "kameo", AtMost(1.0 / 13.0)),
+    claim(8, "stop 100,000: 40 × faster", "total", "shutdown.100000", "elixir", AtMost(1.0 / 40.0)),
     claim(9, "cast through an address", "mean", "cast", "ractor", AtMost(1.08)),
+    Claim {
+        row: 9,
+        what: "cast, both with mimalloc: 1.1 × faster than gen_server:cast",
+        ours: place("cast", "regrow (mimalloc)", "mean"),
+        theirs: place("cast", "erlang", "mean"),
+        bound: AtMost(1.0 / 1.1),
+    },
     Claim {
         row: 9,
         what: "call through an address, without a deadline",
@@ -421,6 +485,7 @@ pub const CLAIMS: &[Claim] = &[
         theirs: place("call", "ractor", "mean"),
         bound: AtMost(1.08),
     },
+    claim(9, "call: 4 × faster than gen_server:call", "mean", "call", "erlang", AtMost(1.0 / 4.0)),
     Claim {
         row: 10,
         what: "call with a deadline, against the same without",

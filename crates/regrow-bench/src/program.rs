@@ -19,6 +19,12 @@ pub enum Program {
     Mimalloc,
     /// The same with an allocator that counts.
     Counted,
+    /// ractor-supervisor.
+    RactorSupervisor,
+    /// A script for Erlang.
+    Erlang,
+    /// A script for Elixir.
+    Elixir,
 }
 
 /// What one process has measured: the values of each arm and figure, round by round.
@@ -48,11 +54,20 @@ pub struct Question<'a> {
 
 impl Program {
     fn command(self, programs: &Path) -> Command {
+        let beam = Path::new(env!("CARGO_MANIFEST_DIR")).join("beam");
+        let script = |interpreter: &str, file: &str| {
+            let mut command = Command::new(interpreter);
+            command.arg(beam.join(file));
+            command
+        };
         let binary = |name: &str| Command::new(programs.join(name));
         match self {
             Self::Arms => binary("arms"),
             Self::Mimalloc => binary("arms-mimalloc"),
             Self::Counted => binary("arms-counted"),
+            Self::RactorSupervisor => binary("regrow-bench-ractor-supervisor"),
+            Self::Erlang => script("escript", "bench.escript"),
+            Self::Elixir => script("elixir", "bench.exs"),
         }
     }
 

@@ -66,10 +66,11 @@ impl Results {
         Some(median(&pairs.map(|(a, b)| a / b).collect::<Vec<_>>()))
     }
 
-    /// Whether anything went wrong; what is absent did not.
+    /// Whether anything of ours went wrong. What is absent did not, and how peers fail is shown in the table.
     pub fn failed(&self) -> bool {
-        let failed = |nothing: &Nothing| matches!(nothing, Nothing::Failed(_));
-        self.nothing.values().any(failed)
+        let ours = |arm: &str| arm.starts_with("regrow");
+        let mut nothing = self.nothing.iter();
+        nothing.any(|((_, arm), nothing)| ours(arm) && matches!(nothing, Nothing::Failed(_)))
     }
 
     fn was_run(&self, cell: &Cell) -> bool {
@@ -108,16 +109,16 @@ impl Results {
                 let why = match self.nothing.get(&(cell.name, arm.name)) {
                     Some(Nothing::Absent) => "not installed: NOT MEASURED".to_owned(),
                     Some(Nothing::Failed(why)) => format!("FAILED: {why}"),
-                    None => "does not do this".to_owned(),
+                    None => "no figure".to_owned(),
                 };
-                writeln!(text, "  {:<22} {why}", arm.name).expect("a string takes all");
+                writeln!(text, "  {:<23} {why}", arm.name).expect("a string takes all");
                 continue;
             };
             let ratio = self.ratio(place("regrow"), place(arm.name));
             let ratio = ratio.filter(|_| arm.name != "regrow");
             let numbers = [spread.min, spread.median, spread.max].map(number);
             let [min, median, max] = numbers;
-            let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.3} ×"));
+            let ratio = ratio.map_or_else(String::new, |ratio| format!("{} ×", times(ratio)));
             line(text, [arm.name.to_owned(), min, median, max, ratio]);
         }
     }
@@ -135,14 +136,14 @@ impl Results {
             Bound::AtMost(limit) => ("at most", limit),
             Bound::AtLeast(limit) => ("at least", limit),
         };
-        let peer = claim.theirs.arm;
+        let (peer, limit) = (claim.theirs.arm, times(limit));
         let (is, verdict) = match self.ratio(claim.ours, claim.theirs) {
             None => ("–".to_owned(), "NOT MEASURED"),
-            Some(ratio) if claim.bound.holds(ratio) => (format!("{ratio:.3} ×"), "met"),
-            Some(ratio) => (format!("{ratio:.3} ×"), "MISSED"),
+            Some(ratio) if claim.bound.holds(ratio) => (format!("{} ×", times(ratio)), "met"),
+            Some(ratio) => (format!("{} ×", times(ratio)), "MISSED"),
         };
         Some(format!(
-            "  row {:<3} {:<62} {peer:<21} {is:>10}  {word:<8} {limit:<6.3} {verdict}\n",
+            "  row {:<3} {:<62} {peer:<23} {is:>11}  {word:<8} {limit:<8} {verdict}\n",
             claim.row, claim.what
         ))
     }
@@ -214,7 +215,7 @@ fn json(text: &mut String, figure: &str, peer: &str, value: f64, unit: &str, rat
 fn line(text: &mut String, [arm, min, median, max, ratio]: [String; 5]) {
     writeln!(
         text,
-        "  {arm:<22} {min:>12} {median:>12} {max:>12} {ratio:>12}"
+        "  {arm:<23} {min:>12} {median:>12} {max:>12} {ratio:>12}"
     )
     .expect("a string takes all");
 }
@@ -225,5 +226,15 @@ fn number(value: f64) -> String {
         1_000.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+/// Three digits that count.
+fn times(ratio: f64) -> String {
+    match ratio.abs() {
+        100.0.. => format!("{ratio:.0}"),
+        10.0.. => format!("{ratio:.1}"),
+        0.01.. => format!("{ratio:.3}"),
+        _ => format!("{ratio:.6}"),
     }
 }

@@ -111,8 +111,11 @@ impl Latencies {
         self.0.push(since.elapsed());
     }
 
-    /// The median and what one in a hundred exceeds, in nanoseconds.
+    /// The median and what one in a hundred exceeds, in nanoseconds; nothing, if nothing was noted.
     pub fn figures(mut self) -> Figures {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
         self.0.sort_unstable();
         let at = |share: usize| {
             let at = (self.0.len() * share / 100).min(self.0.len() - 1);
