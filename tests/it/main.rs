@@ -15,6 +15,7 @@ mod semantics;
 mod stream;
 mod supervision;
 mod tasks;
+mod threads;
 mod tidy;
 mod tools;
 mod tree;

@@ -88,6 +88,7 @@ impl ChildSpec {
                         cell: actor.get_cell(),
                         control: None,
                         vitals: Some(vitals),
+                        force: Force::Reaches,
                     }),
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
@@ -247,6 +248,16 @@ pub struct Started {
     pub(crate) cell: ActorCell,
     pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) vitals: Option<Arc<Vitals>>,
+    pub(crate) force: Force,
+}
+
+/// Whether the end of the actor is the end of the life that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// Who kills the actor ends the life.
+    Reaches,
+    /// The actor only waits for the life, which no force can end.
+    CannotReach,
 }
 
 impl fmt::Debug for Started {
@@ -265,7 +276,13 @@ impl Started {
             cell,
             control: None,
             vitals: None,
+            force: Force::Reaches,
         }
+    }
+
+    pub(crate) fn force(mut self, force: Force) -> Self {
+        self.force = force;
+        self
     }
 
     /// Means of its own to stop and kill it.

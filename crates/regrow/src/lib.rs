@@ -67,6 +67,7 @@ mod task;
 pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
+mod thread;
 mod time;
 
 pub use address::{Address, CallError, LookupError, SendError};
@@ -82,6 +83,7 @@ pub use supervisor::{InvalidTree, OperateError, Supervisor};
 pub use system::{ShutdownReport, StartError, System};
 pub use task::TaskContext;
 pub use telemetry::{Event, Payload, Telemetry};
+pub use thread::ThreadContext;
 
 /// The Rust of the README, which has to compile and run.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use regrow_core::supervision::Who;
 use regrow_core::{Phase, Shutdown};
 
 use super::State;
-use crate::child::LastExit;
+use crate::child::{Force, LastExit};
 use crate::exit::{ExitReason, StartFailure};
 use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload};
@@ -86,7 +86,9 @@ impl State {
             return;
         };
         if let Some(live) = &slot.live {
-            live.cell.kill();
+            if live.force == Force::Reaches {
+                live.cell.kill();
+            }
             let id = live.cell.get_id();
             self.actors.remove(&id);
         }
