@@ -4,6 +4,7 @@
     reason = "a helper of tests: nothing can go on without"
 )]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -252,13 +253,23 @@ async fn questions_are_answered_all_through_a_long_boot() {
         tree.child(Puppet::spec(&format!("c{n}")))
     });
     let system = TestSystem::launch(tree).await;
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    let note = move |event: &regrow::Event| {
+        let is_start = event.name() == "regrow.child.started";
+        count.fetch_add(usize::from(is_start), Ordering::Relaxed);
+    };
+    system.telemetry().attach("count", note).unwrap();
     let (mut up, mut longest) = (0, 0);
-    while up < 10_000 {
-        let children = system.children("root").await.unwrap();
-        let now = children.iter().filter(|child| child.ready).count();
+    while !system.child("root/c9999").await.unwrap().ready {
+        let now = started.load(Ordering::Relaxed);
         longest = longest.max(now - up);
         up = now;
     }
+    assert!(
+        up > 5_000,
+        "asked all through the boot, not before it: {up}"
+    );
     assert!(
         longest < 1_000,
         "{longest} children had started between two answers"

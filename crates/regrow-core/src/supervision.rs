@@ -472,6 +472,13 @@ impl Supervision {
         self.by_order.values().copied()
     }
 
+    /// The children's places from the `from`th start on, each with the number of its start, which nobody else has.
+    pub fn in_order_from(&self, from: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.by_order
+            .range(from..)
+            .map(|(order, index)| (*order, *index))
+    }
+
     /// How many restarts the supervisor's window holds, and how many it may hold; `None` without a limit.
     pub fn intensity_used(&mut self, now: Instant) -> Option<(u32, u32)> {
         self.window

@@ -29,7 +29,7 @@ mod router;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -37,10 +37,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::system::System;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::MetricsHandler;
 use crate::telemetry::{AttachError, Telemetry};
 use client::Client;
-use instruments::Instruments;
 use pump::{Courier, Sources, Tally};
 use records::Origin;
 use router::{Open, Router};
@@ -268,9 +268,9 @@ pub fn export(
                 pumps.push(Box::pin(pump::logs(courier, queue, origin, period)));
             }
             Signal::Metrics => {
-                let instruments = Arc::new(Instruments::new(SystemTime::now()));
+                let instruments = Arc::new(Instruments::default());
+                let sources = Sources::new(system, Arc::clone(&instruments));
                 export.attach_metrics(&instruments)?;
-                let sources = Sources::new(system, instruments);
                 pumps.push(Box::pin(pump::metrics(courier, sources, origin, period)));
             }
         }

@@ -292,11 +292,22 @@ impl System {
 
     /// The children of a supervisor, in start order.
     ///
+    /// The supervisor tells of 256 at a time and goes on with its work in between. So what is told of more than 256 may not be of
+    /// one moment, but nobody who is there all the time is left out or told twice.
+    ///
     /// # Errors
-    /// [`OperateError::Gone`] when it is not running.
+    /// [`OperateError::Gone`] when it is not running, or ends meanwhile.
     pub async fn children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
-        self.ask(supervisor, Some(QUESTION_TIMEOUT), Message::Children)
-            .await
+        let actor = self.supervisor(supervisor)?;
+        let mut children = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let page = |reply| Message::Children(from, reply);
+            let page = ask(&actor, supervisor, Some(QUESTION_TIMEOUT), page).await?;
+            children.extend(page.children);
+            next = page.next;
+        }
+        Ok(children)
     }
 
     /// What is known of a child.
@@ -378,19 +389,11 @@ impl System {
         timeout: Option<Duration>,
         message: impl FnOnce(RpcReplyPort<T>) -> Message,
     ) -> Result<T, OperateError> {
-        let gone = || OperateError::Gone {
-            supervisor: supervisor.to_owned(),
-        };
-        let actor = self.tree.supervisor(supervisor).ok_or_else(gone)?;
-        let (reply, answer) = ractor::concurrency::oneshot();
-        actor.cast(message(reply.into())).map_err(|_| gone())?;
-        match timeout {
-            Some(limit) => tokio::time::timeout(limit, answer)
-                .await
-                .map_err(|_| gone())?
-                .map_err(|_| gone()),
-            None => answer.await.map_err(|_| gone()),
-        }
+        ask(&self.supervisor(supervisor)?, supervisor, timeout, message).await
+    }
+
+    fn supervisor(&self, path: &str) -> Result<ActorRef<Message>, OperateError> {
+        self.tree.supervisor(path).ok_or_else(|| gone(path))
     }
 
     /// Waits for the end of the root.
@@ -458,6 +461,31 @@ impl System {
             std::future::pending::<()>().await;
         };
         within(self.report(began), hurry).await
+    }
+}
+
+fn gone(supervisor: &str) -> OperateError {
+    OperateError::Gone {
+        supervisor: supervisor.to_owned(),
+    }
+}
+
+/// Asks this life of a supervisor.
+async fn ask<T: Send + 'static>(
+    actor: &ActorRef<Message>,
+    supervisor: &str,
+    timeout: Option<Duration>,
+    message: impl FnOnce(RpcReplyPort<T>) -> Message,
+) -> Result<T, OperateError> {
+    let gone = || gone(supervisor);
+    let (reply, answer) = ractor::concurrency::oneshot();
+    actor.cast(message(reply.into())).map_err(|_| gone())?;
+    match timeout {
+        Some(limit) => tokio::time::timeout(limit, answer)
+            .await
+            .map_err(|_| gone())?
+            .map_err(|_| gone()),
+        None => answer.await.map_err(|_| gone()),
     }
 }
 

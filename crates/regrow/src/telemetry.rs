@@ -16,6 +16,8 @@ mod catalogue;
 mod census;
 mod event;
 mod handler;
+#[cfg(any(feature = "otlp", feature = "prometheus"))]
+pub(crate) mod instruments;
 #[cfg(feature = "json")]
 mod json;
 mod log;
@@ -25,6 +27,7 @@ pub(crate) mod metrics;
 #[cfg(feature = "statsd")]
 pub(crate) mod push;
 mod recorder;
+mod roll;
 mod schema;
 mod span;
 mod vitals;

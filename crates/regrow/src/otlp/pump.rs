@@ -23,11 +23,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use super::client::{Again, Client};
-use super::instruments::{Instruments, computed};
+use super::instruments::{collect, computed};
 use super::records::{Origin, log_record, scope};
 use super::router::Open;
 use super::{HANDLER, Signal};
 use crate::system::System;
+use crate::telemetry::instruments::Instruments;
 use crate::telemetry::losses::Losses;
 use crate::telemetry::{Census, Event, Payload, Subject, Telemetry, Workforce, actor_families};
 use crate::time;
@@ -333,6 +334,8 @@ pub(super) struct Sources {
     census: Arc<Census>,
     workforce: Arc<Workforce>,
     instruments: Arc<Instruments>,
+    /// Since when there is something in them.
+    since: SystemTime,
 }
 
 impl Sources {
@@ -342,12 +345,13 @@ impl Sources {
             census,
             workforce,
             instruments,
+            since: SystemTime::now(),
         }
     }
 
     fn collect(&self) -> Vec<Metric> {
         let now = SystemTime::now();
-        let mut metrics = self.instruments.collect(now);
+        let mut metrics = collect(&self.instruments, self.since, now);
         let families = [self.census.gauges(), actor_families(&self.workforce)];
         metrics.extend(
             families

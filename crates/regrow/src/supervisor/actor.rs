@@ -32,6 +32,9 @@ mod perform;
 /// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
 const STARTS_PER_TURN: usize = 128;
 
+/// How many children one turn of the mailbox tells about.
+const CHILDREN_PER_PAGE: usize = 256;
+
 /// How many more exits of children that are still unknown are kept than there are starts under way.
 const MAX_EARLY_EXITS: usize = 1_024;
 
@@ -43,10 +46,17 @@ pub(crate) enum Message {
     Continue,
     ShutDown,
     Hurry,
-    Children(RpcReplyPort<Vec<ChildInfo>>),
+    /// Some of the children, from this place in the order on.
+    Children(u64, RpcReplyPort<Page>),
     Child(Arc<str>, RpcReplyPort<Option<ChildInfo>>),
     StartChild(Box<ChildSpec>, Answer),
     Operate(Verb, Arc<str>, Answer),
+}
+
+/// Some of a supervisor's children, in order, and where the next begin.
+pub(crate) struct Page {
+    pub(crate) children: Vec<ChildInfo>,
+    pub(crate) next: Option<u64>,
 }
 
 /// Where the root of a system tells what became of it.
@@ -239,6 +249,19 @@ impl State {
         self.slots.get_mut(index as usize)?.as_mut()
     }
 
+    /// At most 256 children, so that this turn is short however many there are.
+    fn page(&self, from: u64) -> Page {
+        let mut places = self.core.in_order_from(from);
+        let slot = |index: u32| self.slots.get(index as usize)?.as_ref();
+        let page = places.by_ref().take(CHILDREN_PER_PAGE);
+        Page {
+            children: page
+                .filter_map(|(_, index)| Some(slot(index)?.info()))
+                .collect(),
+            next: places.next().map(|(order, _)| order),
+        }
+    }
+
     /// The slot, if this is the life in it.
     fn current(&mut self, who: Who) -> Option<&mut Slot> {
         self.slot(who.slot).filter(|slot| slot.who == Some(who))
@@ -267,14 +290,7 @@ impl State {
             }
             Message::ShutDown => self.core.shut_down(now),
             Message::Hurry => self.core.hurry(now),
-            Message::Children(reply) => {
-                let children: Vec<u32> = self.core.in_order().collect();
-                let infos = children
-                    .into_iter()
-                    .filter_map(|index| Some(self.slot(index)?.info()))
-                    .collect();
-                return drop(reply.send(infos));
-            }
+            Message::Children(from, reply) => return drop(reply.send(self.page(from))),
             Message::Child(id, reply) => {
                 let index = self.ids.get(&id).copied();
                 return drop(reply.send(index.and_then(|index| Some(self.slot(index)?.info()))));

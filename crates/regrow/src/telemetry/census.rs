@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use regrow_core::{ChildKind, Phase};
 
 use super::Workforce;
 use super::catalogue::{MetricKind, MetricSchema};
+use super::roll::Roll;
 use crate::path::ChildPath;
 
 /// How many children of one kind and type a supervisor has in each phase.
@@ -41,6 +42,15 @@ pub(crate) struct SupervisorCounts {
     restarts: Mutex<Option<(u32, Option<Instant>)>>,
     /// How many restarts the window may hold; 0 without a limit.
     pub(crate) max_restarts: u32,
+    supervisors: Arc<Roll<Self>>,
+    /// Its place among the supervisors.
+    place: usize,
+}
+
+impl Drop for SupervisorCounts {
+    fn drop(&mut self) {
+        self.supervisors.leave(self.place);
+    }
 }
 
 impl SupervisorCounts {
@@ -78,7 +88,7 @@ impl SupervisorCounts {
 /// All living supervisors of a system.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    supervisors: Mutex<Vec<Weak<SupervisorCounts>>>,
+    supervisors: Arc<Roll<SupervisorCounts>>,
 }
 
 macro_rules! computed {
@@ -139,22 +149,14 @@ impl Census {
         path: ChildPath,
         max_restarts: Option<u32>,
     ) -> Arc<SupervisorCounts> {
-        let counts = Arc::new(SupervisorCounts {
+        self.supervisors.enter(|place| SupervisorCounts {
             path,
             classes: Mutex::default(),
             restarts: Mutex::new(None),
             max_restarts: max_restarts.unwrap_or(0),
-        });
-        let mut supervisors = self
-            .supervisors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Swept only when it would have to grow, so that a start costs the same however many there are.
-        if supervisors.len() == supervisors.capacity() {
-            supervisors.retain(|counts| counts.strong_count() > 0);
-        }
-        supervisors.push(Arc::downgrade(&counts));
-        counts
+            supervisors: Arc::clone(&self.supervisors),
+            place,
+        })
     }
 
     /// The gauges as they are now. State sets are complete: a phase in which nobody is stands there with 0.
@@ -163,16 +165,11 @@ impl Census {
         expect(dead_code, reason = "only exporters read it")
     )]
     pub(crate) fn gauges(&self) -> Vec<ComputedFamily> {
-        let supervisors = self
-            .supervisors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let mut children = ComputedFamily::new(&CHILDREN);
         let mut by_supervisor = ComputedFamily::new(&BY_SUPERVISOR);
         let mut processes = ComputedFamily::new(&PROCESSES);
         let mut ratio = ComputedFamily::new(&INTENSITY);
-        for counts in supervisors.iter().filter_map(Weak::upgrade) {
+        self.supervisors.walk(|counts| {
             let supervisor = counts.path.as_str();
             if counts.max_restarts > 0 {
                 let used = f64::from(counts.restarts_in_window()) / f64::from(counts.max_restarts);
@@ -181,8 +178,9 @@ impl Census {
             let classes = counts
                 .classes
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            for class in classes.iter() {
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            for class in classes {
                 for (phase, count) in Phase::ALL.iter().zip(&class.phases) {
                     let count = f64::from(count.load(Ordering::Relaxed));
                     let (phase, kind) = (phase.as_str(), class.kind.as_str());
@@ -193,7 +191,7 @@ impl Census {
                     }
                 }
             }
-        }
+        });
         let mut build = ComputedFamily::new(&BUILD);
         *build.at([env!("CARGO_PKG_VERSION")]) = 1.0;
         let families = [build, children, by_supervisor, ratio, processes];

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::Histogram;
 
+use super::roll::Roll;
 use crate::path::ChildPath;
 use crate::time;
 
@@ -33,6 +34,8 @@ pub(crate) struct Vitals {
     seen: Mutex<(u64, Option<Instant>)>,
     path: ChildPath,
     stats: Arc<TypeStats>,
+    /// Its place in the roll of its type.
+    place: usize,
 }
 
 /// How a handler has ended.
@@ -53,15 +56,9 @@ pub(crate) struct TypeStats {
     told: AtomicU64,
     wait: OnceLock<Histogram>,
     handle: OnceLock<Histogram>,
-    lives: Mutex<Lives>,
-}
-
-#[derive(Debug, Default)]
-struct Lives {
-    living: Vec<Weak<Vitals>>,
-    dead_since_sweep: usize,
+    living: Roll<Vitals>,
     /// What the dead have handled.
-    handled_before: u64,
+    handled_before: AtomicU64,
 }
 
 /// What all actors of a type do, at this moment.
@@ -119,11 +116,10 @@ impl Workforce {
                 .or_insert_with(|| Arc::new(TypeStats::new(type_name)));
             Arc::clone(stats)
         };
-        let vitals = Arc::new(Vitals::new(path, Arc::clone(&stats)));
-        let mut lives = stats.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.living.push(Arc::downgrade(&vitals));
-        drop(lives);
-        vitals
+        let of_type = Arc::clone(&stats);
+        stats
+            .living
+            .enter(|place| Vitals::new(path, of_type, place))
     }
 
     /// Gives every type that has none the histograms that `make` makes: wait and handle.
@@ -151,12 +147,10 @@ impl Workforce {
     /// The `n` actors with the most messages waiting, then those with the longest handlers.
     pub(crate) fn busiest(&self, n: usize) -> Vec<ActorReport> {
         let now = time::now();
-        let mut all: Vec<ActorReport> = self
-            .stats()
-            .iter()
-            .flat_map(|stats| stats.living())
-            .map(|vitals| vitals.report(now))
-            .collect();
+        let mut all = Vec::new();
+        for stats in self.stats() {
+            stats.living.walk(|vitals| all.push(vitals.report(now)));
+        }
         all.sort_by_key(|actor| std::cmp::Reverse((actor.queued, actor.busy_for)));
         all.truncate(n);
         all
@@ -180,25 +174,17 @@ impl TypeStats {
             told: AtomicU64::new(0),
             wait: OnceLock::new(),
             handle: OnceLock::new(),
-            lives: Mutex::default(),
+            living: Roll::default(),
+            handled_before: AtomicU64::new(0),
         }
-    }
-
-    fn living(&self) -> Vec<Arc<Vitals>> {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.living.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn report(&self) -> TypeReport {
         let now = time::now();
-        let (living, before) = {
-            let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-            let living: Vec<Arc<Vitals>> = lives.living.iter().filter_map(Weak::upgrade).collect();
-            (living, lives.handled_before)
-        };
         let mut report = TypeReport {
             type_name: Arc::clone(&self.type_name),
-            ok: before,
+            // Read before the living are, so that nobody is in both.
+            ok: self.handled_before.load(Ordering::Acquire),
             errors: self.errors.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
             queued: 0,
@@ -207,7 +193,7 @@ impl TypeStats {
             oldest_wait: Duration::ZERO,
             longest_handler: Duration::ZERO,
         };
-        for vitals in living {
+        self.living.walk(|vitals| {
             let one = vitals.report(now);
             report.ok += one.handled;
             report.queued += one.queued;
@@ -215,7 +201,7 @@ impl TypeStats {
             report.busy += u64::from(vitals.is_busy());
             report.oldest_wait = report.oldest_wait.max(vitals.waits_for(now));
             report.longest_handler = report.longest_handler.max(one.busy_for);
-        }
+        });
         let ok = report.ok.saturating_sub(report.errors + report.panics);
         // A life that ends while we look may be in neither sum for a moment; a counter must not fall for it.
         report.ok = self.told.fetch_max(ok, Ordering::Relaxed).max(ok);
@@ -224,7 +210,7 @@ impl TypeStats {
 }
 
 impl Vitals {
-    fn new(path: ChildPath, stats: Arc<TypeStats>) -> Self {
+    fn new(path: ChildPath, stats: Arc<TypeStats>, place: usize) -> Self {
         Self {
             orderly: AtomicBool::new(false),
             begun: AtomicU64::new(0),
@@ -235,6 +221,7 @@ impl Vitals {
             seen: Mutex::new((0, None)),
             path,
             stats,
+            place,
         }
     }
 
@@ -351,17 +338,10 @@ impl Vitals {
 
 impl Drop for Vitals {
     fn drop(&mut self) {
-        let mut lives = self
-            .stats
-            .lives
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        lives.handled_before += self.done.load(Ordering::Relaxed);
-        // Swept now and then, so that the end of a life costs the same however many there are.
-        lives.dead_since_sweep += 1;
-        if lives.dead_since_sweep > lives.living.len() / 2 {
-            lives.dead_since_sweep = 0;
-            lives.living.retain(|vitals| vitals.strong_count() > 0);
-        }
+        let handled = self.done.load(Ordering::Relaxed);
+        self.stats
+            .handled_before
+            .fetch_add(handled, Ordering::Release);
+        self.stats.living.leave(self.place);
     }
 }
