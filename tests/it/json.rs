@@ -32,13 +32,8 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
 }
 
 fn subject() -> Subject {
-    Subject {
-        path: "root/crew/lead".into(),
-        kind: ChildKind::Process,
-        type_name: "planner \"α\"\n".into(),
-        generation: 3,
-        phase: Phase::Running,
-    }
+    let kind = ChildKind::Process;
+    Subject::new("root/crew/lead", kind, "planner \"α\"\n", 3, Phase::Running)
 }
 
 /// The last second before a leap day, and 7 ms.
@@ -156,8 +151,8 @@ fn the_line_in_the_document_is_what_is_written() {
             cause: None,
         },
     );
-    event.subject.path = "root/lead".into();
-    event.subject.type_name = "planner".into();
+    let kind = ChildKind::Process;
+    event.subject = Subject::new("root/lead", kind, "planner", 3, Phase::Running);
     let document = crate::tree::read("docs/telemetry.md");
     let written = crate::tree::between(&document, "```json\n", "\n```");
     assert_eq!(written, event.to_json());

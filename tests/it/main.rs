@@ -3,6 +3,7 @@
 mod artefacts;
 mod children;
 mod docs;
+mod echo;
 mod edges;
 mod examples;
 mod json;

@@ -48,13 +48,8 @@ fn record(system: &System) -> Arc<Mutex<Vec<Event>>> {
 }
 
 fn subject(system: &System) -> Subject {
-    Subject {
-        path: system.path().clone(),
-        kind: ChildKind::Supervisor,
-        type_name: "supervisor".into(),
-        generation: 1,
-        phase: Phase::Running,
-    }
+    let kind = ChildKind::Supervisor;
+    Subject::new(system.path().clone(), kind, "supervisor", 1, Phase::Running)
 }
 
 /// Crashes a child, serves a request well, one badly and one not at all, and leaves one under way.
@@ -323,6 +318,35 @@ async fn a_collector_gets_the_metrics_of_the_catalogue_cumulative_and_the_last_w
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), metrics.len(), "a family stands there once");
+}
+
+#[tokio::test]
+async fn a_collector_gets_the_times_of_messages_as_prometheus_does() {
+    let collector = Collector::start(|_, _| Answer::Taken).await;
+    let system = TestSystem::start(Supervisor::new("root").child(crate::echo::spec())).await;
+    let export = export(&system, endpoint(&collector.url), [Signal::Metrics]).unwrap();
+    crate::echo::talk(&system).await;
+    export.shutdown().await.unwrap();
+    let received = collector.received();
+    let metrics = received.metrics.last().unwrap();
+    for name in [
+        "regrow_message_wait_seconds",
+        "regrow_message_handle_seconds",
+    ] {
+        let metric = metrics.iter().find(|metric| metric.name == name).unwrap();
+        assert_metric(metric);
+        let Some(Data::Histogram(histogram)) = &metric.data else {
+            panic!("{metric:?}")
+        };
+        let [point] = &histogram.data_points[..] else {
+            panic!("one type: {metric:?}")
+        };
+        let labels = BTreeMap::from([("type".to_owned(), any(string("talker")))]);
+        assert_eq!((given(&point.attributes), point.count), (labels, 1));
+        let line = format!("{name}_count{{type=\"talker\"}} 1");
+        assert!(system.exporter().render().contains(&line));
+    }
+    drop(system.shut_down().await);
 }
 
 /// A family is what the catalogue says, and is whole.

@@ -81,6 +81,38 @@ fn point(line: &str) -> Point {
     }
 }
 
+#[tokio::test]
+async fn every_sink_gets_the_times_of_messages_and_none_takes_them_from_another() {
+    let socket = listener();
+    let system = TestSystem::start(Supervisor::new("root").child(crate::echo::spec())).await;
+    let address = socket.local_addr().unwrap();
+    let export = statsd::export(&system, address, Flavour::Dog)
+        .await
+        .unwrap();
+    crate::echo::talk(&system).await;
+    export.flush().await;
+    let points: Vec<Point> = heard(&socket, "regrow_message_wait_seconds")
+        .iter()
+        .map(|line| point(line))
+        .collect();
+    let talker = BTreeMap::from([("type".to_owned(), "talker".to_owned())]);
+    for name in [
+        "regrow_message_handle_seconds",
+        "regrow_message_wait_seconds",
+    ] {
+        let of_family = |point: &&Point| point.name == name;
+        let [time] = points.iter().filter(of_family).collect::<Vec<_>>()[..] else {
+            panic!("one message in 64 is timed: {points:#?}")
+        };
+        assert_eq!((&*time.kind, &time.tags), ("d", &talker), "{time:?}");
+        assert!((0.0..60.0).contains(&time.value), "in seconds: {time:?}");
+        let scraped = system.exporter().render();
+        let line = format!("{name}_count{{type=\"talker\"}} 1");
+        assert!(scraped.contains(&line), "{scraped}");
+    }
+    drop(system.shut_down().await);
+}
+
 fn tree() -> Supervisor {
     Supervisor::new("root").child(Puppet::spec("a").of_type("worker").backoff(Backoff::none()))
 }

@@ -435,9 +435,7 @@ impl StartContext {
 
     /// The cells in which this life counts what it does.
     fn hire(&self) -> Arc<Vitals> {
-        self.tree
-            .workforce
-            .hire(self.path().clone(), self.type_name())
+        self.tree.workforce.hire(&self.subject.identity)
     }
 
     /// Begins a span about this life.

@@ -17,8 +17,7 @@
 //! [`catalogue`](crate::telemetry::catalogue) go out as sums, gauges and histograms, cumulative. Nothing in the process is global.
 //!
 //! Supervision never waits for a collector. What it does not take in time fills a bounded queue and is then dropped, counted and
-//! told by `regrow.telemetry.queue.dropped`. Metrics lose nothing: the next report holds all that came before. The histograms of
-//! single messages, `regrow_message_wait_seconds` and `regrow_message_handle_seconds`, are Prometheus' alone.
+//! told by `regrow.telemetry.queue.dropped`. Metrics lose nothing: the next report holds all that came before.
 
 mod client;
 mod instruments;
@@ -39,7 +38,7 @@ use tokio::time::Instant;
 use crate::system::System;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::MetricsHandler;
-use crate::telemetry::{AttachError, Telemetry};
+use crate::telemetry::{AttachError, Equipment, Telemetry};
 use client::Client;
 use pump::{Courier, Sources, Tally};
 use records::Origin;
@@ -199,6 +198,7 @@ pub struct Export {
     stop: watch::Sender<Option<Instant>>,
     pumps: Vec<JoinHandle<()>>,
     attached: Vec<&'static str>,
+    _times: Option<Equipment>,
     url: String,
     timeout: Duration,
 }
@@ -236,6 +236,7 @@ pub fn export(
         stop,
         pumps: Vec::new(),
         attached: Vec::new(),
+        _times: None,
         url: endpoint.url.clone(),
         timeout: endpoint.timeout,
     };
@@ -270,7 +271,7 @@ pub fn export(
             Signal::Metrics => {
                 let instruments = Arc::new(Instruments::default());
                 let sources = Sources::new(system, Arc::clone(&instruments));
-                export.attach_metrics(&instruments)?;
+                export.attach_metrics(system, &instruments)?;
                 pumps.push(Box::pin(pump::metrics(courier, sources, origin, period)));
             }
         }
@@ -283,13 +284,20 @@ pub fn export(
 }
 
 impl Export {
-    fn attach_metrics(&mut self, instruments: &Arc<Instruments>) -> Result<(), AttachError> {
+    fn attach_metrics(
+        &mut self,
+        system: &System,
+        instruments: &Arc<Instruments>,
+    ) -> Result<(), AttachError> {
         let recorder: Arc<dyn metrics::Recorder + Send + Sync> =
             Arc::<Instruments>::clone(instruments);
-        let handler = MetricsHandler::new(recorder);
+        let handler = MetricsHandler::new(Arc::clone(&recorder));
         self.telemetry
             .attach(METRICS_HANDLER, move |event| handler.handle(event))?;
         self.attached.push(METRICS_HANDLER);
+        let (_, workforce) = system.sources();
+        self._times = Some(workforce.equip(recorder));
+
         Ok(())
     }
 

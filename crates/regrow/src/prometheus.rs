@@ -31,8 +31,8 @@ use tokio::task::JoinHandle;
 
 use crate::system::System;
 use crate::telemetry::instruments::Instruments;
-use crate::telemetry::metrics::{MetricsHandler, actor_histograms};
-use crate::telemetry::{Census, Workforce, actor_families};
+use crate::telemetry::metrics::MetricsHandler;
+use crate::telemetry::{Census, Equipment, Workforce, actor_families};
 use text::{Pieces, Text};
 
 /// What a scrape is sent as.
@@ -46,6 +46,7 @@ pub struct Exporter {
     instruments: Arc<Instruments>,
     census: Arc<Census>,
     workforce: Arc<Workforce>,
+    _times: Equipment,
 }
 
 impl fmt::Debug for Exporter {
@@ -56,10 +57,13 @@ impl fmt::Debug for Exporter {
 
 impl Exporter {
     pub(crate) fn new(census: Arc<Census>, workforce: Arc<Workforce>) -> Self {
+        let instruments = Arc::<Instruments>::default();
+        let times = workforce.equip(Arc::<Instruments>::clone(&instruments));
         Self {
-            instruments: Arc::default(),
+            instruments,
             census,
             workforce,
+            _times: times,
         }
     }
 
@@ -74,8 +78,6 @@ impl Exporter {
     /// waits for it meanwhile.
     #[must_use]
     pub fn render(&self) -> String {
-        self.workforce
-            .equip(|type_name| actor_histograms(&*self.instruments, type_name));
         let mut text = Text::default();
         text.counters(&self.instruments.counters());
         text.histograms(&self.instruments.histograms());

@@ -19,8 +19,6 @@
 //! In [`Flavour::Dog`] labels are tags and observations are distributions, in seconds. [`Flavour::Plain`] has no labels: their
 //! values are parts of the name, in the order of the table, and a time is in milliseconds, so its name goes without `_seconds`.
 //!
-//! `regrow_message_wait_seconds` and `regrow_message_handle_seconds` go to Prometheus only.
-//!
 //! Nothing waits for the other end. What it is known to have missed (nobody listens, the socket is full) is told at most once a
 //! minute, by `regrow.telemetry.queue.dropped` of the handler `statsd`; what the network loses nobody knows.
 
@@ -42,7 +40,7 @@ use crate::system::System;
 use crate::telemetry::losses::Losses;
 use crate::telemetry::metrics::MetricsHandler;
 use crate::telemetry::push::{PERIOD, Push, Watched};
-use crate::telemetry::{AttachError, Payload, Subject, Telemetry};
+use crate::telemetry::{AttachError, Equipment, Payload, Subject, Telemetry};
 use crate::time;
 
 /// The name of the handler; one system has one export at a time.
@@ -96,6 +94,7 @@ pub enum ExportError {
 pub struct Export {
     telemetry: Telemetry,
     push: Push,
+    _times: Equipment,
 }
 
 impl Export {
@@ -126,7 +125,7 @@ pub async fn export(
     let handler = MetricsHandler::new(Arc::clone(&recorder));
     let telemetry = system.telemetry().clone();
     telemetry.attach(HANDLER, move |event| handler.handle(event))?;
-    let kind = ChildKind::Supervisor;
+    let (path, kind) = (system.path().clone(), ChildKind::Supervisor);
     let mut sender = Sender {
         store,
         flavour,
@@ -134,17 +133,17 @@ pub async fn export(
         last: 0,
         losses: Losses::default(),
         telemetry: telemetry.clone(),
-        subject: Subject {
-            path: system.path().clone(),
-            kind,
-            type_name: kind.as_str().into(),
-            generation: 1,
-            phase: Phase::Running,
-        },
+        subject: Subject::new(path, kind, kind.as_str(), 1, Phase::Running),
     };
+    let (_, workforce) = system.sources();
+    let times = workforce.equip(Arc::clone(&recorder));
     let send = move || sender.send();
     let push = Push::start(Watched::new(system), PERIOD, recorder, send).await;
-    Ok(Export { telemetry, push })
+    Ok(Export {
+        telemetry,
+        push,
+        _times: times,
+    })
 }
 
 fn connect(address: SocketAddr) -> io::Result<UdpSocket> {

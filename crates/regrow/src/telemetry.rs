@@ -47,7 +47,7 @@ pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
-pub use event::{Edge, Event, Outcome, Payload, Stage, Stream, Subject};
+pub use event::{Edge, Event, Identity, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
 pub use json::{AttachJsonError, FinishError, JsonLines};
@@ -60,6 +60,8 @@ use recorder::FlightRecorder;
 pub use schema::{EventSchema, Field, FieldValue, Role};
 pub use span::Span;
 pub use vitals::ActorReport;
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+pub(crate) use vitals::Equipment;
 pub(crate) use vitals::{Handled, Vitals, Workforce};
 
 /// How many handlers may be attached at once.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use regrow::telemetry::Subject;
-use regrow::{ChildKind, ChildPath, ChildSpec, Payload, Phase, Restart, Supervisor, System};
+use regrow::{ChildSpec, Payload, Restart, Supervisor, System};
 use regrow_bench_harness::{Figures, Task, each};
 
 use crate::worker::Worker;
@@ -27,22 +27,24 @@ pub async fn counter(task: Task) -> Figures {
     vec![("mean", each(since, task.ops))]
 }
 
+/// A child as its own events name it.
+async fn subject(system: &System, path: &str) -> Subject {
+    let mut events = system.telemetry().subscribe(64).expect("there is room");
+    system.bounce_child(path).await.expect("it comes back");
+    let event = events.next().await.expect("it was told");
+    event.subject.clone()
+}
+
 async fn emit(task: Task, keep: &[&str]) -> Figures {
-    let system = System::start(Supervisor::new("root"));
-    let system = system.await.expect("it starts");
+    let root = Supervisor::new("root").child(ChildSpec::actor("w0", Worker, None));
+    let system = System::start(root).await.expect("it starts");
     let telemetry = system.telemetry().clone();
+    let subject = subject(&system, "root/w0").await;
     for handler in telemetry.handlers() {
         if !keep.contains(&&*handler) {
             assert!(telemetry.detach(&handler), "it was attached");
         }
     }
-    let subject = Subject {
-        path: ChildPath::from("root/w0"),
-        kind: ChildKind::Actor,
-        type_name: "actor".into(),
-        generation: 1,
-        phase: Phase::Running,
-    };
     let since = Instant::now();
     for _ in 0..task.ops {
         telemetry.emit(|| subject.clone(), || Payload::SupervisorChildAdded {});

@@ -33,15 +33,8 @@ impl Observer for Silent {
 
 /// A child in this phase.
 fn subject(phase: Phase) -> Subject {
-    let path = regrow::ChildPath::from("root/agent");
     let kind = regrow::ChildKind::Process;
-    Subject {
-        path,
-        kind,
-        type_name: "agent".into(),
-        generation: 1,
-        phase,
-    }
+    Subject::new("root/agent", kind, "agent", 1, phase)
 }
 
 /// Writes down what it hears.

@@ -564,13 +564,8 @@ impl Agents for Roster {
 
 /// The span of a request to the daemon.
 pub(crate) fn asked(telemetry: &Telemetry, route: &'static str, method: &'static str) -> Span {
-    let subject = Subject {
-        path: child::ROOT.into(),
-        kind: ChildKind::Supervisor,
-        type_name: child::ROOT.into(),
-        generation: 1,
-        phase: Phase::Running,
-    };
+    let kind = ChildKind::Supervisor;
+    let subject = Subject::new(child::ROOT, kind, child::ROOT, 1, Phase::Running);
     let payload = Payload::HttpRequest {
         edge: Edge::Start,
         route,

@@ -55,18 +55,12 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(system: &System) -> Self {
-        let kind = ChildKind::Supervisor;
+        let (path, kind) = (system.path().clone(), ChildKind::Supervisor);
         Self {
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
             telemetry: system.telemetry().clone(),
-            root: Subject {
-                path: system.path().clone(),
-                kind,
-                type_name: kind.as_str().into(),
-                generation: 1,
-                phase: Phase::Running,
-            },
+            root: Subject::new(path, kind, kind.as_str(), 1, Phase::Running),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, LastExit, Started};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
-use crate::telemetry::{Counted, Outcome, Span, Subject};
+use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
 /// What an operation waits for before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) type Answer = RpcReplyPort<Result<ChildInfo, OperateError>>;
 pub(crate) struct Slot {
     pub(crate) spec: ChildSpec,
     pub(crate) path: ChildPath,
-    pub(crate) type_name: Arc<str>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) place: Arc<Place>,
     pub(crate) class: Arc<Counted>,
     /// As it was last told.
@@ -91,7 +91,12 @@ impl Slot {
         dynamic: bool,
         now: Instant,
     ) -> Self {
-        let type_name = type_name_of(&spec);
+        let identity = Arc::new(Identity {
+            path: path.clone(),
+            kind: spec.kind,
+            type_name: type_name_of(&spec),
+            class: Some(Arc::clone(&class)),
+        });
         let phase = if dynamic {
             Phase::Stopped
         } else {
@@ -102,7 +107,7 @@ impl Slot {
         Self {
             spec,
             path,
-            type_name,
+            identity,
             place,
             class,
             phase,
@@ -137,9 +142,7 @@ impl Slot {
 
     pub(crate) fn subject(&self) -> Subject {
         Subject {
-            path: self.path.clone(),
-            kind: self.spec.kind,
-            type_name: Arc::clone(&self.type_name),
+            identity: Arc::clone(&self.identity),
             generation: self.generation,
             phase: self.phase,
         }
@@ -191,7 +194,7 @@ impl Slot {
             path: self.path.clone(),
             id: Arc::clone(&self.spec.id),
             kind: self.spec.kind,
-            type_name: Arc::clone(&self.type_name),
+            type_name: Arc::clone(&self.identity.type_name),
             tags: self.spec.tags.clone(),
             depends_on: self.spec.depends_on.clone(),
             required: self.spec.required,

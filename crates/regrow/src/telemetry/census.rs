@@ -5,22 +5,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use regrow_core::{ChildKind, Phase};
 
 use super::Workforce;
 use super::catalogue::{MetricKind, MetricSchema};
+use super::metrics::Metered;
 use super::roll::Roll;
+use super::vitals::TypeStats;
 use crate::path::ChildPath;
 
-/// How many children of one kind and type a supervisor has in each phase.
+/// How many children of one kind and type a supervisor has in each phase, and the handles by which what happens to them is counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
     kind: ChildKind,
     type_name: Arc<str>,
     phases: [AtomicU32; Phase::ALL.len()],
+    /// The handles of those who count what happens to these children.
+    pub(super) meters: Metered,
+    /// What actors of this type do, once there has been one.
+    pub(super) staff: OnceLock<Arc<TypeStats>>,
 }
 
 impl Counted {
@@ -79,6 +85,8 @@ impl SupervisorCounts {
             kind,
             type_name: Arc::clone(type_name),
             phases: Default::default(),
+            meters: Metered::default(),
+            staff: OnceLock::new(),
         });
         classes.push(Arc::clone(&class));
         class

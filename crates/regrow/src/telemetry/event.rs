@@ -1,10 +1,12 @@
 //! What can happen, and what is told of it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regrow_core::{ChildKind, Phase, StopCause, Strategy};
 
+use super::census::Counted;
 use super::schema::{EventSchema, Field, Role, Tell, events, redact};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
@@ -32,19 +34,61 @@ impl Event {
     }
 }
 
-/// The child that an event is about.
+/// The child that an event is about. Its [`Identity`] is read as if it were part of this: `subject.path`. Cloning costs a reference
+/// count.
 #[derive(Clone, Debug)]
 pub struct Subject {
+    pub(crate) identity: Arc<Identity>,
+    /// Which of its lives; 0 before the first.
+    pub generation: u32,
+    /// Its phase after the event; for the end of a life the phase in which it ended.
+    pub phase: Phase,
+}
+
+/// What of a child stays the same in all its lives.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Identity {
     /// Its path.
     pub path: ChildPath,
     /// What it is made of.
     pub kind: ChildKind,
     /// What it is in the user's words.
     pub type_name: Arc<str>,
-    /// Which of its lives; 0 before the first.
-    pub generation: u32,
-    /// Its phase after the event; for the end of a life the phase in which it ended.
-    pub phase: Phase,
+    /// Where it is counted, if it is a child of a running supervisor.
+    pub(crate) class: Option<Arc<Counted>>,
+}
+
+impl Subject {
+    /// Somebody who is no child of a running supervisor: a test, say.
+    #[must_use]
+    pub fn new(
+        path: impl Into<ChildPath>,
+        kind: ChildKind,
+        type_name: impl Into<Arc<str>>,
+        generation: u32,
+        phase: Phase,
+    ) -> Self {
+        let identity = Identity {
+            path: path.into(),
+            kind,
+            type_name: type_name.into(),
+            class: None,
+        };
+        Self {
+            identity: Arc::new(identity),
+            generation,
+            phase,
+        }
+    }
+}
+
+impl Deref for Subject {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.identity
+    }
 }
 
 /// Where in a span an event stands. Every beginning has exactly one end.

@@ -1,6 +1,7 @@
 //! Events as counters and histograms, into any recorder of the `metrics` facade.
 //!
-//! Handles are registered once for each label set and kept. A family takes at most 200 label sets: beyond that, values fold into
+//! Handles are registered once for each label set and kept where they are used: with the class of the children that an event is
+//! about. So counting an event of a child costs an atomic, no look-up and no lock. A family takes at most 200 label sets: beyond that, values fold into
 //! `other`, and `regrow_telemetry_label_overflows_total` tells.
 
 use std::collections::HashMap;
@@ -13,6 +14,11 @@ use metrics::{
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
+use meters::{Cell, Kept, Owner};
+
+mod meters;
+
+pub(super) use meters::Metered;
 
 /// How many label sets a family may have.
 const MAX_LABEL_SETS: usize = 200;
@@ -98,8 +104,7 @@ families! {
 }
 
 /// The histograms of one type of actor: wait and handle.
-#[cfg(feature = "prometheus")]
-pub(crate) fn actor_histograms(
+pub(super) fn actor_histograms(
     recorder: &dyn Recorder,
     type_name: &Arc<str>,
 ) -> (Histogram, Histogram) {
@@ -136,6 +141,9 @@ enum Handle {
 pub struct MetricsHandler {
     recorder: Arc<dyn Recorder + Send + Sync>,
     handles: Mutex<HashMap<&'static str, HashMap<Values, Handle>>>,
+    /// How many events of each kind: the counters of one domain are the same.
+    events: [Cell<Counter>; Payload::KINDS],
+    owner: Owner,
 }
 
 impl std::fmt::Debug for MetricsHandler {
@@ -194,25 +202,34 @@ impl MetricsHandler {
         Self {
             recorder,
             handles: Mutex::default(),
+            events: [const { Cell::new() }; Payload::KINDS],
+            owner: Owner::default(),
         }
     }
 
     /// Counts one event. The match is exhaustive: an event that nobody has thought of here does not compile.
     #[expect(clippy::too_many_lines, reason = "one table: what each event counts")]
     pub fn handle(&self, event: &Event) {
-        let subject = &event.subject;
-        self.count(
-            &EVENTS,
-            [event.payload.domain().into(), "".into(), "".into()],
-            1,
-        );
-        match &event.payload {
+        let (subject, payload) = (&event.subject, &event.payload);
+        let domain = || [payload.domain().into(), "".into(), "".into()];
+        self.count(Some(&self.events[payload.kind()]), &EVENTS, domain, 1);
+        let held = subject
+            .class
+            .as_ref()
+            .map(|class| class.meters.of(&self.owner));
+        let kept = held.as_deref();
+        match payload {
             Payload::ChildStarted { took, .. } => {
-                self.count(&STARTS, child(subject, ""), 1);
-                self.observe(&START_SECONDS, child(subject, ""), *took);
+                let values = || child(subject, "");
+                self.count(kept.map(|kept| &kept.starts), &STARTS, values, 1);
+                let cell = kept.map(|kept| &kept.start_seconds);
+                self.observe(cell, &START_SECONDS, values, *took);
             }
             Payload::ChildStartFailed { reason, .. } => {
-                self.count(&START_FAILURES, child(subject, reason.kind().as_str()), 1);
+                let reason = reason.kind();
+                let values = || child(subject, reason.as_str());
+                let cell = kept.map(|kept| kept.start_failures(reason));
+                self.count(cell, &START_FAILURES, values, 1);
             }
             Payload::ChildTerminated {
                 reason,
@@ -221,10 +238,16 @@ impl MetricsHandler {
                 stop_took,
                 ..
             } => {
-                self.count(&TERMINATIONS, child(subject, reason.kind().as_str()), 1);
-                self.observe(&LIFETIME_SECONDS, child(subject, ""), *lifetime);
+                let reason = reason.kind();
+                let values = || child(subject, reason.as_str());
+                let cell = kept.map(|kept| kept.terminations(reason));
+                self.count(cell, &TERMINATIONS, values, 1);
+                let cell = kept.map(|kept| &kept.lifetime_seconds);
+                self.observe(cell, &LIFETIME_SECONDS, || child(subject, ""), *lifetime);
                 if let Some(took) = stop_took {
-                    self.observe(&STOP_SECONDS, child(subject, outcome.as_str()), *took);
+                    let cell = kept.map(|kept| kept.stop_seconds(*outcome));
+                    let values = || child(subject, outcome.as_str());
+                    self.observe(cell, &STOP_SECONDS, values, *took);
                 }
             }
             Payload::RestartScheduled {
@@ -233,59 +256,52 @@ impl MetricsHandler {
                 strategy,
                 ..
             } => {
-                let supervisor = supervisor(subject);
-                let labels = [
-                    supervisor.clone(),
-                    reason.kind().as_str().into(),
-                    strategy.scope().into(),
-                ];
-                self.count(&RESTARTS, labels, 1);
-                self.observe(&BACKOFF_SECONDS, [supervisor, "".into(), "".into()], *delay);
+                let reason = reason.kind();
+                let (word, scope) = (reason.as_str(), strategy.scope());
+                let values = || [supervisor(subject), word.into(), scope.into()];
+                let cell = kept.map(|kept| kept.restarts(reason, *strategy));
+                self.count(cell, &RESTARTS, values, 1);
+                let cell = kept.map(|kept| &kept.backoff_seconds);
+                self.observe(cell, &BACKOFF_SECONDS, || of_supervisor(subject), *delay);
             }
             Payload::Restart {
                 edge: Edge::Stop { duration: took },
                 ..
             } => {
-                self.observe(
-                    &RECOVERY_SECONDS,
-                    [supervisor(subject), "".into(), "".into()],
-                    *took,
-                );
+                let cell = kept.map(|kept| &kept.recovery_seconds);
+                self.observe(cell, &RECOVERY_SECONDS, || of_supervisor(subject), *took);
             }
             Payload::Meltdown { .. } => {
-                self.count(
-                    &MELTDOWNS,
-                    [subject.path.to_string().into(), "".into(), "".into()],
-                    1,
-                );
+                let values = || [subject.path.to_string().into(), "".into(), "".into()];
+                self.count(None, &MELTDOWNS, values, 1);
             }
             Payload::ProcessExited { reason, .. } => {
-                self.count(&PROCESS_EXITS, of_type(subject, reason.kind().as_str()), 1);
+                let reason = reason.kind();
+                let values = || of_type(subject, reason.as_str());
+                let cell = kept.map(|kept| kept.process_exits(reason));
+                self.count(cell, &PROCESS_EXITS, values, 1);
             }
             Payload::ProcessSignalled { signal, .. } => {
-                self.count(&PROCESS_SIGNALS, of_type(subject, signal), 1);
+                let values = || of_type(subject, signal);
+                self.count(None, &PROCESS_SIGNALS, values, 1);
             }
             Payload::ProcessShutdown {
                 stage,
                 edge: Edge::Stop { duration: took },
             } => {
-                self.observe(
-                    &PROCESS_SHUTDOWN_SECONDS,
-                    of_type(subject, stage.as_str()),
-                    *took,
-                );
+                let values = || of_type(subject, stage.as_str());
+                self.observe(None, &PROCESS_SHUTDOWN_SECONDS, values, *took);
             }
             Payload::ProcessOutput {
                 stream,
                 bytes,
                 dropped,
             } => {
-                self.count(&PROCESS_OUTPUT, of_type(subject, stream.as_str()), *bytes);
-                self.count(
-                    &PROCESS_DROPPED,
-                    of_type(subject, stream.as_str()),
-                    *dropped,
-                );
+                let values = || of_type(subject, stream.as_str());
+                let cell = kept.map(|kept| kept.process_output(*stream));
+                self.count(cell, &PROCESS_OUTPUT, values, *bytes);
+                let cell = kept.map(|kept| kept.process_dropped(*stream));
+                self.count(cell, &PROCESS_DROPPED, values, *dropped);
             }
             Payload::HttpRequest {
                 edge,
@@ -296,27 +312,23 @@ impl MetricsHandler {
                 let Some(took) = edge.duration() else { return };
                 // A client that went away before the answer has no status.
                 let status = status.map_or("none".into(), |status| status.to_string().into());
-                self.count(
-                    &HTTP_REQUESTS,
-                    [(*route).into(), (*method).into(), status],
-                    1,
-                );
-                self.observe(&HTTP_SECONDS, [(*route).into(), "".into(), "".into()], took);
+                let values = || [(*route).into(), (*method).into(), status];
+                self.count(None, &HTTP_REQUESTS, values, 1);
+                let values = || [(*route).into(), "".into(), "".into()];
+                self.observe(None, &HTTP_SECONDS, values, took);
             }
             Payload::TelemetryHandlerFailure { handler, .. } => {
-                self.count(
-                    &HANDLER_FAILURES,
-                    [handler.to_string().into(), "".into(), "".into()],
-                    1,
-                );
+                let values = || [handler.to_string().into(), "".into(), "".into()];
+                self.count(None, &HANDLER_FAILURES, values, 1);
             }
             Payload::TelemetryQueueDropped { handler, dropped } => {
-                let labels = [handler.to_string().into(), "queue_full".into(), "".into()];
-                self.count(&DROPPED, labels, *dropped);
+                let values = || [handler.to_string().into(), "queue_full".into(), "".into()];
+                self.count(None, &DROPPED, values, *dropped);
             }
             // A counter that is there from the start, so that the first meltdown is seen as an increase.
             Payload::SupervisorChildAdded {} => {
-                self.count(&MELTDOWNS, [supervisor(subject), "".into(), "".into()], 0);
+                let cell = kept.map(|kept| &kept.meltdowns);
+                self.count(cell, &MELTDOWNS, || of_supervisor(subject), 0);
             }
             Payload::ChildStopping { .. }
             | Payload::ChildStateChanged { .. }
@@ -329,23 +341,56 @@ impl MetricsHandler {
         }
     }
 
-    fn count(&self, family: &'static Family, values: Values, by: u64) {
-        if let Handle::Counter(counter) = self.handle_of(family, values) {
-            counter.increment(by);
+    /// Raises the counter that `cell` keeps; it is looked up by its labels once, or each time where there is no cell.
+    fn count(
+        &self,
+        cell: Option<&Cell<Counter>>,
+        family: &'static Family,
+        values: impl FnOnce() -> Values,
+        by: u64,
+    ) {
+        let raise = |kept: &Kept<Counter>| {
+            kept.handle.increment(by);
+            kept.note_overflow();
+        };
+        let look_up = || match self.handle_of(family, values()) {
+            (Handle::Counter(handle), overflows) => Kept { handle, overflows },
+            (Handle::Histogram(_), _) => unreachable!("{} counts", family.name),
+        };
+        match cell {
+            Some(cell) => raise(cell.get_or_init(look_up)),
+            None => raise(&look_up()),
         }
     }
 
-    fn observe(&self, family: &'static Family, values: Values, value: Duration) {
-        if let Handle::Histogram(histogram) = self.handle_of(family, values) {
-            histogram.record(value.as_secs_f64());
+    /// Like [`Self::count`], for a histogram.
+    fn observe(
+        &self,
+        cell: Option<&Cell<Histogram>>,
+        family: &'static Family,
+        values: impl FnOnce() -> Values,
+        value: Duration,
+    ) {
+        let record = |kept: &Kept<Histogram>| {
+            kept.handle.record(value.as_secs_f64());
+            kept.note_overflow();
+        };
+        let look_up = || match self.handle_of(family, values()) {
+            (Handle::Histogram(handle), overflows) => Kept { handle, overflows },
+            (Handle::Counter(_), _) => unreachable!("{} observes", family.name),
+        };
+        match cell {
+            Some(cell) => record(cell.get_or_init(look_up)),
+            None => record(&look_up()),
         }
     }
 
-    fn handle_of(&self, family: &'static Family, values: Values) -> Handle {
+    /// The handle of a label set; with the counter of overflows, where the family was full.
+    fn handle_of(&self, family: &'static Family, values: Values) -> (Handle, Option<Counter>) {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let sets = handles.entry(family.name).or_default();
         if let Some(handle) = sets.get(&values) {
-            return handle.clone();
+            return (handle.clone(), None);
         }
         let overflows = sets.len() >= MAX_LABEL_SETS;
         let values: Values = if overflows {
@@ -358,10 +403,14 @@ impl MetricsHandler {
             .or_insert_with(|| self.register(family, &values))
             .clone();
         drop(handles);
-        if overflows {
-            self.count(&OVERFLOWS, [family.name.into(), "".into(), "".into()], 1);
-        }
-        handle
+        let overflows = overflows.then(|| {
+            let labels = [family.name.into(), "".into(), "".into()];
+            match self.handle_of(&OVERFLOWS, labels) {
+                (Handle::Counter(counter), _) => counter,
+                (Handle::Histogram(_), _) => unreachable!("overflows are counted"),
+            }
+        });
+        (handle, overflows)
     }
 
     fn register(&self, family: &'static Family, values: &Values) -> Handle {
@@ -394,6 +443,10 @@ fn of_type(subject: &Subject, second: &'static str) -> Values {
         second.into(),
         "".into(),
     ]
+}
+
+fn of_supervisor(subject: &Subject) -> Values {
+    [supervisor(subject), "".into(), "".into()]
 }
 
 fn supervisor(subject: &Subject) -> SharedString {

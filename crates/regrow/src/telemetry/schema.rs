@@ -165,6 +165,19 @@ macro_rules! events {
                 )+
             ];
 
+            /// How many kinds of payload there are: the four events of a span are one.
+            pub(crate) const KINDS: usize =
+                [ $( stringify!($variant), )+ $( stringify!($span), )+ ].len();
+
+            /// Which kind it is, counted from 0.
+            pub(crate) const fn kind(&self) -> usize {
+                enum Kind { $( $variant, )+ $( $span, )+ }
+                match self {
+                    $( Self::$variant { .. } => Kind::$variant as usize, )+
+                    $( Self::$span { .. } => Kind::$span as usize, )+
+                }
+            }
+
             /// The dotted name.
             #[must_use]
             pub const fn name(&self) -> &'static str {

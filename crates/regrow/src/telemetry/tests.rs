@@ -4,16 +4,11 @@ use std::sync::atomic::AtomicUsize;
 use regrow_core::{ChildKind, Phase};
 
 use super::*;
+#[cfg(feature = "prometheus")]
 use crate::path::ChildPath;
 
 fn subject() -> Subject {
-    Subject {
-        path: ChildPath::root("root"),
-        kind: ChildKind::Actor,
-        type_name: "t".into(),
-        generation: 1,
-        phase: Phase::Running,
-    }
+    Subject::new("root", ChildKind::Actor, "t", 1, Phase::Running)
 }
 
 fn emit(telemetry: &Telemetry) {
@@ -140,10 +135,8 @@ fn a_family_folds_label_sets_beyond_its_limit_into_other() {
         .attach("metrics", move |event| handler.handle(event))
         .unwrap();
     for n in 0..300 {
-        let subject = || Subject {
-            type_name: format!("t{n}").into(),
-            ..subject()
-        };
+        let type_name = format!("t{n}");
+        let subject = || Subject::new("root", ChildKind::Actor, type_name, 1, Phase::Running);
         telemetry.emit(subject, || Payload::ChildStarted {
             took: std::time::Duration::ZERO,
             attempt: 0,
@@ -162,6 +155,85 @@ fn a_family_folds_label_sets_beyond_its_limit_into_other() {
         ),
         "{text}"
     );
+}
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn children_of_one_class_are_counted_by_every_handler_from_when_it_comes() {
+    let census = Arc::new(Census::default());
+    let counts = census.supervisor(ChildPath::from("root"), None);
+    let class = counts.class(ChildKind::Actor, &"t".into());
+    let identity = Arc::new(Identity {
+        path: "root/a".into(),
+        kind: ChildKind::Actor,
+        type_name: "t".into(),
+        class: Some(class),
+    });
+    let started = |telemetry: &Telemetry| {
+        let subject = || Subject {
+            identity: Arc::clone(&identity),
+            generation: 1,
+            phase: Phase::Running,
+        };
+        let took = std::time::Duration::ZERO;
+        telemetry.emit(subject, || Payload::ChildStarted { took, attempt: 0 });
+    };
+    let telemetry = Telemetry::new();
+    let exporter = |name: &str| {
+        let exporter = crate::prometheus::Exporter::new(Arc::clone(&census), Arc::default());
+        let handler = exporter.handler();
+        let handle = move |event: &Event| handler.handle(event);
+        telemetry.attach(name, handle).unwrap();
+        exporter
+    };
+    let first = exporter("first");
+    started(&telemetry);
+    let second = exporter("second");
+    started(&telemetry);
+    assert!(telemetry.detach("first"));
+    let third = exporter("third");
+    started(&telemetry);
+    let starts = |exporter: &crate::prometheus::Exporter| {
+        let text = exporter.render();
+        let line = "regrow_child_starts_total{kind=\"actor\",type=\"t\"} ";
+        text.lines()
+            .find_map(|other| other.strip_prefix(line).map(str::to_owned))
+    };
+    let seen = [&first, &second, &third].map(starts);
+    assert_eq!(seen, ["2", "2", "1"].map(|count| Some(count.to_owned())));
+}
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn every_recorder_gets_the_times_of_all_types_until_it_is_taken_off() {
+    let workforce = Arc::new(Workforce::default());
+    let hire = |type_name: &str| {
+        let subject = Subject::new("root/a", ChildKind::Actor, type_name, 1, Phase::Running);
+        workforce.hire(&subject.identity)
+    };
+    let timed = |vitals: &Vitals| {
+        for _ in 0..64 {
+            let began = vitals.begin();
+            vitals.end(began, Handled::Ok);
+        }
+    };
+    let one = Arc::<instruments::Instruments>::default();
+    let two = Arc::<instruments::Instruments>::default();
+    let early = hire("early");
+    let equipment = workforce.equip(one.clone());
+    let _stays = workforce.equip(two.clone());
+    let late = hire("late");
+    timed(&early);
+    timed(&late);
+    drop(equipment);
+    timed(&early);
+    // Sorted by type, "early" comes before "late".
+    let count = |recorder: &instruments::Instruments| {
+        let times = &recorder.histograms()["regrow_message_handle_seconds"];
+        let counts = times.iter().map(|(_, times)| times.counts.iter().sum());
+        counts.collect::<Vec<u64>>()
+    };
+    assert_eq!((count(&one), count(&two)), (vec![1, 1], vec![2, 1]));
 }
 
 fn names(telemetry: &Telemetry) -> Arc<Mutex<Vec<String>>> {

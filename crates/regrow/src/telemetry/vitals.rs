@@ -5,12 +5,16 @@
 //! time; what is sent past it is not seen.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use metrics::Histogram;
+use arc_swap::ArcSwap;
+use metrics::{Histogram, Recorder};
 
+use super::Identity;
+use super::metrics::actor_histograms;
 use super::roll::Roll;
 use crate::path::ChildPath;
 use crate::time;
@@ -32,7 +36,7 @@ pub(crate) struct Vitals {
     waits_since: Mutex<Option<Instant>>,
     /// What was begun when somebody last looked, and since when that is known.
     seen: Mutex<(u64, Option<Instant>)>,
-    path: ChildPath,
+    identity: Arc<Identity>,
     stats: Arc<TypeStats>,
     /// Its place in the roll of its type.
     place: usize,
@@ -54,11 +58,23 @@ pub(crate) struct TypeStats {
     panics: AtomicU64,
     /// The greatest number of messages handled well that was ever told.
     told: AtomicU64,
-    wait: OnceLock<Histogram>,
-    handle: OnceLock<Histogram>,
+    timed: ArcSwap<Vec<Timed>>,
     living: Roll<Vitals>,
     /// What the dead have handled.
     handled_before: AtomicU64,
+}
+
+/// The histograms of one type in one recorder.
+#[derive(Clone, Debug)]
+struct Timed {
+    /// Tells recorders apart.
+    #[cfg_attr(
+        not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
+        expect(dead_code, reason = "only exporters take a recorder off")
+    )]
+    recorder: Weak<Registered>,
+    wait: Histogram,
+    handle: Histogram,
 }
 
 /// What all actors of a type do, at this moment.
@@ -93,50 +109,101 @@ pub struct ActorReport {
 
 /// Every actor of a system, by type.
 #[derive(Debug, Default)]
-pub(crate) struct Workforce {
-    types: Mutex<HashMap<Arc<str>, Arc<TypeStats>>>,
+pub(crate) struct Workforce(Mutex<Staff>);
+
+#[derive(Debug, Default)]
+struct Staff {
+    types: HashMap<Arc<str>, Arc<TypeStats>>,
+    recorders: Vec<Weak<Registered>>,
+}
+
+/// A recorder into which times are written.
+struct Registered(Arc<dyn Recorder + Send + Sync>);
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").finish_non_exhaustive()
+    }
+}
+
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+/// As long as this is held, a recorder gets the times of messages.
+#[derive(Debug)]
+#[must_use = "dropping it takes the recorder off"]
+pub(crate) struct Equipment {
+    workforce: Weak<Workforce>,
+    recorder: Arc<Registered>,
+}
+
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+impl Drop for Equipment {
+    fn drop(&mut self) {
+        let Some(workforce) = self.workforce.upgrade() else {
+            return;
+        };
+        let gone = Arc::downgrade(&self.recorder);
+        let mut staff = workforce.lock();
+        staff.recorders.retain(|recorder| !recorder.ptr_eq(&gone));
+        for stats in staff.types.values() {
+            let others = |timed: &&Timed| !timed.recorder.ptr_eq(&gone);
+            let left = stats.timed.load().iter().filter(others).cloned().collect();
+            stats.timed.store(Arc::new(left));
+        }
+    }
 }
 
 /// How many types are told apart; more fold into `other`.
 const MAX_TYPES: usize = 200;
 
 impl Workforce {
-    /// The cells for one more life.
-    pub(crate) fn hire(&self, path: ChildPath, type_name: &Arc<str>) -> Arc<Vitals> {
-        let stats = {
-            let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
-            let full = types.len() >= MAX_TYPES && !types.contains_key(type_name);
-            let type_name = if full {
-                Arc::from("other")
-            } else {
-                Arc::clone(type_name)
-            };
-            let stats = types
-                .entry(Arc::clone(&type_name))
-                .or_insert_with(|| Arc::new(TypeStats::new(type_name)));
-            Arc::clone(stats)
+    fn lock(&self) -> MutexGuard<'_, Staff> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cells for one more life. Those of its type are kept with its class: nothing is looked up but the first time.
+    pub(crate) fn hire(&self, identity: &Arc<Identity>) -> Arc<Vitals> {
+        let stats = match &identity.class {
+            Some(class) => Arc::clone(class.staff.get_or_init(|| self.of(&identity.type_name))),
+            None => self.of(&identity.type_name),
         };
         let of_type = Arc::clone(&stats);
         stats
             .living
-            .enter(|place| Vitals::new(path, of_type, place))
+            .enter(|place| Vitals::new(Arc::clone(identity), of_type, place))
     }
 
-    /// Gives every type that has none the histograms that `make` makes: wait and handle.
-    #[cfg(feature = "prometheus")]
-    pub(crate) fn equip(&self, make: impl Fn(&Arc<str>) -> (Histogram, Histogram)) {
-        for (type_name, stats) in self
-            .types
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            if stats.wait.get().is_none() {
-                let (wait, handle) = make(type_name);
-                // Another look may have been quicker; its histograms are the same.
-                drop(stats.wait.set(wait));
-                drop(stats.handle.set(handle));
-            }
+    fn of(&self, type_name: &Arc<str>) -> Arc<TypeStats> {
+        let mut staff = self.lock();
+        let Staff { types, recorders } = &mut *staff;
+        let full = types.len() >= MAX_TYPES && !types.contains_key(type_name);
+        let type_name = if full {
+            Arc::from("other")
+        } else {
+            Arc::clone(type_name)
+        };
+        let stats = types.entry(Arc::clone(&type_name)).or_insert_with(|| {
+            let stats = TypeStats::new(type_name);
+            recorders
+                .iter()
+                .for_each(|recorder| stats.time_into(recorder));
+            Arc::new(stats)
+        });
+        Arc::clone(stats)
+    }
+
+    /// From now on this recorder gets the wait and handle times of all types, beside those that have them already.
+    #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+    pub(crate) fn equip(self: &Arc<Self>, recorder: Arc<dyn Recorder + Send + Sync>) -> Equipment {
+        let recorder = Arc::new(Registered(recorder));
+        let known = Arc::downgrade(&recorder);
+        let mut staff = self.lock();
+        for stats in staff.types.values() {
+            stats.time_into(&known);
+        }
+        staff.recorders.push(known);
+        Equipment {
+            workforce: Arc::downgrade(self),
+            recorder,
         }
     }
 
@@ -157,9 +224,7 @@ impl Workforce {
     }
 
     fn stats(&self) -> Vec<Arc<TypeStats>> {
-        let types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats: Vec<Arc<TypeStats>> = types.values().cloned().collect();
-        drop(types);
+        let mut stats: Vec<Arc<TypeStats>> = self.lock().types.values().cloned().collect();
         stats.sort_by(|a, b| a.type_name.cmp(&b.type_name));
         stats
     }
@@ -172,11 +237,25 @@ impl TypeStats {
             errors: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             told: AtomicU64::new(0),
-            wait: OnceLock::new(),
-            handle: OnceLock::new(),
+            timed: ArcSwap::default(),
             living: Roll::default(),
             handled_before: AtomicU64::new(0),
         }
+    }
+
+    fn time_into(&self, recorder: &Weak<Registered>) {
+        let Some(registered) = recorder.upgrade() else {
+            return;
+        };
+        let (wait, handle) = actor_histograms(&*registered.0, &self.type_name);
+        let one = Timed {
+            recorder: Weak::clone(recorder),
+            wait,
+            handle,
+        };
+        let before = self.timed.load();
+        let timed = before.iter().cloned().chain([one]).collect();
+        self.timed.store(Arc::new(timed));
     }
 
     fn report(&self) -> TypeReport {
@@ -210,7 +289,7 @@ impl TypeStats {
 }
 
 impl Vitals {
-    fn new(path: ChildPath, stats: Arc<TypeStats>, place: usize) -> Self {
+    fn new(identity: Arc<Identity>, stats: Arc<TypeStats>, place: usize) -> Self {
         Self {
             orderly: AtomicBool::new(false),
             begun: AtomicU64::new(0),
@@ -219,7 +298,7 @@ impl Vitals {
             waiting: AtomicU64::new(0),
             waits_since: Mutex::new(None),
             seen: Mutex::new((0, None)),
-            path,
+            identity,
             stats,
             place,
         }
@@ -279,8 +358,9 @@ impl Vitals {
         // Without an instant the sender is just about to write it; the next message will find it.
         if let Some(since) = since {
             self.waiting.store(0, Ordering::Relaxed);
-            if let Some(wait) = self.stats.wait.get() {
-                wait.record(time::now().saturating_duration_since(since).as_secs_f64());
+            let waited = time::now().saturating_duration_since(since).as_secs_f64();
+            for timed in self.stats.timed.load().iter() {
+                timed.wait.record(waited);
             }
         }
     }
@@ -289,8 +369,11 @@ impl Vitals {
     pub(crate) fn end(&self, timed: Option<Instant>, handled: Handled) {
         self.done
             .store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
-        if let (Some(began), Some(handle)) = (timed, self.stats.handle.get()) {
-            handle.record(time::now().saturating_duration_since(began).as_secs_f64());
+        if let Some(began) = timed {
+            let took = time::now().saturating_duration_since(began).as_secs_f64();
+            for timed in self.stats.timed.load().iter() {
+                timed.handle.record(took);
+            }
         }
         match handled {
             Handled::Ok => {}
@@ -327,7 +410,7 @@ impl Vitals {
                 .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
         };
         ActorReport {
-            path: self.path.clone(),
+            path: self.identity.path.clone(),
             type_name: Arc::clone(&self.stats.type_name),
             handled: done,
             queued: self.sent.load(Ordering::Relaxed).saturating_sub(begun),

@@ -270,13 +270,7 @@ impl State {
                 phase: Phase::Running,
                 ..context.subject.clone()
             },
-            None => Subject {
-                path: self.path.clone(),
-                kind,
-                type_name: kind.as_str().into(),
-                generation: 1,
-                phase: Phase::Running,
-            },
+            None => Subject::new(self.path.clone(), kind, kind.as_str(), 1, Phase::Running),
         }
     }
 
