@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use regrow::telemetry::{
-    AttachError, AttachJsonError, Edge, FinishError, Outcome, Role, Stream, Subject,
+    AttachError, AttachJsonError, Edge, FinishError, Lineage, Outcome, Role, Stream, Subject,
 };
 use regrow::testing::{Puppet, TestSystem};
+use regrow::trace::TraceContext;
 use regrow::{
     ChildKind, Event, ExitReason, Payload, Phase, StopCause, Strategy, Supervisor, Telemetry,
 };
@@ -20,6 +21,9 @@ use serde_json::Value;
 
 /// Longer than any line takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the spans of these tests belong.
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// More events than a queue, a batch and a writer hold.
 const MANY: u64 = 20_000;
@@ -46,6 +50,13 @@ fn event(span: Option<u64>, payload: Payload) -> Event {
         seq: 7,
         at: at(),
         span,
+        lineage: span.map(|_| {
+            Arc::new(Lineage {
+                context: TraceContext::parse(TRACEPARENT, None).unwrap(),
+                parent: None,
+                link: None,
+            })
+        }),
         subject: subject(),
         payload,
     }
@@ -94,7 +105,7 @@ fn a_line_has_what_every_event_has_then_its_own_keys_without_those_that_it_has_n
                 },
             ),
             "regrow.supervisor.restart.exception",
-            r#","span":9,"duration":2.0,"error":"gone","strategy":"one_for_all"}"#,
+            r#","span":9,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","duration":2.0,"error":"gone","strategy":"one_for_all"}"#,
         ),
         (
             event(None, Payload::ProcessLeaked { pids: vec![11, 12] }),
@@ -171,6 +182,8 @@ fn a_line_reads_back_as_what_was_written() {
         "generation": 3,
         "phase": "running",
         "span": 4,
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "span_id": "00f067aa0ba902b7",
         "lifetime": 1.5,
         "handled": u64::MAX,
         "reason": ExitReason::Exit(1).to_string(),
@@ -192,6 +205,8 @@ fn no_key_of_an_event_is_one_that_every_event_has() {
         "generation",
         "phase",
         "span",
+        "trace_id",
+        "span_id",
     ];
     for schema in Payload::SCHEMA {
         let clash: Vec<&str> = schema

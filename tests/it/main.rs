@@ -19,5 +19,6 @@ mod tasks;
 mod threads;
 mod tidy;
 mod tools;
+mod traces;
 mod tree;
 mod walk;

@@ -139,13 +139,14 @@ async fn start(template: Arc<Template>, context: StartContext) -> Result<Started
         command,
     };
     let mut span = context.span(Phase::Starting, payload);
-    let (driver, wishes) = match Driver::spawn(template, context.generation()).await {
-        Ok(spawned) => spawned,
-        Err(error) => {
-            span.exception(error.to_string());
-            return Err(failure(error));
-        }
-    };
+    let (driver, wishes) =
+        match Driver::spawn(template, context.generation(), &span.context()).await {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                span.exception(error.to_string());
+                return Err(failure(error));
+            }
+        };
     if let Payload::ProcessSpawn { pid, .. } = span.payload() {
         *pid = Some(driver.pid());
     }

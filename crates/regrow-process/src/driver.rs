@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use regrow::Phase;
 use regrow::telemetry::{Edge, Payload, Span, Stream};
+use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -121,17 +122,18 @@ impl fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Spawns life `generation`; the process is on record when this returns.
+    /// Spawns life `generation`, which is a part of `trace`; the process is on record when this returns.
     pub(crate) async fn spawn(
         template: Arc<Template>,
         generation: u32,
+        trace: &TraceContext,
     ) -> Result<(Self, Wishes), SpawnError> {
         let patience = template.stop_plan.total().saturating_add(PATIENCE);
         let berth = template.host.berth(&template.id, patience).await;
         let berth = berth.ok_or_else(|| SpawnError::StillRunning {
             id: template.id.clone(),
         })?;
-        let surroundings = environment::surroundings(&template, generation)?;
+        let surroundings = environment::surroundings(&template, generation, trace)?;
         let mut command = Command::new(&surroundings.program);
         command.arg0(&template.program).args(&surroundings.args);
         command.env_clear().envs(&surroundings.env);

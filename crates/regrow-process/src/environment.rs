@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use regrow::trace::TraceContext;
 use rustix::fs::{Access, access};
 
 use crate::process::Template;
@@ -108,13 +109,14 @@ pub(crate) struct Surroundings {
     pub(crate) env: BTreeMap<OsString, OsString>,
 }
 
-/// Puts together what life `generation` of `template` is started with.
+/// Puts together what life `generation` of `template` is started with; its own spans belong to `trace`.
 pub(crate) fn surroundings(
     template: &Template,
     generation: u32,
+    trace: &TraceContext,
 ) -> Result<Surroundings, SpawnError> {
     check_directory(template.cwd.as_deref())?;
-    let given = template.host.variables(template, generation);
+    let given = template.host.variables(template, generation, trace);
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
     let inherited = template.inherit.iter().map(String::as_str);
     for name in PASSED_ON.into_iter().chain(inherited) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use regrow::trace::TraceContext;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
@@ -152,6 +153,7 @@ impl Host {
         &self,
         template: &Template,
         generation: u32,
+        trace: &TraceContext,
     ) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
         let ports = self
@@ -169,6 +171,10 @@ impl Host {
         set("REGROW_INSTANCE", &self.instance);
         set("REGROW_AGENT_ID", &template.id);
         set("REGROW_GENERATION", &generation.to_string());
+        set("TRACEPARENT", &trace.traceparent());
+        if let Some(state) = trace.tracestate() {
+            set("TRACESTATE", state);
+        }
         if let Some(port) = template.port {
             set("PORT", &port.to_string());
         }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use regrow::trace::{TraceContext, with_context};
 use regrow::{
     Backoff, ChildInfo, ExitReason, GiveUp, Phase, Restart, RestartIntensity, Supervisor, System,
 };
@@ -348,4 +349,37 @@ fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
         names.contains(&"regrow.process.shutdown.cancel"),
         "{names:?}"
     );
+}
+
+#[tokio::test]
+async fn an_agent_is_told_a_trace_that_links_to_whoever_has_asked_for_it() {
+    let (system, handle) = up(agent("echo $TRACEPARENT; exec sleep 1000")).await;
+    reaches(&system, Phase::Running).await;
+    let mut told = system.telemetry().subscribe(256).unwrap();
+    let asker = TraceContext::begin();
+    with_context(asker.clone(), system.bounce_child("root/agent"))
+        .await
+        .unwrap();
+    kill(handle.status().pid.unwrap());
+    until("three lives have spoken", || async {
+        texts(&handle).len() == 3
+    })
+    .await;
+    let texts = texts(&handle);
+    let mut links = Vec::new();
+    while let Some(event) = told.try_next() {
+        if event.name() == "regrow.process.spawn.stop" {
+            let context = event.context().unwrap();
+            assert_ne!(context.trace_id(), asker.trace_id());
+            assert_eq!(texts[links.len() + 1], context.traceparent());
+            let link = event
+                .lineage
+                .as_ref()
+                .and_then(|lineage| lineage.link.clone());
+            links.push(link);
+        }
+    }
+    // What is started again by itself, nobody has asked for.
+    assert_eq!(links, [Some(asker), None]);
+    assert!(system.shut_down().await.unresponsive.is_empty());
 }

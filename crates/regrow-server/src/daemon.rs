@@ -6,6 +6,7 @@
 mod child;
 mod listen;
 mod progress;
+mod request;
 mod roster;
 mod stop;
 mod view;
@@ -21,9 +22,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::progress::{Progress, ProgressStream, What};
-use self::roster::Cast;
 #[cfg(test)]
-pub(crate) use self::roster::asked;
+pub(crate) use self::request::asked;
+use self::roster::Cast;
 pub(crate) use self::roster::{Roster, RosterError, Verb};
 use self::stop::Signals;
 pub(crate) use self::stop::{Cause, Report};

@@ -9,6 +9,7 @@ pub(crate) mod route;
 mod verdict;
 
 use regrow::telemetry::Span;
+use regrow::trace::TraceContext;
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
@@ -48,8 +49,14 @@ pub(crate) trait Agents: Send + Sync + 'static {
     /// How an agent stands now; none if there is no such agent.
     fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
 
-    /// Takes note of a request by the template of its path and its method, or `other`.
-    fn asked(&self, route: &'static str, method: &'static str) -> Span;
+    /// Takes note of a request by the template of its path and its method, or `other`; it is a part of the client's trace,
+    /// if the client has one.
+    fn asked(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        parent: Option<TraceContext>,
+    ) -> Span;
 }
 
 /// Passes requests on to agents.

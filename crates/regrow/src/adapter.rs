@@ -15,6 +15,9 @@ use crate::telemetry::{Handled, Vitals};
 pub(crate) struct Supervised<A> {
     pub(crate) actor: A,
     pub(crate) vitals: Arc<Vitals>,
+    /// To tell of messages that carry a trace.
+    #[cfg(feature = "trace-messages")]
+    pub(crate) context: Box<crate::child::StartContext>,
 }
 
 /// The user's state; taken out when it is dropped under guard.
@@ -68,6 +71,29 @@ impl<A: Actor> Supervised<A> {
     }
 }
 
+#[cfg(feature = "trace-messages")]
+impl<A: Actor> Supervised<A> {
+    /// Runs a handler inside a span that links to the sender's, if its message carries one.
+    async fn traced(
+        &self,
+        handler: impl Future<Output = Result<(), ActorProcessingErr>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut handler = std::pin::pin!(handler);
+        let Some(carried) = crate::trace::carrier::carried() else {
+            return handler.await;
+        };
+        let span = self
+            .context
+            .span_of_message(carried, std::any::type_name::<A::Msg>());
+        let result = crate::trace::with_context(span.context(), handler.as_mut()).await;
+        match &result {
+            Ok(()) => span.stop(),
+            Err(error) => span.exception(error.to_string()),
+        }
+        result
+    }
+}
+
 #[ractor::actor(message = A::Msg, state = Life<A::State>, arguments = A::Arguments)]
 impl<A: Actor> Supervised<A> {
     async fn pre_start(
@@ -116,7 +142,11 @@ impl<A: Actor> Supervised<A> {
             tokio::task::yield_now().await;
         }
         let timed = self.vitals.begin();
-        let result = hook(async { self.actor.handle(myself, message, state).await }).await;
+        let handler = hook(async { self.actor.handle(myself, message, state).await });
+        #[cfg(feature = "trace-messages")]
+        let result = self.traced(handler).await;
+        #[cfg(not(feature = "trace-messages"))]
+        let result = handler.await;
         self.vitals.end(timed, handled(&result));
         Self::settle(result, life)
     }

@@ -215,13 +215,14 @@ impl<M: Message> Address<M> {
         if let Some(vitals) = &occupant.vitals {
             vitals.sending();
         }
-        occupant
-            .cell
-            .send_message(message)
-            .map_err(|rejected| match rejected {
-                MessagingErr::SendErr(message) => error(Some(message)),
-                MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),
-            })
+        #[cfg(feature = "trace-messages")]
+        let sent = crate::trace::carrier::carry(|| occupant.cell.send_message(message));
+        #[cfg(not(feature = "trace-messages"))]
+        let sent = occupant.cell.send_message(message);
+        sent.map_err(|rejected| match rejected {
+            MessagingErr::SendErr(message) => error(Some(message)),
+            MessagingErr::ChannelClosed | MessagingErr::InvalidActorType => error(None),
+        })
     }
 
     /// Sends a message that carries a reply port and waits for the answer, at most 5 s.

@@ -77,12 +77,14 @@ impl ChildSpec {
             Box::pin(async move {
                 let (actor, arguments) = make();
                 let vitals = context.hire();
+                let supervisor = context.supervisor();
                 let actor = Supervised {
                     actor,
                     vitals: Arc::clone(&vitals),
+                    #[cfg(feature = "trace-messages")]
+                    context: Box::new(context),
                 };
-                let spawned =
-                    Supervised::spawn_linked(None, actor, arguments, context.supervisor());
+                let spawned = Supervised::spawn_linked(None, actor, arguments, supervisor);
                 match spawned.await {
                     Ok((actor, _)) => Ok(Started {
                         cell: actor.get_cell(),
@@ -436,6 +438,29 @@ impl StartContext {
     /// The cells in which this life counts what it does.
     fn hire(&self) -> Arc<Vitals> {
         self.tree.workforce.hire(&self.subject.identity)
+    }
+
+    /// Begins a span about a message that is handled.
+    #[cfg(feature = "trace-messages")]
+    pub(crate) fn span_of_message(
+        &self,
+        carried: crate::trace::carrier::Carried,
+        message_type: &'static str,
+    ) -> Span {
+        let now = crate::time::now();
+        let payload = Payload::MessageHandle {
+            edge: crate::telemetry::Edge::Start,
+            wait: now.saturating_duration_since(carried.sent),
+            message_type,
+        };
+        let subject = Subject {
+            phase: Phase::Running,
+            ..self.subject.clone()
+        };
+        let cause = Some(carried.context);
+        self.tree
+            .telemetry
+            .span_caused(cause, now, subject, payload)
     }
 
     /// Begins a span about this life.

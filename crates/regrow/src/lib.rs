@@ -69,6 +69,7 @@ pub mod telemetry;
 pub mod testing;
 mod thread;
 mod time;
+pub mod trace;
 
 pub use address::{Address, CallError, LookupError, SendError};
 pub use child::{ChildInfo, ChildSpec, Control, LastExit, StartContext, Started};

@@ -337,7 +337,9 @@ impl System {
         supervisor: &str,
         child: impl Into<ChildSpec>,
     ) -> Result<ChildInfo, OperateError> {
-        let child = Box::new(child.into());
+        let child: Box<ChildSpec> = Box::new(child.into());
+        let path = || format!("{supervisor}/{}", child.id);
+        let _cause = self.tree.causes.note(path);
         self.ask(supervisor, None, |reply| Message::StartChild(child, reply))
             .await?
     }
@@ -376,6 +378,7 @@ impl System {
 
     async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
+        let _cause = self.tree.causes.note(|| path.to_owned());
         self.ask(supervisor, None, |reply| {
             Message::Operate(verb, id.into(), reply)
         })

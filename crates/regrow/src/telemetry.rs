@@ -43,11 +43,13 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::trace::TraceContext;
+
 pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
-pub use event::{Edge, Event, Identity, Outcome, Payload, Stage, Stream, Subject};
+pub use event::{Edge, Event, Identity, Lineage, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
 pub use json::{AttachJsonError, FinishError, JsonLines};
@@ -86,6 +88,23 @@ struct Shared {
     dropped: AtomicU64,
     subscriptions: AtomicU64,
     recorder: FlightRecorder,
+}
+
+/// Where an event comes from.
+enum Origin<'a> {
+    /// One end of a span, by its number, and where that belongs.
+    Span(u64, Option<&'a Arc<Lineage>>),
+    /// It happened in whatever runs now.
+    Current,
+}
+
+fn current_lineage() -> Option<Arc<Lineage>> {
+    let lineage = |context| Lineage {
+        context,
+        parent: None,
+        link: None,
+    };
+    TraceContext::current().map(lineage).map(Arc::new)
 }
 
 thread_local! {
@@ -233,12 +252,12 @@ impl Telemetry {
 
     /// Tells what has happened. Neither closure runs when nobody listens.
     pub fn emit(&self, subject: impl FnOnce() -> Subject, payload: impl FnOnce() -> Payload) {
-        self.emit_in(None, subject, payload);
+        self.emit_in(Origin::Current, subject, payload);
     }
 
     fn emit_in(
         &self,
-        span: Option<u64>,
+        origin: Origin<'_>,
         subject: impl FnOnce() -> Subject,
         payload: impl FnOnce() -> Payload,
     ) {
@@ -250,7 +269,7 @@ impl Telemetry {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let event = self.event(span, subject(), payload());
+        let event = self.event(origin, subject(), payload());
         self.shared
             .recorder
             .record(handler::without_secrets(&event));
@@ -303,7 +322,7 @@ impl Telemetry {
             } else {
                 News::Later
             };
-            let event = self.event(None, subject.clone(), payload);
+            let event = self.event(Origin::Current, subject.clone(), payload);
             self.shared.recorder.record(Arc::clone(&event));
             let handlers = self.shared.handlers.load();
             notices.extend(self.run(&handlers, &event, Some(&about), news));
@@ -315,14 +334,19 @@ impl Telemetry {
         Arc::as_ptr(&self.shared).addr()
     }
 
-    fn event(&self, span: Option<u64>, subject: Subject, payload: Payload) -> Arc<Event> {
+    fn event(&self, origin: Origin<'_>, subject: Subject, payload: Payload) -> Arc<Event> {
         #[cfg(feature = "test-util")]
         crate::testing::seen(payload.name());
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let (span, lineage) = match origin {
+            Origin::Span(span, lineage) => (Some(span), lineage.cloned()),
+            Origin::Current => (None, current_lineage()),
+        };
         Arc::new(Event {
             seq,
             at: SystemTime::now(),
             span,
+            lineage,
             subject,
             payload,
         })

@@ -32,6 +32,12 @@ impl Observer for Silent {
 }
 
 /// A child in this phase.
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn trace() -> TraceContext {
+    TraceContext::parse(TRACEPARENT, Some("vendor=1")).unwrap()
+}
+
 fn subject(phase: Phase) -> Subject {
     let kind = regrow::ChildKind::Process;
     Subject::new("root/agent", kind, "agent", 1, phase)
@@ -100,7 +106,7 @@ struct Started {
 impl Started {
     async fn new(process: Process, generation: u32) -> Self {
         let template = Arc::new(process.template.clone());
-        let (driver, wishes) = Driver::spawn(template, generation).await.unwrap();
+        let (driver, wishes) = Driver::spawn(template, generation, &trace()).await.unwrap();
         Self {
             wishes,
             ending: tokio::spawn(driver.run(Silent)),
@@ -351,6 +357,7 @@ async fn the_environment_is_exactly_what_was_said() {
         .of_type("worker")
         .env("GREETING", "port ${PORT} of ${AGENT_ID}")
         .env("AGENT_ID", "never")
+        .env("TRACEPARENT", "never")
         .port(8001)
         .host(host.clone());
     let agent = Started::new(agent, 4).await;
@@ -380,6 +387,8 @@ async fn the_environment_is_exactly_what_was_said() {
         &instance,
         "REGROW_PORT_OTHER_ONE=8002",
         "REGROW_URL=http://127.0.0.1:8000",
+        &format!("TRACEPARENT={TRACEPARENT}"),
+        "TRACESTATE=vendor=1",
     ];
     assert_eq!(told, expected);
 }
@@ -403,8 +412,11 @@ async fn two_lives_of_one_agent_never_overlap() {
     let agent = Started::new(shell("echo up; exec sleep 1000"), 1).await;
     agent.wrote(1).await;
     let template = Arc::new(agent.process.template.clone());
-    let next =
-        tokio::spawn(async move { Driver::spawn(template, 2).await.map(|(_, wishes)| wishes) });
+    let next = tokio::spawn(async move {
+        Driver::spawn(template, 2, &trace())
+            .await
+            .map(|(_, wishes)| wishes)
+    });
     tokio::task::yield_now().await;
     assert_eq!(agent.process.handle().status().generation, 1);
     agent.wishes.raise(Wish::Kill);
@@ -418,7 +430,7 @@ async fn two_lives_of_one_agent_never_overlap() {
 async fn what_happens_is_told_in_order_and_output_at_most_once_a_second() {
     let process = shell("echo one; echo two >&2; read line; echo three; trap '' TERM; sleep 1000");
     let template = Arc::new(process.template.clone());
-    let (driver, wishes) = Driver::spawn(template, 1).await.unwrap();
+    let (driver, wishes) = Driver::spawn(template, 1, &trace()).await.unwrap();
     let notes = Notes::default();
     let ending = tokio::spawn(driver.run(notes.clone()));
     let output = process.handle().output().clone();

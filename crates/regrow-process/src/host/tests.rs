@@ -141,7 +141,11 @@ async fn nothing_is_kept_of_an_agent_that_is_retired() {
     drop(berth);
     host.retire("gone");
     let other = crate::Process::new("other", "true").template;
-    assert!(!host.variables(&other, 1).contains_key("REGROW_PORT_GONE"));
+    assert!(
+        !host
+            .variables(&other, 1, &TraceContext::begin())
+            .contains_key("REGROW_PORT_GONE")
+    );
     assert_eq!(host.holder(&token), None);
     assert!(host.berths().is_empty());
 }

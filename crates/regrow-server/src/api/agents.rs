@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use regrow::OperateError;
+use regrow::trace::with_current_context;
 
 use super::params::Params;
 use super::{Api, known_id, no_such_agent};
@@ -46,7 +47,10 @@ pub(super) async fn spawn(State(api): State<Api>, uri: Uri, body: Body) -> Outco
     let request = read_request(&whole(body).await?)?;
     // The agent is not left half-spawned when the client goes away meanwhile.
     let roster = std::sync::Arc::clone(&api.roster);
-    let spawned = tokio::spawn(async move { roster.spawn(&request).await }).await;
+    let spawned = tokio::spawn(with_current_context(
+        async move { roster.spawn(&request).await },
+    ))
+    .await;
     let agent = finished(spawned)?;
     let location = HeaderValue::try_from(format!("/v1/agents/{}", agent.id));
     let mut response = (StatusCode::CREATED, Json(agent)).into_response();
@@ -86,7 +90,9 @@ async fn operate(api: Api, path: Path<String>, uri: Uri, verb: Verb) -> Outcome<
     let id = known_id(&api, path)?;
     let permit = api.roster.begin(&id, verb)?;
     let roster = std::sync::Arc::clone(&api.roster);
-    let done = tokio::spawn(async move { roster.operate(permit).await });
+    let done = tokio::spawn(with_current_context(
+        async move { roster.operate(permit).await },
+    ));
     let Some(wait) = wait else {
         // The answer tells how far it has come by now.
         let agent = api

@@ -27,13 +27,14 @@ pub(crate) const AN_ID: &str =
 pub(crate) const A_DURATION: &str = "a duration such as 30s";
 
 /// Variables that regrow itself gives to every agent; `REGROW_…` besides.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "AGENT_ID",
     "AGENT_TYPE",
     "PORT",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "TRACEPARENT",
+    "TRACESTATE",
 ];
 
 /// Why a text is not what it should be.

@@ -130,6 +130,7 @@ fn variables_of_regrow_are_not_for_others() {
         "NOTIFY_SOCKET",
         "WATCHDOG_USEC",
         "TRACEPARENT",
+        "TRACESTATE",
     ] {
         assert!(
             expected(variable(text)).starts_with("a variable that regrow does not set itself; "),

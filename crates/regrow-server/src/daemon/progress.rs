@@ -128,6 +128,7 @@ fn is_change(payload: &Payload) -> bool {
     match payload {
         Payload::ProcessOutput { .. }
         | Payload::HttpRequest { .. }
+        | Payload::MessageHandle { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. } => false,
         Payload::ChildStarted { .. }
@@ -247,6 +248,7 @@ impl ProgressStream {
             | Payload::ProcessOutput { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::HttpRequest { .. }
+            | Payload::MessageHandle { .. }
             | Payload::TelemetryHandlerFailure { .. }
             | Payload::TelemetryQueueDropped { .. }
             | _ => None,

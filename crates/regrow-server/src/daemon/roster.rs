@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use regrow::telemetry::{Edge, Payload, Span, Subject, Telemetry};
+use regrow::telemetry::Span;
+use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
-use regrow_core::{ChildKind, Desired, Phase};
+use regrow_core::{Desired, Phase};
 use regrow_process::{Host, Output, Process, ProcessHandle, port_variable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{child, view};
+use super::{child, request, view};
 use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting};
 use crate::gateway::{Agents, Standing};
 use crate::ports::{self, PortError, Ports};
@@ -557,22 +558,14 @@ impl Agents for Roster {
         })
     }
 
-    fn asked(&self, route: &'static str, method: &'static str) -> Span {
-        asked(self.system.telemetry(), route, method)
+    fn asked(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        parent: Option<TraceContext>,
+    ) -> Span {
+        request::asked(self.system.telemetry(), route, method, parent)
     }
-}
-
-/// The span of a request to the daemon.
-pub(crate) fn asked(telemetry: &Telemetry, route: &'static str, method: &'static str) -> Span {
-    let kind = ChildKind::Supervisor;
-    let subject = Subject::new(child::ROOT, kind, child::ROOT, 1, Phase::Running);
-    let payload = Payload::HttpRequest {
-        edge: Edge::Start,
-        route,
-        method,
-        status: None,
-    };
-    telemetry.span(subject, payload)
 }
 
 /// Whether an agent that is to come up, or up anew, does so by itself.

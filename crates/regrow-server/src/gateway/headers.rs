@@ -4,6 +4,8 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE,
 };
 
+use regrow::trace::TraceContext;
+
 use crate::http::guard::{Guard, Peer};
 
 /// Makes a client's header one for an agent.
@@ -14,6 +16,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, id: &str, peer: Peer, guard: &Gua
     strip_connection(headers);
     strip_claims(headers);
     strip_own_token(headers, guard);
+    set_trace(headers);
     set_forwarded(headers, id, peer);
 }
 
@@ -76,6 +79,15 @@ fn strip_own_token(headers: &mut HeaderMap, guard: &Guard) {
         .any(|value| guard.is_own_token(value.as_bytes()));
     if has_own {
         headers.remove(AUTHORIZATION);
+    }
+}
+
+/// The agent's spans are parts of the request that is being answered, and of nothing else that a client may claim.
+fn set_trace(headers: &mut HeaderMap) {
+    headers.remove("traceparent");
+    headers.remove("tracestate");
+    if let Some(context) = TraceContext::current() {
+        context.inject(|name, value| set(headers, name, value));
     }
 }
 
@@ -151,7 +163,6 @@ mod tests {
             [
                 "forwarded: for=127.0.0.1;host=\"localhost:8000\";proto=http",
                 "host: localhost:8000",
-                "traceparent: 00-1-2-01",
                 "x-forwarded-for: 127.0.0.1",
                 "x-forwarded-host: localhost:8000",
                 "x-forwarded-prefix: /agents/worker",

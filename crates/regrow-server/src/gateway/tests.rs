@@ -19,8 +19,13 @@ impl Agents for One {
         (id == "a").then(|| self.0.borrow().clone())
     }
 
-    fn asked(&self, route: &'static str, method: &'static str) -> Span {
-        crate::daemon::asked(&regrow::Telemetry::default(), route, method)
+    fn asked(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        parent: Option<TraceContext>,
+    ) -> Span {
+        crate::daemon::asked(&regrow::Telemetry::default(), route, method, parent)
     }
 }
 

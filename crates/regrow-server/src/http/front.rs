@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use regrow::telemetry::Payload;
+use regrow::trace::{TraceContext, with_context};
 use tower::ServiceExt;
 
 use super::Answer;
@@ -45,8 +46,10 @@ impl<A: Agents> Answer for Front<A> {
         let path = request.uri().path().to_owned();
         let method = method_of(request.method());
         // A client that leaves drops this future: the span then tells of a cancellation.
-        let mut span = self.agents.asked(routes::template(&path), method);
-        let response = self.pass(peer, &path, request).await;
+        let parent = trace_of(request.headers());
+        let mut span = self.agents.asked(routes::template(&path), method, parent);
+        let answer = self.pass(peer, &path, request);
+        let response = with_context(span.context(), answer).await;
         if let Payload::HttpRequest { status, .. } = span.payload() {
             *status = Some(response.status().as_u16());
         }
@@ -71,6 +74,17 @@ impl<A: Agents> Front<A> {
             },
         }
     }
+}
+
+/// The trace that a client says the request belongs to; none when what it says breaks the rules.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    TraceContext::extract(|name| {
+        let mut values = headers.get_all(name).iter();
+        let first = text(values.next()?)?;
+        // A list may stand in several headers. `traceparent` is no list: two of them make a comma, and so none.
+        values.try_fold(first, |all, more| Some(format!("{all},{}", text(more)?)))
+    })
 }
 
 /// The methods that have a name in metrics: a client cannot make up more of them.

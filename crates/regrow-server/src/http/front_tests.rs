@@ -27,8 +27,13 @@ impl Agents for AllAt {
         })
     }
 
-    fn asked(&self, route: &'static str, method: &'static str) -> Span {
-        crate::daemon::asked(&self.1, route, method)
+    fn asked(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        parent: Option<TraceContext>,
+    ) -> Span {
+        crate::daemon::asked(&self.1, route, method, parent)
     }
 }
 
@@ -185,4 +190,54 @@ async fn a_websocket_becomes_a_tunnel_of_bytes_both_ways() {
     let mut rest = Vec::new();
     fixture.client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+/// The trace headers that an agent gets of a request with these, and the span that was told of the request.
+async fn passed_on(headers: &str) -> (Vec<String>, TraceContext) {
+    let mut fixture = fixture().await;
+    let request = format!("GET /agents/a/ HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    fixture.client.write_all(request.as_bytes()).await.unwrap();
+    let (mut agent, _) = fixture.agent.accept().await.unwrap();
+    let asked = read_until(&mut agent, "\r\n\r\n").await;
+    let traces = asked.lines().filter(|line| line.starts_with("trace"));
+    let told = fixture.told.next().await.unwrap();
+    (traces.map(str::to_owned).collect(), told.context().unwrap())
+}
+
+#[tokio::test]
+async fn a_request_to_an_agent_is_a_part_of_ours_which_is_a_part_of_the_clients_trace() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let given = format!(
+        "traceparent: 00-{trace}-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n"
+    );
+    let (passed, told) = passed_on(&given).await;
+    let parent = told.traceparent();
+    assert!(parent.starts_with(&format!("00-{trace}-")), "{parent}");
+    assert!(!parent.contains("00f067aa0ba902b7"), "{parent}");
+    let wanted = [
+        format!("traceparent: {parent}"),
+        "tracestate: a=1,b=2".to_owned(),
+    ];
+    assert_eq!(passed, wanted);
+}
+
+#[tokio::test]
+async fn a_trace_that_is_none_is_dropped_and_a_new_one_begun() {
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let long = format!("traceparent: {}\r\n", "0".repeat(9_000));
+    let twice = format!("traceparent: {good}\r\ntraceparent: {good}\r\n");
+    for given in [
+        "",
+        "traceparent: 00-1-2-01\r\ntracestate: a=1\r\n",
+        &long,
+        &twice,
+    ] {
+        let (passed, told) = passed_on(given).await;
+        assert_eq!(
+            passed,
+            [format!("traceparent: {}", told.traceparent())],
+            "{given:.80}"
+        );
+        assert!(!told.traceparent().contains("4bf92f35"), "{told:?}");
+    }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use super::client::{Again, Client};
 use super::instruments::{collect, computed};
-use super::records::{Origin, log_record, scope};
+use super::records::{self, Origin, log_record, scope};
 use super::router::Open;
 use super::{HANDLER, Signal};
 use crate::system::System;
@@ -248,14 +248,12 @@ pub(super) async fn traces(
         if batch.is_empty() {
             break;
         }
-        let of = Arc::clone(&origin);
-        let spans = move |event: &Arc<Event>| of.span(event);
+        let spans = |event: &Arc<Event>| records::span(event);
         send_spans(&mut courier, &origin, batch, spans).await;
     }
     let now = SystemTime::now();
     for batch in open.take().chunks(BATCH) {
-        let of = Arc::clone(&origin);
-        let spans = move |event: &Arc<Event>| Some(of.span_cut_off(event, now));
+        let spans = move |event: &Arc<Event>| records::span_cut_off(event, now);
         send_spans(&mut courier, &origin, batch.to_vec(), spans).await;
     }
 }

@@ -9,12 +9,13 @@ use opentelemetry_proto::tonic::common::v1::{
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use tracing::Level;
 
 use crate::telemetry::{Edge, Event, FieldValue, Payload, Role, headline};
+use crate::trace::TraceContext;
 
 /// How long a text may be, in bytes; the rest is cut off.
 const MAX_TEXT: usize = 4_096;
@@ -22,10 +23,9 @@ const MAX_TEXT: usize = 4_096;
 /// The bit of a trace that is recorded.
 const SAMPLED: u32 = 1;
 
-/// Who tells, and what its spans are called.
+/// Who tells.
 pub(super) struct Origin {
     pub(super) resource: Resource,
-    ids: RandomState,
 }
 
 impl Origin {
@@ -55,52 +55,72 @@ impl Origin {
             attributes: all,
             ..Resource::default()
         };
-        Self { resource, ids }
+        Self { resource }
     }
+}
 
-    /// A span that is over, from the event that ended it. Nothing has to be known of its beginning.
-    pub(super) fn span(&self, event: &Event) -> Option<Span> {
-        let edge = event.payload.edge()?;
-        let began = event.at.checked_sub(edge.duration()?);
-        Some(self.span_of(event, edge, began.unwrap_or(UNIX_EPOCH), event.at))
-    }
+/// A span that is over, from the event that ended it. Nothing has to be known of its beginning.
+pub(super) fn span(event: &Event) -> Option<Span> {
+    let edge = event.payload.edge()?;
+    let began = event.at.checked_sub(edge.duration()?);
+    span_of(event, edge, began.unwrap_or(UNIX_EPOCH), event.at)
+}
 
-    /// A span that is under way at `until`, from the event that began it.
-    pub(super) fn span_cut_off(&self, event: &Event, until: SystemTime) -> Span {
-        let duration = until.duration_since(event.at).unwrap_or(Duration::ZERO);
-        self.span_of(event, &Edge::Cancel { duration }, event.at, until)
-    }
+/// A span that is under way at `until`, from the event that began it.
+pub(super) fn span_cut_off(event: &Event, until: SystemTime) -> Option<Span> {
+    let duration = until.duration_since(event.at).unwrap_or(Duration::ZERO);
+    span_of(event, &Edge::Cancel { duration }, event.at, until)
+}
 
-    fn span_of(&self, event: &Event, edge: &Edge, began: SystemTime, ended: SystemTime) -> Span {
-        let number = event.span.unwrap_or_default();
-        let halves = [
-            ("trace, first half", number),
-            ("trace, second half", number),
-        ];
-        let name = event.name();
-        let name = name.rsplit_once('.').map_or(name, |(span, _)| span);
-        let mut attributes = attributes(event);
-        attributes.push(attribute("regrow.edge", text(word(edge))));
-        let local = SpanFlags::ContextHasIsRemoteMask as i32;
-        Span {
-            trace_id: halves
-                .map(|half| self.ids.hash_one(half).max(1).to_be_bytes())
-                .concat(),
-            span_id: self
-                .ids
-                .hash_one(("span", number))
-                .max(1)
-                .to_be_bytes()
-                .to_vec(),
-            flags: SAMPLED | local.unsigned_abs(),
-            name: name.to_owned(),
-            kind: kind(&event.payload) as i32,
-            start_time_unix_nano: nanos(began),
-            end_time_unix_nano: nanos(ended),
-            attributes,
-            status: Some(status(&event.payload, edge)),
-            ..Span::default()
-        }
+fn span_of(event: &Event, edge: &Edge, began: SystemTime, ended: SystemTime) -> Option<Span> {
+    let context = event.context()?;
+    let (parent, link) = event.lineage.as_ref().map_or((None, None), |lineage| {
+        (lineage.parent.as_ref(), lineage.link.as_ref())
+    });
+    let name = event.name();
+    let name = name.rsplit_once('.').map_or(name, |(span, _)| span);
+    let mut attributes = attributes(event);
+    attributes.push(attribute("regrow.edge", text(word(edge))));
+    Some(Span {
+        trace_id: context.trace_id().to_vec(),
+        span_id: context.span_id().to_vec(),
+        trace_state: state_of(&context),
+        parent_span_id: parent.map_or_else(Vec::new, |parent| parent.span_id().to_vec()),
+        flags: flags(&event.payload, parent),
+        name: name.to_owned(),
+        kind: kind(&event.payload) as i32,
+        start_time_unix_nano: nanos(began),
+        end_time_unix_nano: nanos(ended),
+        attributes,
+        links: link.map(link_to).into_iter().collect(),
+        status: Some(status(&event.payload, edge)),
+        ..Span::default()
+    })
+}
+
+fn state_of(context: &TraceContext) -> String {
+    context.tracestate().unwrap_or_default().to_owned()
+}
+
+/// That it is recorded, and whether its parent is another program's: only that of a request is.
+fn flags(payload: &Payload, parent: Option<&TraceContext>) -> u32 {
+    let known = SpanFlags::ContextHasIsRemoteMask as i32;
+    let is_remote = parent.is_some() && matches!(payload, Payload::HttpRequest { .. });
+    let remote = if is_remote {
+        SpanFlags::ContextIsRemoteMask as i32
+    } else {
+        0
+    };
+    SAMPLED | (known | remote).unsigned_abs()
+}
+
+fn link_to(cause: &TraceContext) -> Link {
+    Link {
+        trace_id: cause.trace_id().to_vec(),
+        span_id: cause.span_id().to_vec(),
+        trace_state: state_of(cause),
+        flags: SAMPLED,
+        ..Link::default()
     }
 }
 
@@ -116,6 +136,8 @@ pub(super) fn scope() -> InstrumentationScope {
 /// An event that is no span.
 pub(super) fn log_record(event: &Event) -> LogRecord {
     let (level, headline) = headline(&event.payload);
+    let context = event.context();
+    let context = context.as_ref();
     LogRecord {
         time_unix_nano: nanos(event.at),
         observed_time_unix_nano: nanos(event.at),
@@ -126,6 +148,9 @@ pub(super) fn log_record(event: &Event) -> LogRecord {
         }),
         attributes: attributes(event),
         event_name: event.name().to_owned(),
+        trace_id: context.map_or_else(Vec::new, |context| context.trace_id().to_vec()),
+        span_id: context.map_or_else(Vec::new, |context| context.span_id().to_vec()),
+        flags: context.map_or(0, |_| SAMPLED),
         ..LogRecord::default()
     }
 }

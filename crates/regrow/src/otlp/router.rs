@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::pump::Tally;
 use crate::telemetry::{Edge, Event};
+use crate::trace::Sampling;
 
 /// How many spans under way are remembered, to be told as cancelled when the export ends before them.
 const MAX_OPEN: usize = 4_096;
@@ -23,7 +24,7 @@ impl Router {
     pub(super) fn route(&self, event: Arc<Event>) {
         let queue = match event.payload.edge() {
             None => &self.logs,
-            Some(_) if self.spans.is_none() => return,
+            Some(_) if self.spans.is_none() || is_unwanted(&event) => return,
             Some(Edge::Start) => return self.open.begin(event),
             Some(Edge::Stop { .. } | Edge::Exception { .. } | Edge::Cancel { .. }) => {
                 self.open.end(&event);
@@ -35,6 +36,18 @@ impl Router {
         {
             self.tally.lose(1);
         }
+    }
+}
+
+/// Whoever began the trace does not want it recorded.
+fn is_unwanted(event: &Event) -> bool {
+    let sampling = event
+        .lineage
+        .as_ref()
+        .map(|lineage| lineage.context.sampling());
+    match sampling {
+        Some(Sampling::NotRecorded) => true,
+        Some(Sampling::Recorded) | None => false,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::path::ChildPath;
 use crate::system::StartError;
 use crate::telemetry::{Subject, SupervisorCounts};
 use crate::time;
+use crate::trace::caused;
 
 mod ends;
 mod perform;
@@ -431,7 +432,9 @@ impl State {
             supervisor: myself.clone(),
             tree,
         };
-        let mut future = Box::pin(guarded_launch(Arc::clone(&slot.spec.launch), context));
+        let cause = context.tree.causes.of(context.path().as_str());
+        let launch = guarded_launch(Arc::clone(&slot.spec.launch), context);
+        let mut future = Box::pin(caused(cause, launch));
         self.told(who.slot, Phase::Starting, None);
         self.begin_restart(who.slot);
         let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;

@@ -9,6 +9,7 @@ use super::Message;
 use crate::address::Place;
 use crate::path::ChildPath;
 use crate::telemetry::{Census, Telemetry, Workforce};
+use crate::trace::Causes;
 
 /// How many children that did not go quietly a shutdown report names; the rest is counted.
 const MAX_REPORTED: usize = 1_000;
@@ -18,6 +19,8 @@ pub(crate) struct Tree {
     pub(crate) telemetry: Telemetry,
     pub(crate) census: Arc<Census>,
     pub(crate) workforce: Arc<Workforce>,
+    /// What operators trace, from the question to the start.
+    pub(crate) causes: Arc<Causes>,
     places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
@@ -56,6 +59,7 @@ impl Tree {
             telemetry,
             census,
             workforce,
+            causes: Arc::default(),
             places: RwLock::default(),
             supervisors: RwLock::default(),
             hard_ends: Mutex::default(),

@@ -10,6 +10,7 @@ use super::census::Counted;
 use super::schema::{EventSchema, Field, Role, Tell, events, redact};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
+use crate::trace::TraceContext;
 
 /// Something that has happened.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Event {
     pub at: SystemTime,
     /// Which span begins or ends with it; the beginning and the end share the number.
     pub span: Option<u64>,
+    /// To which trace it belongs, where that is known otherwise than by its span.
+    pub lineage: Option<Arc<Lineage>>,
     /// To whom.
     pub subject: Subject,
     /// What.
@@ -32,6 +35,27 @@ impl Event {
     pub const fn name(&self) -> &'static str {
         self.payload.name()
     }
+
+    /// The span that begins or ends with it; of another event, the one in which it happened, if there was any. For a span that
+    /// nobody has caused it is computed here, which costs three hashes.
+    #[must_use]
+    pub fn context(&self) -> Option<TraceContext> {
+        match &self.lineage {
+            Some(lineage) => Some(lineage.context.clone()),
+            None => self.span.map(TraceContext::of_span),
+        }
+    }
+}
+
+/// Where something belongs among traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// The span itself; for what is no span, the one in which it happened.
+    pub context: TraceContext,
+    /// The span of the same trace that it is a part of.
+    pub parent: Option<TraceContext>,
+    /// What has caused it, in another trace.
+    pub link: Option<TraceContext>,
 }
 
 /// The child that an event is about. Its [`Identity`] is read as if it were part of this: `subject.path`. Cloning costs a reference
@@ -290,6 +314,11 @@ events! {
     spans:
     /// A child that had died is started again; it lasts from its death until it runs.
     Restart = "regrow.supervisor.restart" { Metadata strategy: Strategy }
+    /// A message is handled that carries a trace.
+    MessageHandle = "regrow.actor.message.handle" {
+        Measurement wait: Duration,
+        Metadata message_type: &'static str,
+    }
     /// An OS process is spawned.
     ProcessSpawn = "regrow.process.spawn" {
         Measurement pid: Option<u32>,
@@ -306,7 +335,7 @@ events! {
 }
 
 impl Payload {
-    /// The second part of the name: `child`, `supervisor`, `process`, `http` or `telemetry`.
+    /// The second part of the name: `child`, `supervisor`, `actor`, `process`, `http` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {
         self.name().split('.').nth(1).unwrap_or("telemetry")

@@ -39,7 +39,7 @@ impl Event {
     /// The event as one JSON object, on one line without its end.
     ///
     /// First comes what every event has: `seq`, `at` (RFC 3339, in UTC), `event`, `path`, `kind`, `type`, `generation`, `phase`,
-    /// and `span` where there is one. Then come its own keys, as in [`Payload::SCHEMA`](super::Payload::SCHEMA), without the
+    /// `span` where there is one, and `trace_id` and `span_id` where it belongs to a trace. Then come its own keys, as in [`Payload::SCHEMA`](super::Payload::SCHEMA), without the
     /// sensitive ones and those that this event does not have. Times are numbers, in seconds. A text is cut after 4 KiB, a list
     /// after 100 entries.
     #[must_use]
@@ -55,6 +55,10 @@ impl Event {
         line.push("phase", self.subject.phase.as_str());
         if let Some(span) = self.span {
             line.push("span", span);
+        }
+        if let Some(context) = self.context() {
+            line.push("trace_id", context.trace_hex());
+            line.push("span_id", context.span_hex());
         }
         for field in self.payload.fields() {
             match field.role {

@@ -51,6 +51,7 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::Restart { .. } => (Level::DEBUG, "restarting"),
         Payload::BackoffReset { .. } => (Level::DEBUG, "backoff starts over"),
         Payload::Meltdown { .. } => (Level::ERROR, "gives up: its child failed too often"),
+        Payload::MessageHandle { .. } => (Level::TRACE, "message"),
         Payload::ProcessSpawn { .. } => (Level::DEBUG, "process spawned"),
         Payload::ProcessExited { .. } => (Level::DEBUG, "process exited"),
         Payload::ProcessSignalled { .. } => (Level::DEBUG, "signalled"),

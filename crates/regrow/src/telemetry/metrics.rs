@@ -335,6 +335,7 @@ impl MetricsHandler {
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }
+            | Payload::MessageHandle { .. }
             | Payload::ProcessSpawn { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::ProcessLeaked { .. } => {}

@@ -125,6 +125,7 @@ fn is_crash(payload: &Payload) -> bool {
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. }
         | Payload::Restart { .. }
+        | Payload::MessageHandle { .. }
         | Payload::ProcessSpawn { .. }
         | Payload::ProcessShutdown { .. }
         | Payload::HttpRequest { .. } => false,

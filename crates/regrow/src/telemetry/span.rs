@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::{Edge, Payload, Subject, Telemetry};
+use super::{Edge, Lineage, Origin, Payload, Subject, Telemetry};
 use crate::time;
+use crate::trace::TraceContext;
 
 /// A span under way. It ends with [`Span::stop`] or [`Span::exception`]; dropped before that, it tells an exception while a panic
 /// unwinds, else a cancellation.
@@ -14,26 +15,74 @@ use crate::time;
 pub struct Span {
     telemetry: Telemetry,
     id: u64,
+    lineage: Option<Arc<Lineage>>,
     began: Instant,
     subject: Subject,
     payload: Payload,
     ended: bool,
 }
 
+/// The number of the next span of this process.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Telemetry {
-    /// Begins a span; `payload` is one of the span variants, at its start.
+    /// Begins a span; `payload` is one of the span variants, at its start. It begins a trace of its own, which links to the
+    /// [current](TraceContext::current) one, if there is any.
     pub fn span(&self, subject: Subject, payload: Payload) -> Span {
         self.span_since(time::now(), subject, payload)
     }
 
     /// Begins a span whose time counts from an earlier instant.
     pub fn span_since(&self, began: Instant, subject: Subject, payload: Payload) -> Span {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.emit_in(Some(id), || subject.clone(), || payload.clone());
+        self.span_caused(TraceContext::current(), began, subject, payload)
+    }
+
+    /// Begins a span with a link to what has caused it.
+    pub(crate) fn span_caused(
+        &self,
+        cause: Option<TraceContext>,
+        began: Instant,
+        subject: Subject,
+        payload: Payload,
+    ) -> Span {
+        let id = next_id();
+        let lineage = cause.map(|cause| Lineage {
+            context: TraceContext::of_span(id),
+            parent: None,
+            link: Some(cause),
+        });
+        self.begin(id, lineage, began, subject, payload)
+    }
+
+    /// Begins a span that is a part of `parent`, in its trace.
+    pub fn span_in(&self, parent: TraceContext, subject: Subject, payload: Payload) -> Span {
+        let id = next_id();
+        let lineage = Lineage {
+            context: parent.with_span(id),
+            parent: Some(parent),
+            link: None,
+        };
+        self.begin(id, Some(lineage), time::now(), subject, payload)
+    }
+
+    fn begin(
+        &self,
+        id: u64,
+        lineage: Option<Lineage>,
+        began: Instant,
+        subject: Subject,
+        payload: Payload,
+    ) -> Span {
+        let lineage = lineage.map(Arc::new);
+        let origin = Origin::Span(id, lineage.as_ref());
+        self.emit_in(origin, || subject.clone(), || payload.clone());
         Span {
             telemetry: self.clone(),
             id,
+            lineage,
             began,
             subject,
             payload,
@@ -51,6 +100,15 @@ impl Span {
     /// Whom it is about, at its end.
     pub fn subject(&mut self) -> &mut Subject {
         &mut self.subject
+    }
+
+    /// The span itself, to be handed on: to a request, a process, or what [runs in it](crate::trace::with_context).
+    #[must_use]
+    pub fn context(&self) -> TraceContext {
+        match &self.lineage {
+            Some(lineage) => lineage.context.clone(),
+            None => TraceContext::of_span(self.id),
+        }
     }
 
     /// It has ended as it should.
@@ -76,7 +134,7 @@ impl Span {
         self.ended = true;
         self.payload.set_edge(edge);
         self.telemetry.emit_in(
-            Some(self.id),
+            Origin::Span(self.id, self.lineage.as_ref()),
             || self.subject.clone(),
             || self.payload.clone(),
         );
