@@ -2,7 +2,9 @@
 
 mod artefacts;
 mod children;
+mod conformance;
 mod docs;
+mod dynamic;
 mod echo;
 mod edges;
 mod examples;
@@ -10,6 +12,7 @@ mod json;
 mod operations;
 mod otlp;
 mod push;
+mod reconfigure;
 mod runtime;
 mod scrape;
 mod semantics;

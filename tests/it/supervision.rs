@@ -456,7 +456,7 @@ async fn children_can_be_added_while_it_runs() {
         .unwrap_err();
     assert_eq!(
         twice.to_string(),
-        "a child called \"root/a\" exists already"
+        "a child called \"root/a\" is running already"
     );
     let refused = system
         .start_child("root", Puppet::refusing("b", 1))

@@ -33,7 +33,10 @@ pub(crate) fn files() -> Vec<(String, String)> {
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or_default();
-            if path.is_dir() && !NOT_SOURCE.contains(&name) {
+            if NOT_SOURCE.contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
                 folders.push(path);
             } else if let Ok(text) = fs::read_to_string(&path) {
                 let path = path

@@ -88,6 +88,11 @@ impl RestartWindow {
         self.len()
     }
 
+    /// Holds another limit from now on; the restarts that it has counted stay counted.
+    pub fn set_intensity(&mut self, intensity: RestartIntensity) {
+        self.intensity = intensity;
+    }
+
     /// Forgets everything: an operator has begun anew.
     pub fn clear(&mut self) {
         self.restarts = VecDeque::new();

@@ -25,6 +25,6 @@ pub use backoff::{Attempts, Backoff, FirstRestart, NextStart};
 pub use id::{InvalidId, check_id};
 pub use intensity::{RestartIntensity, RestartWindow, Verdict};
 pub use phase::{ChildKind, Desired, Health, Phase};
-pub use restart::{ExitKind, GiveUp, Restart, Shutdown, StopCause, Strategy};
+pub use restart::{AutoShutdown, ExitKind, GiveUp, Restart, Shutdown, StopCause, Strategy};
 pub use rng::SplitMix64;
 pub use words::UnknownWord;

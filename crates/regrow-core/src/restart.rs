@@ -173,6 +173,18 @@ words! {
 }
 
 words! {
+    /// When a supervisor ends by itself because its significant children have ended (OTP's `auto_shutdown`, EEP 56).
+    pub enum AutoShutdown {
+        /// Never. No child of it may be significant.
+        Never = "never",
+        /// As soon as a significant child has ended and is not started again.
+        AnySignificant = "any_significant",
+        /// When the last significant child has.
+        AllSignificant = "all_significant",
+    }
+}
+
+words! {
     /// Which siblings a failed child takes along.
     pub enum Strategy {
         /// None.

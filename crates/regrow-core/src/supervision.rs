@@ -19,6 +19,7 @@ mod directive;
 #[cfg(test)]
 mod histories;
 mod marks;
+mod reconfigure;
 mod slot;
 mod steps;
 #[cfg(test)]
@@ -31,12 +32,12 @@ use std::time::{Duration, Instant};
 
 pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
 pub use slot::ChildPlan;
-use slot::{After, Slot, State};
+use slot::{After, Ending, Slot, State, Trial};
 
 use crate::backoff::Attempts;
 use crate::intensity::{RestartIntensity, RestartWindow};
 use crate::phase::{Desired, Phase};
-use crate::restart::{ExitKind, Restart, StopCause, Strategy};
+use crate::restart::{AutoShutdown, ExitKind, StopCause, Strategy};
 use crate::rng::SplitMix64;
 use crate::words::words;
 
@@ -63,12 +64,22 @@ pub struct Policy {
     pub stop_together: bool,
     /// How long a killed child may take before it is abandoned as `unresponsive`.
     pub kill_grace: Duration,
+    /// Whether it ends with its significant children.
+    pub auto_shutdown: AutoShutdown,
+    /// Children come and go: the place of one that is not started again goes with it, whatever its restart type. Only
+    /// `one_for_one` makes sense with it.
+    pub dynamic: bool,
+    /// How many places there may be; [`Supervision::start_child`] refuses one more.
+    pub max_children: Option<u32>,
+    /// Decides as OTP does where regrow's own rule is another: a group restart also starts siblings that an operator had
+    /// stopped, and a child that was added and does not start is forgotten.
+    pub otp_compat: bool,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
 impl Default for Policy {
-    /// `one_for_one`, 3 restarts in 5 s, in sequence, 5 s for a kill.
+    /// `one_for_one`, 3 restarts in 5 s, in sequence, 5 s for a kill, no auto-shutdown.
     fn default() -> Self {
         Self {
             strategy: Strategy::OneForOne,
@@ -76,6 +87,10 @@ impl Default for Policy {
             order: Order::Sequence,
             stop_together: false,
             kill_grace: Duration::from_secs(5),
+            auto_shutdown: AutoShutdown::Never,
+            dynamic: false,
+            max_children: None,
+            otp_compat: false,
             seed: 0,
         }
     }
@@ -113,6 +128,8 @@ pub struct Supervision {
     hold_until: Option<Instant>,
     timers: BTreeSet<(Instant, u32)>,
     alive: u32,
+    /// Significant children that are up, on their way, or wait for their next start.
+    significant: u32,
     boot_left: u32,
     booted: bool,
 }
@@ -137,13 +154,14 @@ impl Supervision {
             hold_until: None,
             timers: BTreeSet::new(),
             alive: 0,
+            significant: 0,
             boot_left: 0,
             booted: false,
         }
     }
 
     /// Adds a place for a child after all others. Before [`Self::boot`] it takes part in the boot; afterwards it waits for
-    /// [`Self::restart_child`].
+    /// [`Self::start_child`] or [`Self::restart_child`].
     ///
     /// # Panics
     /// With 2³² children; memory runs out long before.
@@ -157,6 +175,7 @@ impl Supervision {
         });
         let booting = self.mode == Mode::New;
         self.boot_left += u32::from(booting);
+        self.significant += u32::from(booting && plan.significant);
         let order = self.next_order;
         self.next_order += 1;
         self.by_order.insert(order, index);
@@ -173,7 +192,7 @@ impl Supervision {
             desired: Desired::Up,
             after: None,
             in_turn: false,
-            on_trial: false,
+            trial: Trial::None,
             holds_boot: booting,
             since: now,
             timer: None,
@@ -254,7 +273,7 @@ impl Supervision {
             return out;
         }
         slot.state = State::Running;
-        slot.on_trial = false;
+        slot.trial = Trial::None;
         slot.since = now;
         self.set_timer(who.slot, None);
         self.turn_is_over(who.slot);
@@ -273,18 +292,33 @@ impl Supervision {
         permanent: bool,
         now: Instant,
     ) -> Vec<Directive> {
-        let mut out = Vec::new();
-        if self.current(who).is_some_and(|slot| slot.state.is_alive()) {
-            self.gone(who.slot, end, permanent, now, &mut out);
-            self.settle(now, &mut out);
+        self.on_end(who, Ending::Exit { end, permanent }, now)
+    }
+
+    /// This life has asked not to be started: no failure, and nobody is there. The place stays, as `completed`; that of a
+    /// temporary child, and any of a dynamic supervisor, goes. What depends on it is started.
+    #[must_use]
+    pub fn on_ignored(&mut self, who: Who, now: Instant) -> Vec<Directive> {
+        match self.current(who).map(|slot| slot.state) {
+            Some(State::Starting | State::Leaving { .. }) => self.on_end(who, Ending::Ignored, now),
+            _ => Vec::new(),
         }
-        out
     }
 
     /// This life has ended.
     #[must_use]
     pub fn on_exit(&mut self, who: Who, end: ExitKind, now: Instant) -> Vec<Directive> {
-        self.on_start_failed(who, end, false, now)
+        let permanent = false;
+        self.on_end(who, Ending::Exit { end, permanent }, now)
+    }
+
+    fn on_end(&mut self, who: Who, ending: Ending, now: Instant) -> Vec<Directive> {
+        let mut out = Vec::new();
+        if self.current(who).is_some_and(|slot| slot.state.is_alive()) {
+            self.gone(who.slot, ending, now, &mut out);
+            self.settle(now, &mut out);
+        }
+        out
     }
 
     /// When [`Self::on_wakeup`] wants to be called, if nothing else happens before.
@@ -346,11 +380,12 @@ impl Supervision {
         let mut out = Vec::new();
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
-        let after = if slot.plan.restart == Restart::Temporary {
-            After::Remove
-        } else {
+        let after = if self.keeps_place(index) {
             After::Stopped
+        } else {
+            After::Remove
         };
+        let slot = self.operable(index)?;
         match slot.state {
             State::Starting | State::Running => {
                 self.doom(index, after);
@@ -366,6 +401,40 @@ impl Supervision {
         Ok(out)
     }
 
+    /// Adds a place after all others and starts it at once. A start that fails is the answer, and no failure to count.
+    ///
+    /// # Errors
+    /// [`Refused::Closing`], [`Refused::Full`] and [`Refused::NoAutoShutdown`]; then nothing was added.
+    ///
+    /// # Panics
+    /// As [`Self::add`].
+    pub fn start_child(
+        &mut self,
+        plan: ChildPlan,
+        now: Instant,
+    ) -> Result<(u32, Vec<Directive>), Refused> {
+        self.may_start_child(&plan)?;
+        let index = self.add(plan, now);
+        Ok((index, self.start_anew(index, Trial::New, now)?))
+    }
+
+    /// Why [`Self::start_child`] would refuse such a child now.
+    ///
+    /// # Errors
+    /// As [`Self::start_child`].
+    pub fn may_start_child(&self, plan: &ChildPlan) -> Result<(), Refused> {
+        if self.is_closing() {
+            return Err(Refused::Closing);
+        }
+        if plan.significant && self.policy.auto_shutdown == AutoShutdown::Never {
+            return Err(Refused::NoAutoShutdown);
+        }
+        match self.policy.max_children {
+            Some(max) if self.by_order.len() >= max as usize => Err(Refused::Full { max }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Starts a child that is not running, at once, as if it had never failed.
     ///
     /// # Errors
@@ -379,7 +448,7 @@ impl Supervision {
             State::Pending | State::Backoff => return Err(Refused::Restarting),
             State::Completed | State::Stopped | State::Failed => {}
         }
-        self.start_anew(index, true, now)
+        self.start_anew(index, Trial::Again, now)
     }
 
     /// Stops a child if it is alive, then starts it at once; neither counts as a failure, and earlier failures are forgotten.
@@ -387,20 +456,19 @@ impl Supervision {
     /// # Errors
     /// [`Refused::NotFound`] and [`Refused::Closing`].
     pub fn bounce_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        self.start_anew(index, false, now)
+        self.start_anew(index, Trial::None, now)
     }
 
-    /// `on_trial`: a start that fails is the operator's answer, and no failure to count.
     fn start_anew(
         &mut self,
         index: u32,
-        on_trial: bool,
+        trial: Trial,
         now: Instant,
     ) -> Result<Vec<Directive>, Refused> {
         let mut out = Vec::new();
         let slot = self.operable(index)?;
         slot.desired = Desired::Up;
-        slot.on_trial = on_trial;
+        slot.trial = trial;
         slot.forget_failures();
         match slot.state {
             State::Starting | State::Running => {

@@ -199,6 +199,16 @@ impl<M: Message> Address<M> {
         self.place.occupant.load().is_some()
     }
 
+    /// Kills whoever is there, behind its supervisor's back; whether somebody was.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn kill(&self) -> bool {
+        let occupant = self.place.occupant.load();
+        occupant.as_ref().is_some_and(|occupant| {
+            occupant.cell.kill();
+            true
+        })
+    }
+
     /// Sends a message without waiting.
     ///
     /// # Errors

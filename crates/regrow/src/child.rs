@@ -15,7 +15,7 @@ use regrow_core::{
 };
 
 use crate::adapter::Supervised;
-use crate::exit::{ExitReason, StartFailure};
+use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::panics::catch;
 use crate::path::ChildPath;
 use crate::supervisor::{Message, Supervisor, Tree};
@@ -42,9 +42,18 @@ pub struct ChildSpec {
     pub(crate) required: bool,
     pub(crate) announced: bool,
     pub(crate) plan: ChildPlan,
+    /// What of the plan was said, where a supervisor may have another default.
+    pub(crate) said: Said,
     pub(crate) message: Option<(TypeId, &'static str)>,
     pub(crate) nested: Option<Arc<Supervisor>>,
     pub(crate) launch: Arc<Launch>,
+}
+
+/// Which settings are the user's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said {
+    backoff: bool,
+    start_timeout: bool,
 }
 
 impl fmt::Debug for ChildSpec {
@@ -140,6 +149,7 @@ impl ChildSpec {
             required: false,
             announced: false,
             plan: ChildPlan::default(),
+            said: Said::default(),
             message: None,
             nested: None,
             launch,
@@ -185,6 +195,7 @@ impl ChildSpec {
     /// How long before the next start.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.plan.backoff = backoff;
+        self.said.backoff = true;
         self
     }
 
@@ -203,7 +214,33 @@ impl ChildSpec {
     /// How long a start may take; 30 s by default.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.plan.start_timeout = timeout;
+        self.said.start_timeout = true;
         self
+    }
+
+    /// Says that its supervisor may end with it: when it has ended and is not started again, as
+    /// [`Supervisor::auto_shutdown`] says. Only for a transient or temporary child.
+    pub fn significant(mut self) -> Self {
+        self.plan.significant = true;
+        self
+    }
+
+    /// What its supervisor goes by: restart type, shutdown, backoff, limits. The defaults are filled in.
+    #[must_use]
+    pub fn plan(&self) -> &ChildPlan {
+        &self.plan
+    }
+
+    /// What a supervisor with OTP's defaults makes of the plan: what was not said is OTP's.
+    pub(crate) fn plan_under(&self, otp_compat: bool) -> ChildPlan {
+        let mut plan = self.plan.clone();
+        if otp_compat && !self.said.backoff {
+            plan.backoff = Backoff::none();
+        }
+        if otp_compat && !self.said.start_timeout {
+            plan.start_timeout = Duration::MAX;
+        }
+        plan
     }
 
     /// What it is made of; `actor` by default.
@@ -536,9 +573,9 @@ pub(crate) async fn guarded_launch(
     let future = async move { AssertUnwindSafe(launch(context)).0.await };
     match crate::panics::guarded(future).await {
         Ok(result) => result,
-        Err(panic) => Err(StartFailure {
-            reason: ExitReason::Panic(Arc::new(panic)),
-            permanent: false,
-        }),
+        Err(panic) => Err(StartFailure::new(
+            ExitReason::Panic(Arc::new(panic)),
+            Follows::Retry,
+        )),
     }
 }

@@ -156,39 +156,80 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
+/// Asks not to be started: returned as the error of a start function or of `pre_start`, it is no failure (OTP's `ignore`).
+///
+/// Nobody is there then, and nobody is retried: the child is `completed`. A temporary child, and any child of a
+/// [`DynamicSupervisor`](crate::DynamicSupervisor), is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ignore;
+
+impl fmt::Display for Ignore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("asked not to be started")
+    }
+}
+
+impl Error for Ignore {}
+
+/// What follows when a start function has not started its child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follows {
+    /// Another try, by the child's backoff and limits.
+    Retry,
+    /// None: it can never succeed.
+    GiveUp,
+    /// Nothing; it was asked for.
+    Nothing,
+}
+
 /// Why a start function could not start its child.
 #[derive(Debug)]
 pub struct StartFailure {
     pub(crate) reason: ExitReason,
-    pub(crate) permanent: bool,
+    pub(crate) follows: Follows,
 }
 
 impl StartFailure {
-    /// It may work the next time; the child's backoff and limits decide when and whether.
+    /// It may work the next time; the child's backoff and limits decide when and whether. An [`Ignore`] is what it is.
     #[must_use]
     pub fn retry(error: impl Into<BoxError>) -> Self {
+        Self::new(ExitReason::error(unwrapped(error)), Follows::Retry)
+    }
+
+    pub(crate) fn new(reason: ExitReason, follows: Follows) -> Self {
+        let ExitReason::Error(error) = reason else {
+            return Self { reason, follows };
+        };
+        let follows = if error.is::<Ignore>() {
+            Follows::Nothing
+        } else {
+            follows
+        };
         Self {
-            reason: Self::reason(error),
-            permanent: false,
+            reason: ExitReason::StartFailed(error),
+            follows,
         }
     }
 
     /// It cannot work as things stand: there is no such program, say. No retry.
     #[must_use]
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self {
-            reason: Self::reason(error),
-            permanent: true,
-        }
+        Self::new(ExitReason::error(unwrapped(error)), Follows::GiveUp)
     }
+}
 
-    fn reason(error: impl Into<BoxError>) -> ExitReason {
-        let reason = ExitReason::error(error);
-        if let ExitReason::Error(error) = reason {
-            ExitReason::StartFailed(error)
-        } else {
-            reason
-        }
+/// What `pre_start` has returned, without the wrapping that `ractor` gives it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "ractor's features add variants"
+)]
+fn unwrapped(error: impl Into<BoxError>) -> BoxError {
+    match error.into().downcast::<ractor::SpawnErr>() {
+        Ok(wrapped) => match *wrapped {
+            ractor::SpawnErr::StartupFailed(error) => error,
+            other => Box::new(other),
+        },
+        Err(error) => error,
     }
 }
 

@@ -73,14 +73,17 @@ pub mod trace;
 
 pub use address::{Address, CallError, LookupError, SendError};
 pub use child::{ChildInfo, ChildSpec, Control, LastExit, StartContext, Started};
-pub use exit::{BoxError, ExitReason, Intensity, Panic, StartFailure};
+pub use exit::{BoxError, ExitReason, Ignore, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
-pub use regrow_core::supervision::Order;
+pub use regrow_core::supervision::{ChildPlan, Order};
 pub use regrow_core::{
-    Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId, Phase, Restart,
-    RestartIntensity, Shutdown, StopCause, Strategy,
+    AutoShutdown, Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId,
+    Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy,
 };
-pub use supervisor::{InvalidTree, OperateError, Supervisor};
+pub use supervisor::{
+    ChildCounts, DynamicSupervisor, InvalidTree, OperateError, Reconfigured, StartReport,
+    Supervisor,
+};
 pub use system::{ShutdownReport, StartError, System};
 pub use task::TaskContext;
 pub use telemetry::{Event, Payload, Telemetry};

@@ -23,6 +23,13 @@ impl ChildPath {
         Self(format!("{}/{id}", self.0).into())
     }
 
+    /// Whether it stands somewhere below `other`.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        self.0
+            .strip_prefix(&*other.0)
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

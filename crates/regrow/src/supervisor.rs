@@ -19,6 +19,7 @@
 //! ```
 
 mod actor;
+mod dynamic;
 mod operate;
 mod slot;
 mod tree;
@@ -30,13 +31,16 @@ use std::time::Duration;
 use ractor::{Actor, ActorRef};
 use regrow_core::supervision::{Order, Policy};
 use regrow_core::{
-    GiveUp, InvalidId, RestartIntensity, StopCause, Strategy, check_id, dependencies,
+    AutoShutdown, GiveUp, InvalidId, Restart, RestartIntensity, StopCause, Strategy, check_id,
+    dependencies,
 };
 use thiserror::Error;
 
 pub(crate) use actor::{Message, Root};
-pub use operate::OperateError;
+pub use dynamic::DynamicSupervisor;
 pub(crate) use operate::Verb;
+pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};
+pub(crate) use slot::Answer;
 pub(crate) use tree::{HardEnds, Tree};
 
 use crate::child::{ChildSpec, Control, StartContext, Started};
@@ -86,6 +90,22 @@ pub enum InvalidTree {
         child: String,
         /// The missing one.
         on: String,
+    },
+    /// A child is significant where that can have no effect.
+    #[error("child \"{child}\" is significant, but {reason}")]
+    Significant {
+        /// The child.
+        child: String,
+        /// Why that cannot be.
+        reason: &'static str,
+    },
+    /// A supervisor of dynamic children has settings that make no sense with them.
+    #[error("supervisor \"{supervisor}\" takes dynamic children, so {reason}")]
+    Dynamic {
+        /// The supervisor.
+        supervisor: String,
+        /// What makes no sense.
+        reason: &'static str,
     },
     /// Children depend on each other in a circle.
     #[error("supervisor \"{supervisor}\": no child of a cycle can ever start: {}", cycle.join(" -> "))]
@@ -149,6 +169,23 @@ impl Supervisor {
         self
     }
 
+    /// Ends the supervisor when its [significant](ChildSpec::significant) children have ended and are not started again; never
+    /// by default. It ends with `shutdown`, so it is itself not started again unless it is permanent.
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.policy.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Does exactly what OTP's supervisor does, where regrow's default is another: at most 1 restart in 5 s; no backoff and no
+    /// start timeout for children that do not set their own; a group restart also starts siblings that an operator had stopped;
+    /// giving up ends it with `shutdown`; a child that was added and does not start is forgotten. Nested supervisors
+    /// choose for themselves. `docs/semantics.md` has the whole table.
+    pub fn otp_compat(mut self) -> Self {
+        self.policy.otp_compat = true;
+        self.policy.intensity = Some(RestartIntensity::new(1, Duration::from_secs(5)));
+        self
+    }
+
     /// The seed of the jitter, to repeat a run.
     pub fn seed(mut self, seed: u64) -> Self {
         self.policy.seed = seed;
@@ -163,6 +200,15 @@ impl Supervisor {
         self.check_at(&self.id)
     }
 
+    /// What of one child could never work.
+    pub(crate) fn check_child(&self, path: &str, child: &ChildSpec) -> Result<(), InvalidTree> {
+        check_significant(self.policy.auto_shutdown, path, child)?;
+        match &child.nested {
+            Some(nested) => nested.check_at(&format!("{path}/{}", child.id)),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn check_at(&self, path: &str) -> Result<(), InvalidTree> {
         let supervisor = || path.to_owned();
         let invalid = |id: &str, reason| InvalidTree::Id {
@@ -171,6 +217,12 @@ impl Supervisor {
             reason,
         };
         check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
+        if self.policy.dynamic && !self.children.is_empty() {
+            return Err(InvalidTree::Dynamic {
+                supervisor: supervisor(),
+                reason: "it cannot have children from the start; add them when it runs",
+            });
+        }
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (place, child) in self.children.iter().enumerate() {
             check_id(&child.id).map_err(|reason| invalid(&child.id, reason))?;
@@ -180,9 +232,7 @@ impl Supervisor {
                     id: child.id.to_string(),
                 });
             }
-            if let Some(nested) = &child.nested {
-                nested.check_at(&format!("{path}/{}", child.id))?;
-            }
+            self.check_child(path, child)?;
         }
         let edges = |child: &ChildSpec| -> Result<Vec<usize>, InvalidTree> {
             let place = |on: &Arc<str>| {
@@ -221,8 +271,9 @@ impl Supervisor {
         let path = context.path().clone();
         let parent = context.supervisor();
         let tree = Arc::clone(&context.tree);
+        let spec = tree.rules(&path).unwrap_or(self);
         let arguments = actor::Arguments {
-            spec: self,
+            spec,
             path,
             tree,
             root: None,
@@ -249,6 +300,34 @@ impl Supervisor {
             context: None,
         };
         SupervisorActor::spawn(None, SupervisorActor, arguments).await
+    }
+}
+
+/// A significant child needs a supervisor that ends with it, and an end that is one.
+fn check_significant(
+    auto_shutdown: AutoShutdown,
+    path: &str,
+    child: &ChildSpec,
+) -> Result<(), InvalidTree> {
+    let refused = |reason| {
+        Err(InvalidTree::Significant {
+            child: format!("{path}/{}", child.id),
+            reason,
+        })
+    };
+    match (child.plan.significant, auto_shutdown) {
+        (false, _) => Ok(()),
+        (true, AutoShutdown::Never) => {
+            refused("its supervisor never ends by itself; set auto_shutdown")
+        }
+        (true, AutoShutdown::AnySignificant | AutoShutdown::AllSignificant) => {
+            match child.plan.restart {
+                Restart::Permanent => refused(
+                    "it is permanent, so it is always started again; make it transient or temporary",
+                ),
+                Restart::Transient | Restart::Temporary => Ok(()),
+            }
+        }
     }
 }
 

@@ -5,24 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::ActorRef;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::address::{Address, LookupError};
-use crate::child::{ChildInfo, ChildSpec};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
 #[cfg(feature = "prometheus")]
 use crate::prometheus::Exporter;
-use crate::supervisor::{
-    HardEnds, InvalidTree, Message, OperateError, Root, Supervisor, Tree, Verb,
-};
+use crate::supervisor::{HardEnds, InvalidTree, Message, Root, Supervisor, Tree};
 use crate::telemetry::{ActorReport, AttachError, Census, Telemetry, Workforce};
 use crate::time;
 
-/// How long a question to a supervisor may take; it never waits for its children, so this is long.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+mod operations;
 
 /// Why a system did not start.
 #[derive(Clone, Debug, Error)]
@@ -141,7 +137,7 @@ impl System {
     ///
     /// # Errors
     /// When the tree cannot work, or a child does not start: then those before it have been stopped again, last first.
-    pub async fn start(root: Supervisor) -> Result<Self, StartError> {
+    pub async fn start(root: impl Into<Supervisor>) -> Result<Self, StartError> {
         let system = Self::launch(root).await?;
         system.booted().await?;
         // A failed start is followed by the end of the root; nothing is left to wait for.
@@ -152,7 +148,7 @@ impl System {
     ///
     /// # Errors
     /// When the tree cannot work.
-    pub async fn launch(root: Supervisor) -> Result<Self, StartError> {
+    pub async fn launch(root: impl Into<Supervisor>) -> Result<Self, StartError> {
         Self::launch_with(root, Telemetry::new()).await
     }
 
@@ -161,7 +157,11 @@ impl System {
     ///
     /// # Errors
     /// When the tree cannot work, or the names of the system's handlers are taken.
-    pub async fn launch_with(root: Supervisor, telemetry: Telemetry) -> Result<Self, StartError> {
+    pub async fn launch_with(
+        root: impl Into<Supervisor>,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let root = root.into();
         root.check()?;
         crate::panics::install_hook();
         let census = Arc::new(Census::default());
@@ -290,113 +290,10 @@ impl System {
             .address()
     }
 
-    /// The children of a supervisor, in start order.
-    ///
-    /// The supervisor tells of 256 at a time and goes on with its work in between. So what is told of more than 256 may not be of
-    /// one moment, but nobody who is there all the time is left out or told twice.
-    ///
-    /// # Errors
-    /// [`OperateError::Gone`] when it is not running, or ends meanwhile.
-    pub async fn children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
-        let actor = self.supervisor(supervisor)?;
-        let mut children = Vec::new();
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let page = |reply| Message::Children(from, reply);
-            let page = ask(&actor, supervisor, Some(QUESTION_TIMEOUT), page).await?;
-            children.extend(page.children);
-            next = page.next;
-        }
-        Ok(children)
-    }
-
-    /// What is known of a child.
-    ///
-    /// # Errors
-    /// [`OperateError::NotFound`], [`OperateError::Gone`].
-    pub async fn child(&self, path: &str) -> Result<ChildInfo, OperateError> {
-        let (supervisor, id) = split(path)?;
-        let info = self
-            .ask(supervisor, Some(QUESTION_TIMEOUT), |reply| {
-                Message::Child(id.into(), reply)
-            })
-            .await?;
-        info.ok_or_else(|| OperateError::NotFound {
-            path: path.to_owned(),
-        })
-    }
-
-    /// Adds a child to a running supervisor, after all others, and waits until it has started. It is lost when the supervisor
-    /// itself is started again.
-    ///
-    /// # Errors
-    /// When the id is taken or none, the supervisor is gone or going, or the child does not start. One that does not start keeps
-    /// its place, and its own policy decides whether it is tried again.
-    pub async fn start_child(
-        &self,
-        supervisor: &str,
-        child: impl Into<ChildSpec>,
-    ) -> Result<ChildInfo, OperateError> {
-        let child: Box<ChildSpec> = Box::new(child.into());
-        let path = || format!("{supervisor}/{}", child.id);
-        let _cause = self.tree.causes.note(path);
-        self.ask(supervisor, None, |reply| Message::StartChild(child, reply))
-            .await?
-    }
-
-    /// Stops a child and waits until it is gone; it keeps its place and is not started again by itself.
-    ///
-    /// # Errors
-    /// When there is no such child, or its supervisor is going.
-    pub async fn terminate_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
-        self.operate(Verb::Terminate, path).await
-    }
-
-    /// Starts a child that is not running and waits until it is up.
-    ///
-    /// # Errors
-    /// [`OperateError::Running`] and [`OperateError::Restarting`] as in OTP; [`OperateError::DidNotStart`].
-    pub async fn restart_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
-        self.operate(Verb::Restart, path).await
-    }
-
-    /// Stops a child if it runs, starts it, and waits until it is up. Its earlier failures are forgotten.
-    ///
-    /// # Errors
-    /// When there is no such child, or it does not start.
-    pub async fn bounce_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
-        self.operate(Verb::Bounce, path).await
-    }
-
-    /// Removes the place of a child that is not running.
-    ///
-    /// # Errors
-    /// When there is no such child, or it runs.
-    pub async fn delete_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
-        self.operate(Verb::Delete, path).await
-    }
-
-    async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
-        let (supervisor, id) = split(path)?;
-        let _cause = self.tree.causes.note(|| path.to_owned());
-        self.ask(supervisor, None, |reply| {
-            Message::Operate(verb, id.into(), reply)
-        })
-        .await?
-    }
-
-    /// Operations have no timeout of their own: the child's start and stop have theirs.
-    async fn ask<T: Send + 'static>(
-        &self,
-        supervisor: &str,
-        timeout: Option<Duration>,
-        message: impl FnOnce(RpcReplyPort<T>) -> Message,
-    ) -> Result<T, OperateError> {
-        ask(&self.supervisor(supervisor)?, supervisor, timeout, message).await
-    }
-
-    fn supervisor(&self, path: &str) -> Result<ActorRef<Message>, OperateError> {
-        self.tree.supervisor(path).ok_or_else(|| gone(path))
+    /// How the root has ended, if it has.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<ExitReason> {
+        self.ended.borrow().clone()
     }
 
     /// Waits for the end of the root.
@@ -467,43 +364,12 @@ impl System {
     }
 }
 
-fn gone(supervisor: &str) -> OperateError {
-    OperateError::Gone {
-        supervisor: supervisor.to_owned(),
-    }
-}
-
-/// Asks this life of a supervisor.
-async fn ask<T: Send + 'static>(
-    actor: &ActorRef<Message>,
-    supervisor: &str,
-    timeout: Option<Duration>,
-    message: impl FnOnce(RpcReplyPort<T>) -> Message,
-) -> Result<T, OperateError> {
-    let gone = || gone(supervisor);
-    let (reply, answer) = ractor::concurrency::oneshot();
-    actor.cast(message(reply.into())).map_err(|_| gone())?;
-    match timeout {
-        Some(limit) => tokio::time::timeout(limit, answer)
-            .await
-            .map_err(|_| gone())?
-            .map_err(|_| gone()),
-        None => answer.await.map_err(|_| gone()),
-    }
-}
-
 /// Drives a side task until the main one is done.
 async fn within<T>(main: impl Future<Output = T>, side: impl Future<Output = ()>) -> T {
     tokio::select! {
         result = main => result,
         () = side => unreachable!("the side task never ends"),
     }
-}
-
-fn split(path: &str) -> Result<(&str, &str), OperateError> {
-    path.rsplit_once('/').ok_or_else(|| OperateError::NotFound {
-        path: path.to_owned(),
-    })
 }
 
 #[cfg(unix)]

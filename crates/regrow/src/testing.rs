@@ -28,7 +28,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt::Write;
 use std::io::Write as _;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::address::Address;
 use crate::child::ChildSpec;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, Ignore};
 use crate::supervisor::Supervisor;
 use crate::system::{ShutdownReport, StartError, System};
 use crate::telemetry::{Event, EventStream, Telemetry};
@@ -53,18 +53,26 @@ const CAPACITY: usize = 100_000;
 /// An actor that does as it is told.
 #[derive(Clone, Debug)]
 pub struct Puppet {
-    /// How many of its starts are refused, from now on.
-    refusals: Arc<AtomicU32>,
-    refuse_with: Refusal,
+    /// What its starts do, one after the other.
+    script: Arc<[PuppetStart]>,
+    starts: Arc<AtomicUsize>,
     /// How long `post_stop` takes.
     slow_stop: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Refusal {
-    Error,
+/// What a start of a [`Puppet`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PuppetStart {
+    /// It succeeds.
+    Up,
+    /// It returns an error.
+    Refuse,
+    /// It panics.
     Panic,
+    /// It never returns.
     Hang,
+    /// It asks not to be started ([`Ignore`]).
+    Ignore,
 }
 
 /// What a [`Puppet`] can be told.
@@ -76,37 +84,54 @@ pub enum PuppetMessage {
     Fail(String),
     /// End by itself.
     Exit,
+    /// End by itself with the reason `shutdown`.
+    ShutDown,
     /// Never finish handling this message.
     Hang,
 }
 
 impl Puppet {
-    fn new(refusals: u32, refuse_with: Refusal) -> Self {
+    fn new(script: impl IntoIterator<Item = PuppetStart>) -> Self {
         Self {
-            refusals: Arc::new(AtomicU32::new(refusals)),
-            refuse_with,
+            script: script.into_iter().collect(),
+            starts: Arc::default(),
             slow_stop: Duration::ZERO,
         }
     }
 
+    fn times(times: u32, start: PuppetStart) -> impl Iterator<Item = PuppetStart> {
+        (0..times).map(move |_| start).chain([PuppetStart::Up])
+    }
+
+    /// One whose starts do this, one after the other over all its lives; the last is repeated, and an empty script means
+    /// [`PuppetStart::Up`].
+    pub fn scripted(id: &str, script: impl IntoIterator<Item = PuppetStart>) -> ChildSpec {
+        ChildSpec::actor(id, Self::new(script), ())
+    }
+
+    /// One whose first `times` starts ask not to be started.
+    pub fn ignoring(id: &str, times: u32) -> ChildSpec {
+        Self::scripted(id, Self::times(times, PuppetStart::Ignore))
+    }
+
     /// One that starts and stops at once.
     pub fn spec(id: &str) -> ChildSpec {
-        ChildSpec::actor(id, Self::new(0, Refusal::Error), ())
+        Self::scripted(id, [])
     }
 
     /// One whose first `times` starts return an error.
     pub fn refusing(id: &str, times: u32) -> ChildSpec {
-        ChildSpec::actor(id, Self::new(times, Refusal::Error), ())
+        Self::scripted(id, Self::times(times, PuppetStart::Refuse))
     }
 
     /// One whose first `times` starts panic.
     pub fn panicking(id: &str, times: u32) -> ChildSpec {
-        ChildSpec::actor(id, Self::new(times, Refusal::Panic), ())
+        Self::scripted(id, Self::times(times, PuppetStart::Panic))
     }
 
     /// One whose first `times` starts never return.
     pub fn hanging(id: &str, times: u32) -> ChildSpec {
-        ChildSpec::actor(id, Self::new(times, Refusal::Hang), ())
+        Self::scripted(id, Self::times(times, PuppetStart::Hang))
     }
 
     /// One that takes `time` to stop.
@@ -115,7 +140,7 @@ impl Puppet {
             id,
             Self {
                 slow_stop: time,
-                ..Self::new(0, Refusal::Error)
+                ..Self::new([])
             },
             (),
         )
@@ -132,17 +157,14 @@ impl Actor for Puppet {
         _: ActorRef<PuppetMessage>,
         (): (),
     ) -> Result<(), ActorProcessingErr> {
-        let refused = self
-            .refusals
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            })
-            .is_ok();
-        match self.refuse_with {
-            _ if !refused => Ok(()),
-            Refusal::Error => Err("the puppet refuses to start".into()),
-            Refusal::Panic => panic!("the puppet panics at its start"),
-            Refusal::Hang => std::future::pending().await,
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let start = self.script.get(start).or(self.script.last());
+        match start.unwrap_or(&PuppetStart::Up) {
+            PuppetStart::Up => Ok(()),
+            PuppetStart::Refuse => Err("the puppet refuses to start".into()),
+            PuppetStart::Panic => panic!("the puppet panics at its start"),
+            PuppetStart::Hang => std::future::pending().await,
+            PuppetStart::Ignore => Err(Ignore.into()),
         }
     }
 
@@ -157,6 +179,10 @@ impl Actor for Puppet {
             PuppetMessage::Fail(text) => Err(text.into()),
             PuppetMessage::Exit => {
                 myself.stop(None);
+                Ok(())
+            }
+            PuppetMessage::ShutDown => {
+                myself.stop(Some("shutdown".to_owned()));
                 Ok(())
             }
             PuppetMessage::Hang => std::future::pending().await,
@@ -214,6 +240,27 @@ impl Strings {
         self.pull(PuppetMessage::Exit);
     }
 
+    /// Makes it end by itself with the reason `shutdown`.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn shut_down(&self) {
+        self.pull(PuppetMessage::ShutDown);
+    }
+
+    /// Kills it from outside: nobody asked its supervisor.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn kill(&self) {
+        assert!(
+            self.address.kill(),
+            "failed to kill the puppet: it is not running"
+        );
+    }
+
     /// Makes it hang in its handler, so that only a kill ends it.
     ///
     /// # Panics
@@ -245,7 +292,7 @@ impl TestSystem {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(root: Supervisor) -> Self {
+    pub async fn start(root: impl Into<Supervisor>) -> Self {
         let mut system = Self::launch(root).await;
         if let Err(error) = system.booted().await {
             panic!("failed to start the tree: {error}{}", system.story());
@@ -258,7 +305,7 @@ impl TestSystem {
     ///
     /// # Panics
     /// When the tree cannot work.
-    pub async fn launch(root: Supervisor) -> Self {
+    pub async fn launch(root: impl Into<Supervisor>) -> Self {
         let telemetry = Telemetry::new();
         let events = telemetry
             .subscribe(CAPACITY)
@@ -277,7 +324,7 @@ impl TestSystem {
     ///
     /// # Panics
     /// When it starts.
-    pub async fn start_error(root: Supervisor) -> StartError {
+    pub async fn start_error(root: impl Into<Supervisor>) -> StartError {
         match Self::launch(root).await.booted().await {
             Ok(()) => panic!("the tree has started, which it should not"),
             Err(error) => error,
@@ -439,8 +486,6 @@ impl Actor for Bare {
         message: PuppetMessage,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        Puppet::new(0, Refusal::Error)
-            .handle(myself, message, &mut ())
-            .await
+        Puppet::new([]).handle(myself, message, &mut ()).await
     }
 }

@@ -114,6 +114,8 @@ pub enum Parked {
 pub enum Closed {
     /// It was asked to.
     ShutDown,
+    /// Its significant children have ended.
+    AutoShutdown,
     /// This child failed too often.
     Intensity {
         /// The place of the child.
@@ -137,4 +139,11 @@ pub enum Refused {
     Restarting,
     /// The supervisor is ending.
     Closing,
+    /// There are as many children as there may be.
+    Full {
+        /// How many that is.
+        max: u32,
+    },
+    /// A child is significant only to a supervisor that ends with it.
+    NoAutoShutdown,
 }

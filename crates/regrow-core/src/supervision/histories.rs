@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};
-use crate::restart::{GiveUp, Shutdown};
+use crate::restart::{GiveUp, Restart, Shutdown};
 use crate::testing::t0;
 
 /// What a shell would have in its hands, and what it has been told.
@@ -45,6 +45,7 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
         limit: (rng.below(2) == 0).then(|| RestartIntensity::new(2, millis(100))),
         give_up: GiveUp::ALL[pick(rng, 2)],
         start_timeout: millis(25),
+        significant: rng.below(3) == 0,
         ends_itself: rng.below(8) == 0,
     }
 }
@@ -59,7 +60,20 @@ impl World {
             order,
             stop_together: rng.below(4) == 0,
             kill_grace: millis(15),
+            auto_shutdown: AutoShutdown::ALL[usize::try_from(rng.below(3)).unwrap()],
+            dynamic: rng.below(8) == 0,
+            max_children: (rng.below(8) == 0).then_some(5),
+            otp_compat: rng.below(3) == 0,
             seed,
+        };
+        let policy = if policy.dynamic {
+            Policy {
+                strategy: Strategy::OneForOne,
+                stop_together: true,
+                ..policy
+            }
+        } else {
+            policy
         };
         let (mut sup, now) = (Supervision::new(policy), t0());
         let mut phases = BTreeMap::new();
@@ -204,6 +218,12 @@ impl World {
             usize::try_from(self.sup.alive).unwrap() == self.alive(),
             "the count of the living is wrong",
         );
+        let significant = self.sup.slots.iter().flatten();
+        let significant = significant.filter(|slot| slot.is_significant()).count();
+        self.check(
+            usize::try_from(self.sup.significant).unwrap() == significant,
+            "the count of the significant is wrong",
+        );
         let waits = self.sup.boot_left == 0 || self.sup.booted || self.alive() > 0;
         let moves = self.sup.next_wakeup().is_some()
             || !self.sup.starts.is_empty()
@@ -242,7 +262,14 @@ impl World {
             self.asked.clone(),
         );
         let end = ExitKind::ALL[usize::try_from(self.rng.below(12)).unwrap()];
-        match self.rng.below(20) {
+        match self.rng.below(21) {
+            20 => {
+                if let Some(who) = self.any(&starting) {
+                    self.forget(who);
+                    let directives = self.sup.on_ignored(who, self.now);
+                    self.apply(&format!("ignored {who:?}"), directives);
+                }
+            }
             0..5 => {
                 if let Some(who) = self.any(&starting) {
                     self.started(who);
@@ -313,17 +340,22 @@ impl World {
 
     fn operator(&mut self) {
         let slot = u32::try_from(self.rng.below(6)).unwrap();
-        let (verb, result) = match self.rng.below(6) {
+        let (verb, result) = match self.rng.below(7) {
             0 => ("terminate", self.sup.terminate_child(slot, self.now)),
             1 => ("restart", self.sup.restart_child(slot, self.now)),
             2 => ("bounce", self.sup.bounce_child(slot, self.now)),
             3 => ("delete", self.sup.delete_child(slot)),
             4 if self.phases.len() < 8 && !self.closed => {
                 let plan = plan(&mut self.rng);
-                let slot = self.sup.add(plan, self.now);
-                self.phases.insert(slot, Phase::Stopped);
-                ("add", self.sup.restart_child(slot, self.now))
+                match self.sup.start_child(plan, self.now) {
+                    Ok((slot, directives)) => {
+                        self.phases.insert(slot, Phase::Stopped);
+                        ("add", Ok(directives))
+                    }
+                    Err(refused) => ("add", Err(refused)),
+                }
             }
+            5 => return self.reconfigure(),
             _ if self.rng.below(40) == 0 => ("shut down", Ok(self.sup.shut_down(self.now))),
             _ if self.rng.below(80) == 0 => ("hurry", Ok(self.sup.hurry(self.now))),
             _ => return,
@@ -331,6 +363,38 @@ impl World {
         if let Ok(directives) = result {
             self.apply(&format!("{verb} {slot}"), directives);
         }
+    }
+
+    /// Some of the children in another order, and perhaps a new one.
+    fn reconfigure(&mut self) {
+        let mut listed: Vec<(Option<u32>, ChildPlan)> = Vec::new();
+        for slot in self.sup.in_order().rev().collect::<Vec<_>>() {
+            if self.rng.below(3) > 0 {
+                listed.push((Some(slot), plan(&mut self.rng)));
+            }
+        }
+        if self.phases.len() < 8 {
+            listed.push((None, plan(&mut self.rng)));
+        }
+        let policy = Policy {
+            strategy: Strategy::ALL[usize::try_from(self.rng.below(3)).unwrap()],
+            auto_shutdown: AutoShutdown::ALL[usize::try_from(self.rng.below(3)).unwrap()],
+            ..self.sup.policy
+        };
+        let before = self.sup.in_order().collect::<Vec<_>>();
+        let Ok(places) = self.sup.reconfigure(policy, listed.clone(), self.now) else {
+            return;
+        };
+        for ((known, _), place) in listed.iter().zip(&places) {
+            if known.is_none() {
+                self.phases.insert(*place, Phase::Stopped);
+            }
+        }
+        let kept = before.iter().filter(|slot| !places.contains(slot));
+        let expected: Vec<u32> = places.iter().chain(kept).copied().collect();
+        let order = self.sup.in_order().collect::<Vec<_>>();
+        self.check(order == expected, "the new order is another");
+        self.apply("reconfigure", Vec::new());
     }
 
     /// Whatever came before: a shutdown ends, if every child that is asked goes sooner or later.

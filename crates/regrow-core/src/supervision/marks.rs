@@ -2,20 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::slot::{After, State};
+use super::slot::{After, Ending, State, Trial};
 use super::{Closed, Directive, Mode, Order, Parked, Refused, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
 use crate::intensity::{RestartWindow, Verdict};
 use crate::phase::{Desired, Phase};
-use crate::restart::{ExitKind, GiveUp, Restart, StopCause, Strategy};
+use crate::restart::{AutoShutdown, ExitKind, GiveUp, Restart, StopCause, Strategy};
 
 impl Supervision {
     /// A life that was alive is not any more.
     pub(super) fn gone(
         &mut self,
         index: u32,
-        end: ExitKind,
-        permanent: bool,
+        ending: Ending,
         now: Instant,
         out: &mut Vec<Directive>,
     ) {
@@ -30,10 +29,15 @@ impl Supervision {
         } else {
             Duration::ZERO
         };
-        slot.state = State::Pending;
-        if std::mem::take(&mut slot.in_turn) {
-            self.leaving -= 1;
-        }
+        let was_in_turn = std::mem::take(&mut slot.in_turn);
+        // Whatever start comes next is not the operator's any more, unless it was asked for since.
+        let trial = if after == Some(After::AtOnce) {
+            Trial::None
+        } else {
+            std::mem::replace(&mut slot.trial, Trial::None)
+        };
+        self.leaving -= u32::from(was_in_turn);
+        self.enter(index, State::Pending);
         self.stops.remove(&(order, index));
         self.turn_is_over(index);
         match after {
@@ -41,10 +45,15 @@ impl Supervision {
             Some(After::AtOnce) => self.start(index, now, out),
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::StartTimedOut) => {
-                self.start_failed(index, ExitKind::StartTimeout, false, now, out);
+                self.start_failed(index, trial, (ExitKind::StartTimeout, false), now, out);
             }
-            None if before == State::Starting => self.start_failed(index, end, permanent, now, out),
-            None => self.ended(index, end, uptime, now, out),
+            None => match ending {
+                Ending::Ignored => self.ignored(index, now, out),
+                Ending::Exit { end, permanent } if before == State::Starting => {
+                    self.start_failed(index, trial, (end, permanent), now, out);
+                }
+                Ending::Exit { end, .. } => self.ended(index, end, uptime, now, out),
+            },
         }
         self.release_dependencies(index, now, out);
     }
@@ -61,25 +70,54 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a living child has a slot");
+        let significant = slot.plan.significant;
         if slot.plan.restart.restarts_after(end) {
             self.failed(index, end, uptime, now, out);
-        } else if slot.plan.restart == Restart::Temporary {
-            self.remove(index, out);
-        } else {
-            slot.state = State::Completed;
-            out.push(Directive::Rest {
-                slot: index,
-                phase: Phase::Completed,
-            });
+            return;
         }
+        self.complete(index, out);
+        let last = match self.policy.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => self.significant == 0,
+        };
+        if significant && last {
+            self.close(Closed::AutoShutdown, now, out);
+        }
+    }
+
+    /// A life asked not to be started.
+    fn ignored(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        self.meet_dependents(index, now, out);
+        self.complete(index, out);
+    }
+
+    /// A child has ended as it should.
+    fn complete(&mut self, index: u32, out: &mut Vec<Directive>) {
+        if !self.keeps_place(index) {
+            self.remove(index, out);
+            return;
+        }
+        self.enter(index, State::Completed);
+        out.push(Directive::Rest {
+            slot: index,
+            phase: Phase::Completed,
+        });
+        self.release_boot(index);
+    }
+
+    /// Whether the place of a child stays when nobody will live in it.
+    pub(super) fn keeps_place(&self, index: u32) -> bool {
+        let temporary = |slot: &Slot| slot.plan.restart == Restart::Temporary;
+        !self.policy.dynamic && !self.slot(index).is_some_and(temporary)
     }
 
     /// A start did not succeed.
     fn start_failed(
         &mut self,
         index: u32,
-        end: ExitKind,
-        permanent: bool,
+        trial: Trial,
+        (end, permanent): (ExitKind, bool),
         now: Instant,
         out: &mut Vec<Directive>,
     ) {
@@ -87,7 +125,7 @@ impl Supervision {
             .as_ref()
             .expect("a starting child has a slot");
         let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
-        let on_trial = slot.on_trial;
+        let forgets = self.policy.dynamic || self.policy.otp_compat;
         match give_up {
             // One that is temporary is never started again, so it cannot be retried either.
             GiveUp::Park if permanent || restart == Restart::Temporary => {
@@ -98,7 +136,8 @@ impl Supervision {
                 self.close(Closed::StartFailed { slot: index }, now, out);
             }
             GiveUp::Escalate if restart == Restart::Temporary => self.remove(index, out),
-            GiveUp::Escalate if on_trial => self.rest(index, After::Stopped, out),
+            GiveUp::Escalate if trial == Trial::New && forgets => self.remove(index, out),
+            GiveUp::Escalate if trial != Trial::None => self.rest(index, After::Stopped, out),
             GiveUp::Escalate if permanent => {
                 self.close(Closed::StartFailed { slot: index }, now, out);
             }
@@ -182,11 +221,11 @@ impl Supervision {
             max_restarts,
             after: end,
         }));
-        let slot = self.slots[index as usize]
-            .as_mut()
-            .expect("a failed child has a slot");
-        slot.state = State::Backoff;
-        let order = slot.order;
+        self.enter(index, State::Backoff);
+        let order = self.slots[index as usize]
+            .as_ref()
+            .expect("a failed child has a slot")
+            .order;
         match self.policy.strategy {
             Strategy::OneForOne => self.set_timer(index, Some(at)),
             Strategy::OneForAll => self.take_along(0, index, at, out),
@@ -196,6 +235,7 @@ impl Supervision {
 
     /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
     fn take_along(&mut self, from: u64, victim: u32, at: Instant, out: &mut Vec<Directive>) {
+        let otp_compat = self.policy.otp_compat;
         self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
         let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
         for index in group {
@@ -233,6 +273,11 @@ impl Supervision {
                 State::Completed if slot.desired == Desired::Up && index != victim => {
                     self.due_in_turn(index, out);
                 }
+                // OTP has no mark for what an operator has stopped.
+                State::Completed | State::Stopped if otp_compat && index != victim => {
+                    slot.desired = Desired::Up;
+                    self.due_in_turn(index, out);
+                }
                 State::Completed | State::Stopped | State::Failed => {}
             }
         }
@@ -243,10 +288,10 @@ impl Supervision {
             self.rest(index, After::Stopped, out);
             return;
         }
+        self.enter(index, State::Pending);
         let slot = self.slots[index as usize]
-            .as_mut()
+            .as_ref()
             .expect("a due child has a slot");
-        slot.state = State::Pending;
         self.starts.insert((slot.order, index));
         out.push(Directive::Rest {
             slot: index,
@@ -300,12 +345,13 @@ impl Supervision {
             }
             self.set_timer(index, None);
             let slot = self.slots[index as usize]
-                .as_mut()
+                .as_ref()
                 .expect("a parked child has a slot");
             self.starts.remove(&(slot.order, index));
-            slot.state = State::Failed;
+            self.enter(index, State::Failed);
             out.push(Directive::Park { slot: index, why });
-            let never_met = slot.links.as_ref().filter(|links| !links.met);
+            let links = self.slot(index).and_then(|slot| slot.links.as_ref());
+            let never_met = links.filter(|links| !links.met);
             let waiting = never_met
                 .map(|links| links.dependents.clone())
                 .unwrap_or_default();
@@ -325,10 +371,10 @@ impl Supervision {
         }
         self.set_timer(index, None);
         let slot = self.slots[index as usize]
-            .as_mut()
+            .as_ref()
             .expect("a resting child has a slot");
         self.starts.remove(&(slot.order, index));
-        slot.state = State::Stopped;
+        self.enter(index, State::Stopped);
         out.push(Directive::Rest {
             slot: index,
             phase: Phase::Stopped,
@@ -354,6 +400,7 @@ impl Supervision {
             .expect("a removed child has a slot");
         self.starts.remove(&(slot.order, index));
         self.by_order.remove(&slot.order);
+        self.significant -= u32::from(slot.is_significant());
         self.free.push((index, slot.life));
         for on in slot.links.iter().flat_map(|links| &links.depends_on) {
             if let Some(links) = self.slot_mut(*on).and_then(|slot| slot.links.as_mut()) {
@@ -498,6 +545,16 @@ impl Supervision {
 
     pub(super) fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
         self.slots.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Notes where a child stands now.
+    pub(super) fn enter(&mut self, index: u32, state: State) {
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a child that stands somewhere has a slot");
+        self.significant -= u32::from(slot.is_significant());
+        slot.state = state;
+        self.significant += u32::from(slot.is_significant());
     }
 
     pub(super) fn is_alive(&self, index: u32) -> bool {

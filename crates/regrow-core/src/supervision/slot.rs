@@ -6,7 +6,7 @@ use super::directive::Who;
 use crate::backoff::{Attempts, Backoff};
 use crate::intensity::{RestartIntensity, RestartWindow};
 use crate::phase::{Desired, Phase};
-use crate::restart::{GiveUp, Restart, Shutdown};
+use crate::restart::{ExitKind, GiveUp, Restart, Shutdown};
 
 /// What a supervisor has to know of a child in order to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct ChildPlan {
     pub give_up: GiveUp,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// Its supervisor may end with it ([`crate::AutoShutdown`]).
+    pub significant: bool,
     /// A kill is sure to end it, however long that takes: it is a supervisor, which sees to its own children. Others are
     /// abandoned after the policy's `kill_grace`.
     pub ends_itself: bool,
@@ -38,6 +40,7 @@ impl Default for ChildPlan {
             limit: None,
             give_up: GiveUp::Escalate,
             start_timeout: Duration::from_secs(30),
+            significant: false,
             ends_itself: false,
         }
     }
@@ -56,6 +59,26 @@ pub(super) enum After {
     Remove,
     /// What follows a start that took too long.
     StartTimedOut,
+}
+
+/// Whether the start under way was asked for by an operator: if it fails, that is the answer, and no failure to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// It was not.
+    None,
+    /// Of a child that was there before.
+    Again,
+    /// Of a child that was added with it.
+    New,
+}
+
+/// How a life came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It ended, or did not come up; `permanent`: nor will it ever.
+    Exit { end: ExitKind, permanent: bool },
+    /// It asked not to be started.
+    Ignored,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +115,18 @@ impl State {
     pub(super) const fn is_alive(self) -> bool {
         self.phase().is_alive()
     }
+
+    /// Up, on its way, or waiting for its next start.
+    pub(super) const fn is_going_on(self) -> bool {
+        match self {
+            Self::Pending
+            | Self::Starting
+            | Self::Running
+            | Self::Leaving { .. }
+            | Self::Backoff => true,
+            Self::Completed | Self::Stopped | Self::Failed => false,
+        }
+    }
 }
 
 /// Who waits for whom; only for children that take part in dependencies.
@@ -119,8 +154,7 @@ pub(super) struct Slot {
     pub(super) after: Option<After>,
     /// The stop is a step of a plan that waits for it.
     pub(super) in_turn: bool,
-    /// The start under way was asked for by an operator: if it fails, that is the answer, and no failure to count.
-    pub(super) on_trial: bool,
+    pub(super) trial: Trial,
     /// The boot is not over before this child has come to rest once.
     pub(super) holds_boot: bool,
     pub(super) since: Instant,
@@ -136,6 +170,11 @@ impl Slot {
             slot,
             life: self.life,
         }
+    }
+
+    /// Whether it counts among the significant children that go on.
+    pub(super) fn is_significant(&self) -> bool {
+        self.plan.significant && self.state.is_going_on()
     }
 
     pub(super) fn forget_failures(&mut self) {

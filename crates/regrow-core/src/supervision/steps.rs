@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::slot::{After, State};
+use super::slot::{After, Ending, State};
 use super::{Closed, Directive, Mode, Order, Supervision};
-use crate::restart::{Shutdown, StopCause};
+use crate::restart::{ExitKind, Shutdown, StopCause};
 
 impl Supervision {
     /// Fires what is due and takes steps until nothing moves any more.
@@ -44,7 +44,8 @@ impl Supervision {
             State::Leaving { killed: false } => self.kill(index, StopCause::Parent, now, out),
             State::Leaving { killed: true } => {
                 out.push(Directive::Abandon(slot.who(index)));
-                self.gone(index, crate::ExitKind::Unresponsive, false, now, out);
+                let (end, permanent) = (ExitKind::Unresponsive, false);
+                self.gone(index, Ending::Exit { end, permanent }, now, out);
             }
             State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {
             }
@@ -122,15 +123,19 @@ impl Supervision {
         self.starts.remove(&(slot.order, index));
         slot.life += 1;
         slot.since = now;
-        slot.state = State::Starting;
+        let who = slot.who(index);
+        self.enter(index, State::Starting);
         self.alive += 1;
-        out.push(Directive::Start(slot.who(index)));
+        out.push(Directive::Start(who));
     }
 
     pub(super) fn stop_in_turn(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
         let cause = match self.mode {
             Mode::Closing(
-                Closed::ShutDown | Closed::Intensity { .. } | Closed::StartFailed { .. },
+                Closed::ShutDown
+                | Closed::AutoShutdown
+                | Closed::Intensity { .. }
+                | Closed::StartFailed { .. },
             )
             | Mode::Closed => StopCause::Parent,
             Mode::New | Mode::Up => StopCause::Sibling,

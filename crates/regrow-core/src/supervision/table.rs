@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};
-use crate::restart::GiveUp;
+use crate::restart::{GiveUp, Restart};
 use crate::testing::t0;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,6 +192,7 @@ enum Event {
     Started,
     StartFailed,
     StartFailedForGood,
+    Ignored,
     ExitNormal,
     ExitError,
     /// The same, where the window allows no restart.
@@ -206,10 +207,11 @@ enum Event {
 }
 
 impl Event {
-    const ALL: [(Self, &'static str); 13] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::Started, "started"),
         (Self::StartFailed, "start failed"),
         (Self::StartFailedForGood, "start failed for good"),
+        (Self::Ignored, "start ignored"),
         (Self::ExitNormal, "exit normal"),
         (Self::ExitError, "exit error"),
         (Self::ExitErrorTooOften, "exit error, too often"),
@@ -233,6 +235,7 @@ impl Event {
             Self::Started => sup.on_started(who, now),
             Self::StartFailed => sup.on_start_failed(who, ExitKind::StartFailed, false, now),
             Self::StartFailedForGood => sup.on_start_failed(who, ExitKind::StartFailed, true, now),
+            Self::Ignored => sup.on_ignored(who, now),
             Self::ExitNormal => sup.on_exit(who, ExitKind::Normal, now),
             Self::ExitError | Self::ExitErrorTooOften => sup.on_exit(who, ExitKind::Error, now),
             Self::Wakeup => {
@@ -326,6 +329,7 @@ fn describe(directive: Directive, child: u32) -> String {
         Directive::Close(Closed::ShutDown) => "close(shut_down)".to_owned(),
         Directive::Close(Closed::Intensity { .. }) => "close(intensity)".to_owned(),
         Directive::Close(Closed::StartFailed { .. }) => "close(start_failed)".to_owned(),
+        Directive::Close(Closed::AutoShutdown) => "close(auto_shutdown)".to_owned(),
     }
 }
 

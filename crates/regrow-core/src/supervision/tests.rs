@@ -1,10 +1,11 @@
 //! One rule a test. A child is named by its slot: 0, 1, 2 in start order; `who(1, 2)` is the second life of child 1.
 
 mod operators;
+mod otp;
 
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};
-use crate::restart::{GiveUp, Shutdown};
+use crate::restart::{GiveUp, Restart, Shutdown};
 use crate::testing::t0;
 
 const SECOND: Duration = Duration::from_secs(1);

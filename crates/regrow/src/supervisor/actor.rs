@@ -15,12 +15,12 @@ use regrow_core::supervision::{Directive, Supervision, Who};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::operate::{OperateError, Verb};
-use super::slot::{Answer, Slot, Until, type_name_of};
-use super::{InvalidTree, Supervisor, Tree};
+use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
+use super::slot::{Answer, Slot, type_name_of};
+use super::{Supervisor, Tree};
 use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, StartContext, Started, guarded_launch};
-use crate::exit::{ExitReason, StartFailure};
+use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::path::ChildPath;
 use crate::system::StartError;
 use crate::telemetry::{Subject, SupervisorCounts};
@@ -28,6 +28,7 @@ use crate::time;
 use crate::trace::caused;
 
 mod ends;
+mod operations;
 mod perform;
 
 /// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
@@ -50,7 +51,17 @@ pub(crate) enum Message {
     /// Some of the children, from this place in the order on.
     Children(u64, RpcReplyPort<Page>),
     Child(Arc<str>, RpcReplyPort<Option<ChildInfo>>),
+    Count(RpcReplyPort<ChildCounts>),
+    Spec(Arc<str>, RpcReplyPort<Option<ChildSpec>>),
+    Reconfigure(
+        Box<Supervisor>,
+        RpcReplyPort<Result<Reconfigured, OperateError>>,
+    ),
     StartChild(Box<ChildSpec>, Answer),
+    StartChildren(
+        Vec<ChildSpec>,
+        RpcReplyPort<Result<StartReport, OperateError>>,
+    ),
     Operate(Verb, Arc<str>, Answer),
 }
 
@@ -85,6 +96,10 @@ pub(crate) struct State {
     root: Option<Root>,
     context: Option<StartContext>,
     strategy: regrow_core::Strategy,
+    /// Decides and ends as OTP's does.
+    otp_compat: bool,
+    dynamic: bool,
+    auto_shutdown: regrow_core::AutoShutdown,
     core: Supervision,
     slots: Vec<Option<Slot>>,
     ids: HashMap<Arc<str>, u32>,
@@ -196,6 +211,9 @@ impl State {
             root,
             context,
             strategy: spec.policy.strategy,
+            otp_compat: spec.policy.otp_compat,
+            dynamic: spec.policy.dynamic,
+            auto_shutdown: spec.policy.auto_shutdown,
             core: Supervision::new(spec.policy),
             slots: Vec::new(),
             ids: HashMap::new(),
@@ -212,7 +230,9 @@ impl State {
             melted: None,
         };
         for child in &spec.children {
-            state.add(child.clone(), false);
+            let plan = child.plan_under(state.otp_compat);
+            let index = state.core.add(plan, time::now());
+            state.place(index, child.clone(), false);
         }
         for child in &spec.children {
             for on in &child.depends_on {
@@ -225,9 +245,9 @@ impl State {
         state
     }
 
-    fn add(&mut self, spec: ChildSpec, dynamic: bool) -> u32 {
+    /// Fills the place that the core has made.
+    fn place(&mut self, index: u32, spec: ChildSpec, dynamic: bool) {
         let now = time::now();
-        let index = self.core.add(spec.plan.clone(), now);
         let path = self.path.join(&spec.id);
         let place = self
             .tree
@@ -243,7 +263,6 @@ impl State {
             self.slots.resize_with(index as usize + 1, || None);
         }
         self.slots[index as usize] = Some(slot);
-        index
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {
@@ -297,99 +316,23 @@ impl State {
                 return drop(reply.send(index.and_then(|index| Some(self.slot(index)?.info()))));
             }
             // What a directive that waits is about must not be taken for something new.
-            message @ (Message::StartChild(..) | Message::Operate(..)) if self.paused => {
+            message @ (Message::StartChild(..)
+            | Message::StartChildren(..)
+            | Message::Operate(..)
+            | Message::Reconfigure(..))
+                if self.paused =>
+            {
                 return self.deferred.push_back(message);
             }
+            Message::Count(reply) => return drop(reply.send(self.count())),
+            Message::Spec(id, reply) => return drop(reply.send(self.spec(&id))),
+            Message::Reconfigure(spec, reply) => {
+                return drop(reply.send(self.reconfigure(*spec)));
+            }
             Message::StartChild(spec, answer) => return self.start_child(*spec, answer),
+            Message::StartChildren(specs, reply) => return self.start_children(specs, reply),
             Message::Operate(verb, id, answer) => return self.operate(verb, &id, answer),
         };
-        self.todo.extend(directives);
-    }
-
-    fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
-        let path = self.path.join(&spec.id);
-        if self.core.is_closing() {
-            return drop(answer.send(Err(OperateError::Closing {
-                supervisor: self.path.clone(),
-            })));
-        }
-        if let Err(reason) = regrow_core::check_id(&spec.id) {
-            return drop(answer.send(Err(OperateError::InvalidId {
-                id: spec.id.to_string(),
-                reason,
-            })));
-        }
-        if self.ids.contains_key(&spec.id) {
-            return drop(answer.send(Err(OperateError::AlreadyPresent { path })));
-        }
-        if let Err(error) = self.check(&spec) {
-            return drop(answer.send(Err(OperateError::InvalidTree(error))));
-        }
-        let id = Arc::clone(&spec.id);
-        let depends_on = spec.depends_on.clone();
-        let index = self.add(spec, true);
-        for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
-            self.core.depend(index, *on);
-        }
-        self.operate(Verb::Restart, &id, answer);
-    }
-
-    /// What of a child that is added could never work. It cannot close a cycle: nobody depends on it yet.
-    fn check(&self, spec: &ChildSpec) -> Result<(), InvalidTree> {
-        if let Some(on) = spec
-            .depends_on
-            .iter()
-            .find(|on| !self.ids.contains_key(*on))
-        {
-            let child = self.path.join(&spec.id).to_string();
-            return Err(InvalidTree::UnknownDependency {
-                child,
-                on: on.to_string(),
-            });
-        }
-        match &spec.nested {
-            Some(nested) => nested.check_at(self.path.join(&spec.id).as_str()),
-            None => Ok(()),
-        }
-    }
-
-    fn operate(&mut self, verb: Verb, id: &str, answer: Answer) {
-        let now = time::now();
-        let path = self.path.join(id);
-        let Some(index) = self.ids.get(id).copied() else {
-            return drop(answer.send(Err(OperateError::NotFound {
-                path: path.to_string(),
-            })));
-        };
-        let before = self.slot(index).map_or(0, |slot| slot.generation);
-        let result = match verb {
-            Verb::Terminate => self.core.terminate_child(index, now),
-            Verb::Restart => self.core.restart_child(index, now),
-            Verb::Bounce => self.core.bounce_child(index, now),
-            Verb::Delete => self.core.delete_child(index),
-        };
-        let directives = match result {
-            Ok(directives) => directives,
-            Err(refused) => {
-                let error = OperateError::refused(refused, path, self.path.clone());
-                return drop(answer.send(Err(error)));
-            }
-        };
-        let desired = self.core.desired(index);
-        if let Some(slot) = self.slot(index) {
-            slot.desired = desired.unwrap_or(slot.desired);
-            let until = match verb {
-                Verb::Terminate | Verb::Delete => Until::Down,
-                Verb::Restart | Verb::Bounce => Until::UpAfter(before),
-            };
-            slot.attempt = 0;
-            slot.failed = false;
-            slot.overtake(until);
-            slot.waiters.push((until, answer));
-            if directives.is_empty() {
-                slot.answer_waiters();
-            }
-        }
         self.todo.extend(directives);
     }
 
@@ -444,10 +387,7 @@ impl State {
                 let task = tokio::spawn(future);
                 let abort = task.abort_handle();
                 tokio::spawn(async move {
-                    let cancelled = |_| StartFailure {
-                        reason: ExitReason::Cancelled,
-                        permanent: false,
-                    };
+                    let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
                     let result = task.await.map_err(cancelled).flatten();
                     if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
                         myself.cast(Message::Launched(who, result))

@@ -1,5 +1,6 @@
 //! What an operator can ask of a supervisor, and why it may say no.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use regrow_core::InvalidId;
@@ -20,11 +21,33 @@ pub enum OperateError {
         /// The path.
         path: String,
     },
-    /// Another child has this id.
-    #[error("a child called \"{path}\" exists already")]
+    /// Another child has this id, and is up or on its way.
+    #[error("a child called \"{path}\" is running already")]
+    AlreadyStarted {
+        /// The path.
+        path: ChildPath,
+    },
+    /// Another child has this id, and is not running.
+    #[error("a child called \"{path}\" exists already; restart or delete it")]
     AlreadyPresent {
         /// The path.
         path: ChildPath,
+    },
+    /// There are as many children as there may be.
+    #[error("supervisor \"{supervisor}\" has its {max} children; one more is refused")]
+    MaxChildren {
+        /// The supervisor.
+        supervisor: ChildPath,
+        /// How many there may be.
+        max: u32,
+    },
+    /// A supervisor cannot become what it is asked to be while it runs.
+    #[error("failed to reconfigure supervisor \"{supervisor}\": {reason}")]
+    CannotBecome {
+        /// The supervisor.
+        supervisor: ChildPath,
+        /// Why not.
+        reason: String,
     },
     /// The text is not an id.
     #[error("{id:?} cannot be an id: {reason}")]
@@ -79,6 +102,43 @@ pub enum OperateError {
     },
 }
 
+/// How many children a supervisor has; OTP's `count_children`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildCounts {
+    /// Places, with or without a life. Under [`otp_compat`](crate::DynamicSupervisor::otp_compat) a supervisor of dynamic
+    /// children has one, as OTP's `simple_one_for_one` has one spec.
+    pub specs: u32,
+    /// Lives that are up, or being stopped.
+    pub active: u32,
+    /// Children that are supervisors, alive or not.
+    pub supervisors: u32,
+    /// All other children, alive or not.
+    pub workers: u32,
+}
+
+/// What became of a batch of children that was added.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct StartReport {
+    /// How many have started, or [asked not to be](crate::Ignore).
+    pub started: u32,
+    /// The ids of those that have not, and why.
+    pub failed: Vec<(Arc<str>, OperateError)>,
+}
+
+/// What new rules have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reconfigured {
+    /// Children that were there: they keep running, and have their new spec from the next start or stop on.
+    pub updated: Vec<Arc<str>>,
+    /// Children that are new: they have a place and are not started.
+    pub added: Vec<Arc<str>>,
+    /// Children that the new rules do not list: they stay, after all others.
+    pub kept: Vec<Arc<str>>,
+}
+
 /// What to do with a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -97,6 +157,11 @@ impl OperateError {
             Refused::Running => Self::Running { path },
             Refused::Restarting => Self::Restarting { path },
             Refused::Closing => Self::Closing { supervisor },
+            Refused::Full { max } => Self::MaxChildren { supervisor, max },
+            Refused::NoAutoShutdown => Self::InvalidTree(InvalidTree::Significant {
+                child: path.to_string(),
+                reason: "its supervisor never ends by itself; set auto_shutdown",
+            }),
         }
     }
 }

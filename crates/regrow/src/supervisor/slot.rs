@@ -1,6 +1,6 @@
 //! What the shell holds of one child.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ractor::RpcReplyPort;
@@ -8,7 +8,7 @@ use regrow_core::supervision::Who;
 use regrow_core::{Desired, Health, Phase, StopCause};
 use tokio::task::AbortHandle;
 
-use super::operate::OperateError;
+use super::operate::{OperateError, StartReport};
 use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, LastExit, Started};
 use crate::exit::ExitReason;
@@ -24,7 +24,65 @@ pub(crate) enum Until {
     UpAfter(u32),
 }
 
-pub(crate) type Answer = RpcReplyPort<Result<ChildInfo, OperateError>>;
+/// Who waits for what becomes of a child.
+pub(crate) enum Answer {
+    /// One operation.
+    One(RpcReplyPort<Result<ChildInfo, OperateError>>),
+    /// One of many that were added together.
+    Batch(Arc<Batch>, Arc<str>),
+}
+
+impl Answer {
+    /// What it is about is only written down for those who read it.
+    pub(crate) fn send(self, result: Result<impl FnOnce() -> ChildInfo, OperateError>) {
+        match self {
+            // Whoever has stopped waiting needs no answer.
+            Self::One(reply) => drop(reply.send(result.map(|info| info()))),
+            Self::Batch(batch, id) => batch.note(id, result.err()),
+        }
+    }
+
+    pub(crate) fn refuse(self, error: OperateError) {
+        self.send(Err::<fn() -> ChildInfo, _>(error));
+    }
+}
+
+/// Children that were added together; answers when the last of them has been heard of.
+pub(crate) struct Batch(Mutex<BatchState>);
+
+struct BatchState {
+    report: StartReport,
+    left: usize,
+    reply: Option<RpcReplyPort<Result<StartReport, OperateError>>>,
+}
+
+impl Batch {
+    pub(crate) fn new(
+        size: usize,
+        reply: RpcReplyPort<Result<StartReport, OperateError>>,
+    ) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(BatchState {
+            report: StartReport::default(),
+            left: size,
+            reply: Some(reply),
+        })))
+    }
+
+    fn note(&self, id: Arc<str>, error: Option<OperateError>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => state.report.failed.push((id, error)),
+            None => state.report.started += 1,
+        }
+        state.left -= 1;
+        if state.left == 0
+            && let Some(reply) = state.reply.take()
+        {
+            let report = std::mem::take(&mut state.report);
+            drop(reply.send(Ok(report)));
+        }
+    }
+}
 
 /// One place, as the shell sees it: the core decides by its own.
 pub(crate) struct Slot {
@@ -53,6 +111,8 @@ pub(crate) struct Slot {
     pub(crate) unasked: bool,
     /// Its start took too long, so it is being ended.
     pub(crate) timed_out: bool,
+    /// It asked not to be started.
+    pub(crate) ignored: bool,
 
     pub(crate) born: Instant,
     pub(crate) up_since: Option<Instant>,
@@ -91,12 +151,7 @@ impl Slot {
         dynamic: bool,
         now: Instant,
     ) -> Self {
-        let identity = Arc::new(Identity {
-            path: path.clone(),
-            kind: spec.kind,
-            type_name: type_name_of(&spec),
-            class: Some(Arc::clone(&class)),
-        });
+        let identity = identity(&spec, &path, &class);
         let phase = if dynamic {
             Phase::Stopped
         } else {
@@ -124,6 +179,7 @@ impl Slot {
             killed: false,
             unasked: false,
             timed_out: false,
+            ignored: false,
             born: now,
             up_since: None,
             died_at: None,
@@ -138,6 +194,15 @@ impl Slot {
             parked_because: None,
             waiters: Vec::new(),
         }
+    }
+
+    /// It is another child from now on, in the same place.
+    pub(crate) fn respec(&mut self, spec: ChildSpec, class: Arc<Counted>) {
+        self.class.leave(self.phase);
+        class.enter(self.phase);
+        self.identity = identity(&spec, &self.path, &class);
+        self.class = class;
+        self.spec = spec;
     }
 
     pub(crate) fn subject(&self) -> Subject {
@@ -166,6 +231,7 @@ impl Slot {
         self.asked = None;
         self.killed = false;
         self.timed_out = false;
+        self.ignored = false;
         self.unasked = false;
         self.announced = false;
         self.parked_because = None;
@@ -225,7 +291,7 @@ impl Slot {
             .partition(|(until, _)| opposite(until));
         self.waiters = others;
         for (_, answer) in overtaken {
-            drop(answer.send(Err(OperateError::Overtaken { path: path.clone() })));
+            answer.refuse(OperateError::Overtaken { path: path.clone() });
         }
     }
 
@@ -236,7 +302,8 @@ impl Slot {
         }
         for (until, answer) in std::mem::take(&mut self.waiters) {
             match self.seen(until) {
-                Some(result) => drop(answer.send(result)),
+                Some(Ok(())) => answer.send(Ok(|| self.info())),
+                Some(Err(error)) => answer.refuse(error),
                 None => self.waiters.push((until, answer)),
             }
         }
@@ -245,19 +312,19 @@ impl Slot {
     /// The place goes: whoever waited for a start has waited in vain.
     pub(crate) fn answer_all(&mut self) {
         for (until, answer) in std::mem::take(&mut self.waiters) {
-            let result = match until {
-                Until::Down => Ok(self.info()),
-                Until::UpAfter(_) => Err(self.did_not_start()),
-            };
-            drop(answer.send(result));
+            match until {
+                Until::UpAfter(_) if !self.ignored => answer.refuse(self.did_not_start()),
+                Until::Down | Until::UpAfter(_) => answer.send(Ok(|| self.info())),
+            }
         }
     }
 
-    fn seen(&self, until: Until) -> Option<Result<ChildInfo, OperateError>> {
+    fn seen(&self, until: Until) -> Option<Result<(), OperateError>> {
         match until {
-            Until::Down => (!self.phase.is_alive()).then(|| Ok(self.info())),
+            Until::Down => (!self.phase.is_alive()).then_some(Ok(())),
             Until::UpAfter(generation) => match self.phase {
-                Phase::Running if self.generation > generation => Some(Ok(self.info())),
+                Phase::Running if self.generation > generation => Some(Ok(())),
+                Phase::Completed if self.generation > generation && self.ignored => Some(Ok(())),
                 // Parked again without a life of its own: what it depends on was given up on.
                 Phase::Failed if self.parked_because.is_some() => Some(Err(self.did_not_start())),
                 Phase::Backoff | Phase::Failed | Phase::Completed | Phase::Stopped
@@ -289,6 +356,15 @@ impl Slot {
             next_start_at: self.next_start_at,
         }
     }
+}
+
+fn identity(spec: &ChildSpec, path: &ChildPath, class: &Arc<Counted>) -> Arc<Identity> {
+    Arc::new(Identity {
+        path: path.clone(),
+        kind: spec.kind,
+        type_name: type_name_of(spec),
+        class: Some(Arc::clone(class)),
+    })
 }
 
 /// What a child is in the user's words; its kind, where the user has none.

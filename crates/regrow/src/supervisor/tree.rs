@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ractor::ActorRef;
 
-use super::Message;
+use super::{Message, Supervisor};
 use crate::address::Place;
 use crate::path::ChildPath;
 use crate::telemetry::{Census, Telemetry, Workforce};
@@ -23,6 +23,8 @@ pub(crate) struct Tree {
     pub(crate) causes: Arc<Causes>,
     places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
+    /// The rules of supervisors that were given new ones, for their next lives.
+    rules: Mutex<HashMap<ChildPath, Arc<Supervisor>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
 }
 
@@ -62,6 +64,7 @@ impl Tree {
             causes: Arc::default(),
             places: RwLock::default(),
             supervisors: RwLock::default(),
+            rules: Mutex::default(),
             hard_ends: Mutex::default(),
         }
     }
@@ -109,6 +112,10 @@ impl Tree {
         let to = ChildPath::from(format!("{path}0").as_str());
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         places.remove(path);
+        self.rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|place, _| place != path && !place.is_below(path));
         let below = places.range(from..to);
         let below: Vec<ChildPath> = below.map(|(place, _)| place.clone()).collect();
         for place in below {
@@ -143,6 +150,23 @@ impl Tree {
         {
             supervisors.remove(path);
         }
+    }
+
+    /// Notes the rules that the next life of a supervisor begins with.
+    pub(crate) fn reconfigured(&self, path: &ChildPath, rules: Supervisor) {
+        self.rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.clone(), Arc::new(rules));
+    }
+
+    /// The rules that a supervisor was given while it ran.
+    pub(crate) fn rules(&self, path: &ChildPath) -> Option<Arc<Supervisor>> {
+        self.rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned()
     }
 
     pub(crate) fn note_hard_end(&self, path: &ChildPath, unresponsive: bool) {

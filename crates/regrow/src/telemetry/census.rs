@@ -47,7 +47,7 @@ pub(crate) struct SupervisorCounts {
     /// Restarts in the window, and when the youngest of them leaves it.
     restarts: Mutex<Option<(u32, Option<Instant>)>>,
     /// How many restarts the window may hold; 0 without a limit.
-    pub(crate) max_restarts: u32,
+    max_restarts: AtomicU32,
     supervisors: Arc<Roll<Self>>,
     /// Its place among the supervisors.
     place: usize,
@@ -70,6 +70,21 @@ impl SupervisorCounts {
         restarts
             .filter(|(_, until)| until.is_none_or(|until| until > crate::time::now()))
             .map_or(0, |(count, _)| count)
+    }
+
+    pub(crate) fn set_max_restarts(&self, max_restarts: Option<u32>) {
+        self.max_restarts
+            .store(max_restarts.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// How many children of each kind are in each phase.
+    pub(crate) fn each_class(&self, mut tell: impl FnMut(ChildKind, Phase, u32)) {
+        let classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        for class in classes.iter() {
+            for (phase, count) in Phase::ALL.iter().zip(&class.phases) {
+                tell(class.kind, *phase, count.load(Ordering::Relaxed));
+            }
+        }
     }
 
     /// The cell for a kind and type. Called when a child is added, not when it changes.
@@ -161,7 +176,7 @@ impl Census {
             path,
             classes: Mutex::default(),
             restarts: Mutex::new(None),
-            max_restarts: max_restarts.unwrap_or(0),
+            max_restarts: AtomicU32::new(max_restarts.unwrap_or(0)),
             supervisors: Arc::clone(&self.supervisors),
             place,
         })
@@ -179,8 +194,9 @@ impl Census {
         let mut ratio = ComputedFamily::new(&INTENSITY);
         self.supervisors.walk(|counts| {
             let supervisor = counts.path.as_str();
-            if counts.max_restarts > 0 {
-                let used = f64::from(counts.restarts_in_window()) / f64::from(counts.max_restarts);
+            let max_restarts = counts.max_restarts.load(Ordering::Relaxed);
+            if max_restarts > 0 {
+                let used = f64::from(counts.restarts_in_window()) / f64::from(max_restarts);
                 *ratio.at([supervisor]) = used;
             }
             let classes = counts

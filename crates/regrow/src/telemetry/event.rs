@@ -269,6 +269,12 @@ events! {
     }
     /// A supervisor has a new place for a child.
     SupervisorChildAdded = "regrow.supervisor.child.added" {}
+    /// A supervisor goes by new rules.
+    SupervisorReconfigured = "regrow.supervisor.reconfigured" {
+        Measurement updated: u32,
+        Measurement added: u32,
+        Measurement kept: u32,
+    }
     /// The place is gone.
     SupervisorChildRemoved = "regrow.supervisor.child.removed" {}
     /// A child will be started again.

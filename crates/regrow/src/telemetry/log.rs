@@ -42,6 +42,7 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         } => (Level::ERROR, "given up on"),
         Payload::ChildStateChanged { .. } => (Level::DEBUG, "changed"),
         Payload::SupervisorChildAdded {} => (Level::DEBUG, "added"),
+        Payload::SupervisorReconfigured { .. } => (Level::INFO, "goes by new rules"),
         Payload::SupervisorChildRemoved {} => (Level::DEBUG, "removed"),
         Payload::RestartScheduled { .. } => (Level::WARN, "will be restarted"),
         Payload::Restart {

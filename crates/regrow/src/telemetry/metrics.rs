@@ -332,6 +332,7 @@ impl MetricsHandler {
             }
             Payload::ChildStopping { .. }
             | Payload::ChildStateChanged { .. }
+            | Payload::SupervisorReconfigured { .. }
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }

@@ -116,6 +116,7 @@ fn is_crash(payload: &Payload) -> bool {
         | Payload::ChildStateChanged { .. }
         | Payload::SupervisorChildAdded {}
         | Payload::SupervisorChildRemoved {}
+        | Payload::SupervisorReconfigured { .. }
         | Payload::RestartScheduled { .. }
         | Payload::BackoffReset { .. }
         | Payload::ProcessExited { .. }

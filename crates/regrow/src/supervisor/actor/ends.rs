@@ -8,7 +8,7 @@ use regrow_core::{Phase, Shutdown};
 
 use super::State;
 use crate::child::{Force, LastExit};
-use crate::exit::{ExitReason, StartFailure};
+use crate::exit::{ExitReason, Follows, Ignore, StartFailure};
 use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload};
 use crate::time;
@@ -52,7 +52,12 @@ impl State {
 
     /// A start function returned an error, or was cancelled.
     pub(super) fn start_failed(&mut self, who: Who, failure: StartFailure) {
-        let StartFailure { reason, permanent } = failure;
+        let StartFailure { reason, follows } = failure;
+        let permanent = match follows {
+            Follows::Retry => false,
+            Follows::GiveUp => true,
+            Follows::Nothing => return self.ignored(who),
+        };
         let now = time::now();
         let asked = self.current(who).is_some_and(|slot| slot.asked.is_some());
         // A start that was cancelled because the child was asked to stop has done as it was asked.
@@ -65,6 +70,26 @@ impl State {
         let directives = self
             .core
             .on_start_failed(who, reason.kind(), permanent, now);
+        self.todo.extend(directives);
+    }
+
+    /// A start function asked not to be started.
+    fn ignored(&mut self, who: Who) {
+        let now = time::now();
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        slot.ignored = true;
+        if slot.asked.is_some() {
+            self.over(who, ExitReason::Shutdown, now);
+        } else {
+            slot.who = None;
+            slot.start = None;
+            slot.died_at = None;
+            drop(slot.restarting.take());
+            self.told(who.slot, Phase::Completed, Some(Ignore.to_string().into()));
+        }
+        let directives = self.core.on_ignored(who, now);
         self.todo.extend(directives);
     }
 
@@ -182,8 +207,8 @@ pub(super) fn discard(event: SupervisionEvent) {
 )]
 fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
     let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_ref());
-    let orderly = || {
-        if slot.asked.is_some() {
+    let orderly = |text: Option<&str>| {
+        if slot.asked.is_some() || text == Some("shutdown") {
             ExitReason::Shutdown
         } else {
             ExitReason::Normal
@@ -198,10 +223,10 @@ fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
                 tokio::spawn(async move { drop(state) });
             }
             match (adapter_says, text.as_deref()) {
-                (Some(true), _) => orderly(),
+                (Some(true), text) => orderly(text),
                 (_, Some("actor_task_cancelled")) => ExitReason::Cancelled,
                 (Some(false), _) | (None, Some("killed")) => ExitReason::Killed,
-                (None, _) => orderly(),
+                (None, text) => orderly(text),
             }
         }
         // Not the end of an actor.

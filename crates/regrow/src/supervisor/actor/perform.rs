@@ -70,7 +70,14 @@ impl State {
             }
             Directive::Abandon(who) => self.abandon(who),
             Directive::Backoff(scheduled) => self.backoff(&scheduled),
-            Directive::Rest { slot, phase } => self.told(slot, phase, None),
+            Directive::Rest { slot, phase } => {
+                // One that asked not to be started has been told already.
+                let told =
+                    phase == Phase::Completed && self.slot(slot).is_some_and(|slot| slot.ignored);
+                if !told {
+                    self.told(slot, phase, None);
+                }
+            }
             Directive::Park { slot, why } => self.park(slot, why),
             Directive::Remove(slot) => self.remove(slot),
             Directive::BackoffReset { slot, stable_for } => {
@@ -263,7 +270,7 @@ impl State {
     }
 
     /// This supervisor as the subject of an event.
-    fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         let kind = regrow_core::ChildKind::Supervisor;
         match &self.context {
             Some(context) => Subject {
@@ -300,7 +307,7 @@ impl State {
             drop(root.ended.set(reason.clone()));
         }
         if matches!(reason, ExitReason::Shutdown) {
-            self.myself.stop(None);
+            self.myself.stop(Some("shutdown".to_owned()));
             return Ok(());
         }
         Err(Box::new(reason))
@@ -308,7 +315,9 @@ impl State {
 
     fn close_reason(&mut self, closed: Closed) -> ExitReason {
         let (index, melted) = match closed {
-            Closed::ShutDown => return ExitReason::Shutdown,
+            Closed::ShutDown | Closed::AutoShutdown => return ExitReason::Shutdown,
+            // OTP's supervisor ends so, however it came to that.
+            Closed::Intensity { .. } if self.otp_compat => return ExitReason::Shutdown,
             Closed::Intensity { slot } => (slot, self.melted),
             Closed::StartFailed { slot } => (slot, None),
         };

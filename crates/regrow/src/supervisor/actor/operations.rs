@@ -1,0 +1,278 @@
+//! What an operator asks for: children added and taken away, questions, new rules.
+
+use std::sync::Arc;
+
+use ractor::RpcReplyPort;
+use regrow_core::{ChildKind, Phase};
+
+use super::State;
+use crate::child::ChildSpec;
+use crate::supervisor::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
+use crate::supervisor::slot::{Answer, Batch, Until, type_name_of};
+use crate::supervisor::{InvalidTree, Supervisor, check_significant};
+use crate::telemetry::Payload;
+use crate::time;
+
+impl State {
+    pub(super) fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
+        let plan = spec.plan_under(self.otp_compat);
+        if let Err(error) = self.may_start(&spec) {
+            return answer.refuse(error);
+        }
+        let (index, directives) = match self.core.start_child(plan, time::now()) {
+            Ok(started) => started,
+            Err(refused) => {
+                let path = self.path.join(&spec.id);
+                return answer.refuse(OperateError::refused(refused, path, self.path.clone()));
+            }
+        };
+        let depends_on = spec.depends_on.clone();
+        self.place(index, spec, true);
+        for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
+            self.core.depend(index, *on);
+        }
+        if let Some(slot) = self.slot(index) {
+            let before = slot.generation;
+            slot.waiters.push((Until::UpAfter(before), answer));
+        }
+        self.todo.extend(directives);
+    }
+
+    pub(super) fn start_children(
+        &mut self,
+        specs: Vec<ChildSpec>,
+        reply: RpcReplyPort<Result<StartReport, OperateError>>,
+    ) {
+        if specs.is_empty() {
+            return drop(reply.send(Ok(StartReport::default())));
+        }
+        let batch = Batch::new(specs.len(), reply);
+        for spec in specs {
+            let answer = Answer::Batch(Arc::clone(&batch), Arc::clone(&spec.id));
+            self.start_child(spec, answer);
+        }
+    }
+
+    /// What of a child that is added could never work. It cannot close a cycle: nobody depends on it yet.
+    fn may_start(&self, spec: &ChildSpec) -> Result<(), OperateError> {
+        regrow_core::check_id(&spec.id).map_err(|reason| OperateError::InvalidId {
+            id: spec.id.to_string(),
+            reason,
+        })?;
+        let path = || self.path.join(&spec.id);
+        if let Some(index) = self.ids.get(&spec.id) {
+            let alive = self.core.phase(*index).is_some_and(Phase::is_alive);
+            return Err(if alive {
+                OperateError::AlreadyStarted { path: path() }
+            } else {
+                OperateError::AlreadyPresent { path: path() }
+            });
+        }
+        let missing = |on: &&Arc<str>| !self.ids.contains_key(*on);
+        if let Some(on) = spec.depends_on.iter().find(missing) {
+            return Err(OperateError::InvalidTree(InvalidTree::UnknownDependency {
+                child: path().to_string(),
+                on: on.to_string(),
+            }));
+        }
+        check_significant(self.auto_shutdown, self.path.as_str(), spec)?;
+        if let Some(nested) = &spec.nested {
+            nested.check_at(path().as_str())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn operate(&mut self, verb: Verb, id: &str, answer: Answer) {
+        let now = time::now();
+        let Some(index) = self.ids.get(id).copied() else {
+            return answer.refuse(OperateError::NotFound {
+                path: self.path.join(id).to_string(),
+            });
+        };
+        let before = self.slot(index).map_or(0, |slot| slot.generation);
+        let result = match verb {
+            Verb::Terminate => self.core.terminate_child(index, now),
+            Verb::Restart => self.core.restart_child(index, now),
+            Verb::Bounce => self.core.bounce_child(index, now),
+            Verb::Delete => self.core.delete_child(index),
+        };
+        let directives = match result {
+            Ok(directives) => directives,
+            Err(refused) => {
+                let path = self.path.join(id);
+                return answer.refuse(OperateError::refused(refused, path, self.path.clone()));
+            }
+        };
+        let desired = self.core.desired(index);
+        if let Some(slot) = self.slot(index) {
+            slot.desired = desired.unwrap_or(slot.desired);
+            let until = match verb {
+                Verb::Terminate | Verb::Delete => Until::Down,
+                Verb::Restart | Verb::Bounce => Until::UpAfter(before),
+            };
+            slot.attempt = 0;
+            slot.failed = false;
+            slot.overtake(until);
+            slot.waiters.push((until, answer));
+            if directives.is_empty() {
+                slot.answer_waiters();
+            }
+        }
+        self.todo.extend(directives);
+    }
+
+    /// O(kinds and types of children), not O(children).
+    pub(super) fn count(&self) -> ChildCounts {
+        let mut counts = ChildCounts::default();
+        self.counts.each_class(|kind, phase, count| {
+            match kind {
+                ChildKind::Supervisor => counts.supervisors += count,
+                ChildKind::Actor
+                | ChildKind::Task
+                | ChildKind::Thread
+                | ChildKind::Pool
+                | ChildKind::Breaker
+                | ChildKind::Process
+                | ChildKind::Remote => counts.workers += count,
+            }
+            if phase.is_alive() && phase != Phase::Starting {
+                counts.active += count;
+            }
+        });
+        counts.specs = if self.dynamic && self.otp_compat {
+            1
+        } else {
+            counts.supervisors + counts.workers
+        };
+        counts
+    }
+
+    pub(super) fn spec(&self, id: &str) -> Option<ChildSpec> {
+        let index = *self.ids.get(id)?;
+        let slot = self.slots.get(index as usize)?.as_ref()?;
+        let mut spec = slot.spec.clone();
+        spec.plan = spec.plan_under(self.otp_compat);
+        Some(spec)
+    }
+
+    /// Goes by new rules from now on, as OTP's `code_change` does.
+    pub(super) fn reconfigure(&mut self, new: Supervisor) -> Result<Reconfigured, OperateError> {
+        self.may_become(&new)?;
+        let known = |child: &ChildSpec| self.ids.get(&child.id).copied();
+        let listed: Vec<_> = new
+            .children
+            .iter()
+            .map(|child| (known(child), child.plan_under(new.policy.otp_compat)))
+            .collect();
+        let was_known: Vec<bool> = listed.iter().map(|(known, _)| known.is_some()).collect();
+        let places = self
+            .core
+            .reconfigure(new.policy, listed, time::now())
+            .map_err(|refused| {
+                OperateError::refused(refused, self.path.clone(), self.path.clone())
+            })?;
+        self.strategy = new.policy.strategy;
+        self.otp_compat = new.policy.otp_compat;
+        self.auto_shutdown = new.policy.auto_shutdown;
+        let max_restarts = new
+            .policy
+            .intensity
+            .map(regrow_core::RestartIntensity::max_restarts);
+        self.counts.set_max_restarts(max_restarts);
+        let mut report = Reconfigured::default();
+        for ((child, index), was_known) in new.children.iter().zip(places).zip(was_known) {
+            if was_known {
+                self.respec(index, child.clone());
+                report.updated.push(Arc::clone(&child.id));
+            } else {
+                // It waits for an operator, like one that was stopped.
+                self.place(index, child.clone(), true);
+                report.added.push(Arc::clone(&child.id));
+            }
+        }
+        let listed: std::collections::HashSet<&str> =
+            new.children.iter().map(ChildSpec::id).collect();
+        let kept: Vec<u32> = self.core.in_order().collect();
+        for slot in kept
+            .into_iter()
+            .filter_map(|index| self.slots[index as usize].as_ref())
+        {
+            if !listed.contains(&*slot.spec.id) {
+                report.kept.push(Arc::clone(&slot.spec.id));
+            }
+        }
+        self.depend_anew();
+        let subject = self.subject();
+        let (updated, added, kept) = (
+            count(&report.updated),
+            count(&report.added),
+            count(&report.kept),
+        );
+        self.tree.telemetry.emit(
+            || subject,
+            || Payload::SupervisorReconfigured {
+                updated,
+                added,
+                kept,
+            },
+        );
+        // The next life of this supervisor begins with the new rules.
+        self.tree.reconfigured(&self.path, new);
+        Ok(report)
+    }
+
+    fn may_become(&self, new: &Supervisor) -> Result<(), OperateError> {
+        let refused = |reason: String| {
+            Err(OperateError::CannotBecome {
+                supervisor: self.path.clone(),
+                reason,
+            })
+        };
+        if self.path.id() != &*new.id {
+            return refused(format!("its id cannot become {:?}", new.id));
+        }
+        if self.dynamic != new.policy.dynamic {
+            return refused("its children cannot become dynamic, nor cease to be".to_owned());
+        }
+        new.check_at(self.path.as_str())?;
+        for child in &new.children {
+            let slot = self
+                .ids
+                .get(&child.id)
+                .and_then(|index| self.slots[*index as usize].as_ref());
+            if let Some(slot) = slot
+                && (slot.spec.message != child.message || slot.spec.kind != child.kind)
+            {
+                return refused(format!(
+                    "child {:?} would take other messages or be of another kind; delete it first",
+                    child.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn respec(&mut self, index: u32, spec: ChildSpec) {
+        let class = self.counts.class(spec.kind, &type_name_of(&spec));
+        if let Some(slot) = self.slot(index) {
+            slot.respec(spec, class);
+        }
+    }
+
+    fn depend_anew(&mut self) {
+        let children: Vec<u32> = self.core.in_order().collect();
+        for index in children {
+            let depends_on = self
+                .slot(index)
+                .map(|slot| slot.spec.depends_on.clone())
+                .unwrap_or_default();
+            for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
+                self.core.depend(index, *on);
+            }
+        }
+    }
+}
+
+fn count(ids: &[Arc<str>]) -> u32 {
+    u32::try_from(ids.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,3 @@
+//! What tests across the crates share with tools.
+
+pub mod otp_trace;
