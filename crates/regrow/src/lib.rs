@@ -42,6 +42,8 @@
 //! # }
 //! ```
 //!
+//! In a build where something turns on `ractor`'s feature `cluster`, turn on regrow's of that name too; `async-trait` needs nothing.
+//!
 //! Panics must unwind: with `panic = "abort"` there is nothing left that could supervise.
 
 #[cfg(panic = "abort")]

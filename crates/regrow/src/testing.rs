@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{ActorProcessingErr, ActorRef};
 
 use crate::address::Address;
 use crate::child::ChildSpec;
@@ -89,6 +89,10 @@ pub enum PuppetMessage {
     /// Never finish handling this message.
     Hang,
 }
+
+// With this feature of ractor on, what is a message has to say so.
+#[cfg(feature = "cluster")]
+impl ractor::Message for PuppetMessage {}
 
 impl Puppet {
     fn new(script: impl IntoIterator<Item = PuppetStart>) -> Self {
@@ -147,11 +151,8 @@ impl Puppet {
     }
 }
 
-impl Actor for Puppet {
-    type Msg = PuppetMessage;
-    type State = ();
-    type Arguments = ();
-
+#[ractor::actor(message = PuppetMessage)]
+impl Puppet {
     async fn pre_start(
         &self,
         _: ActorRef<PuppetMessage>,
@@ -467,11 +468,8 @@ struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct Bare;
 
-impl Actor for Bare {
-    type Msg = PuppetMessage;
-    type State = ();
-    type Arguments = ();
-
+#[ractor::actor(message = PuppetMessage)]
+impl Bare {
     async fn pre_start(
         &self,
         _: ActorRef<PuppetMessage>,

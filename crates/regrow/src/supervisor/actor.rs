@@ -65,6 +65,10 @@ pub(crate) enum Message {
     Operate(Verb, Arc<str>, Answer),
 }
 
+// With this feature of ractor on, what is a message has to say so.
+#[cfg(feature = "cluster")]
+impl ractor::Message for Message {}
+
 /// Some of a supervisor's children, in order, and where the next begin.
 pub(crate) struct Page {
     pub(crate) children: Vec<ChildInfo>,
