@@ -3,7 +3,7 @@
 //! An observation goes into its bucket at once. So nothing waits in memory for somebody to look, and looking costs the same
 //! however much was observed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,10 +22,10 @@ pub(crate) struct Instruments {
     histograms: Cells<Buckets>,
 }
 
-type Cells<T> = Mutex<HashMap<Key, Arc<T>>>;
+type Cells<T> = Mutex<BTreeMap<Arc<Key>, Arc<T>>>;
 
 /// The series of each family, by its name.
-pub(crate) type Series<V> = BTreeMap<String, Vec<(Key, V)>>;
+pub(crate) type Series<V> = BTreeMap<String, Vec<(Arc<Key>, V)>>;
 
 /// One series of a histogram.
 #[derive(Debug)]
@@ -99,7 +99,12 @@ impl Recorder for Instruments {
 
 fn cell<T>(cells: &Cells<T>, key: &Key, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
     let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cells.entry(key.clone()).or_insert_with(make))
+    if let Some(cell) = cells.get(key) {
+        return Arc::clone(cell);
+    }
+    let cell = make();
+    cells.insert(Arc::new(key.clone()), Arc::clone(&cell));
+    cell
 }
 
 impl Instruments {
@@ -131,13 +136,12 @@ impl Instruments {
 /// In the order of names, then of labels.
 fn by_name<T, V>(cells: &Cells<T>, value: impl Fn(&T) -> V) -> Series<V> {
     // Let go of at once: who registers a series may be a supervisor.
-    let mut cells: Vec<(Key, Arc<T>)> = cells
+    let cells: Vec<(Arc<Key>, Arc<T>)> = cells
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .iter()
-        .map(|(key, cell)| (key.clone(), Arc::clone(cell)))
+        .map(|(key, cell)| (Arc::clone(key), Arc::clone(cell)))
         .collect();
-    cells.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut named: Series<V> = BTreeMap::new();
     for (key, cell) in cells {
         let value = value(&cell);
@@ -182,7 +186,11 @@ mod tests {
         instruments.register_counter(&key, &METADATA).increment(2);
         instruments.register_gauge(&key, &METADATA).set(2.5);
         instruments.register_gauge(&key, &METADATA).increment(0.5);
-        assert_eq!(instruments.counters()[key.name()], [(key.clone(), 3)]);
-        assert_eq!(instruments.gauges()[key.name()], [(key.clone(), 3.0)]);
+        assert_eq!(
+            instruments.counters()[key.name()],
+            [(Arc::new(key.clone()), 3)]
+        );
+        let gauges = instruments.gauges().remove(key.name()).unwrap();
+        assert_eq!(gauges, [(Arc::new(key), 3.0)]);
     }
 }
