@@ -30,6 +30,25 @@ pub(crate) fn example(name: &str) -> Command {
     command
 }
 
+/// The program of an example, built: for who has to end it, which `cargo run` does not pass on.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    // This test stands in the folder `deps` of its profile, beside `examples`.
+    let this = std::env::current_exe().unwrap();
+    let folder = this.parent().and_then(Path::parent).unwrap();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let status = Command::new(cargo)
+        .current_dir(self::folder())
+        .args(["build", "--quiet", "--package", "regrow-examples"])
+        .args(["--example", name, "--profile", profile])
+        .status();
+    assert!(status.unwrap().success(), "{name} does not build");
+    folder.join("examples").join(name)
+}
+
 /// The names of the numbered examples, in order.
 fn numbered() -> Vec<String> {
     let files = fs::read_dir(folder())

@@ -8,6 +8,7 @@ mod dynamic;
 mod echo;
 mod edges;
 mod examples;
+mod exports;
 mod json;
 mod operations;
 mod otlp;

@@ -4,7 +4,7 @@
     reason = "a helper of tests: nothing can go on without"
 )]
 
-mod collector;
+pub(crate) mod collector;
 mod lineage;
 
 use std::collections::BTreeMap;

@@ -49,7 +49,7 @@ fn start() -> (Running, SocketAddr) {
 }
 
 /// The answer to one request: its head and its body.
-fn ask(address: SocketAddr, request: &str) -> (String, String) {
+pub(crate) fn ask(address: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(

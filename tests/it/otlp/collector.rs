@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 /// What a request comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// All is taken.
     Taken,
     /// All but so many log records is taken.
@@ -33,20 +33,20 @@ pub(super) enum Answer {
 
 /// All that was taken, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Received {
-    pub(super) heads: Vec<String>,
-    pub(super) bodies: Vec<Vec<u8>>,
-    pub(super) resources: Vec<Resource>,
-    pub(super) scopes: Vec<InstrumentationScope>,
-    pub(super) spans: Vec<Span>,
-    pub(super) logs: Vec<LogRecord>,
+pub(crate) struct Received {
+    pub(crate) heads: Vec<String>,
+    pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) scopes: Vec<InstrumentationScope>,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) logs: Vec<LogRecord>,
     /// Report by report.
-    pub(super) metrics: Vec<Vec<Metric>>,
+    pub(crate) metrics: Vec<Vec<Metric>>,
 }
 
 /// Listens until it is dropped.
-pub(super) struct Collector {
-    pub(super) url: String,
+pub(crate) struct Collector {
+    pub(crate) url: String,
     received: Arc<Mutex<Received>>,
     answered: mpsc::UnboundedReceiver<()>,
     server: JoinHandle<()>,
@@ -60,7 +60,7 @@ impl Drop for Collector {
 
 impl Collector {
     /// Answers the n-th request, to this path, as it is told.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         answer: impl Fn(usize, &str) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -91,11 +91,11 @@ impl Collector {
     }
 
     /// Waits until one more request is answered.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         self.answered.recv().await.unwrap();
     }
 
-    pub(super) fn received(&self) -> Received {
+    pub(crate) fn received(&self) -> Received {
         self.received.lock().unwrap().clone()
     }
 }
