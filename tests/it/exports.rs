@@ -30,12 +30,6 @@ const JOBS: &str = "600";
 /// Longer than all that is waited for takes on a loaded machine.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// These are counted for Prometheus from the first scrape on, and for the others from the first report on.
-const SAMPLED: [&str; 2] = [
-    "regrow_message_wait_seconds",
-    "regrow_message_handle_seconds",
-];
-
 /// A series: its family, and its labels in order.
 type Name = (String, BTreeMap<String, String>);
 
@@ -231,8 +225,7 @@ fn differences(
     other: &Numbers,
     is_told: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    let is_wanted =
-        |name: &&Name| is_told(&name.0) && !SAMPLED.iter().any(|family| name.0.starts_with(family));
+    let is_wanted = |name: &&Name| is_told(&name.0);
     let names: BTreeSet<&Name> = prometheus
         .keys()
         .chain(other.keys())
@@ -292,18 +285,39 @@ fn attributes(attributes: &[KeyValue]) -> serde_json::Map<String, Json> {
     attributes.iter().map(pair).collect()
 }
 
-/// The time of a line, to the millisecond, from nanoseconds.
-fn millisecond(nanos: u64) -> u64 {
-    nanos / 1_000_000
+/// The end of the time of a line.
+fn milliseconds(nanos: u64) -> String {
+    format!(".{:03}Z", nanos / 1_000_000 % 1_000)
 }
 
-/// What goes with each of them, told otherwise in a line and a record: its name, its time, its span.
-fn split(mut line: Json) -> (String, String, serde_json::Map<String, Json>) {
-    let line = line.as_object_mut().unwrap();
-    line.remove("span");
-    let text = |value: Option<Json>| value.unwrap().as_str().unwrap().to_owned();
-    let (event, at) = (text(line.remove("event")), text(line.remove("at")));
-    (event, at, std::mem::take(line))
+/// A line without what a record tells otherwise.
+struct Line {
+    event: String,
+    at: String,
+    trace_id: String,
+    span_id: String,
+    rest: serde_json::Map<String, Json>,
+}
+
+fn line(lines: &BTreeMap<u64, Json>, attributes: &serde_json::Map<String, Json>) -> Line {
+    let seq = attributes["seq"].as_u64().unwrap();
+    let mut rest = lines[&seq].as_object().unwrap().clone();
+    rest.remove("span");
+    let mut text = |key| {
+        let value = rest.remove(key).unwrap_or_default();
+        value.as_str().unwrap_or_default().to_owned()
+    };
+    Line {
+        event: text("event"),
+        at: text("at"),
+        trace_id: text("trace_id"),
+        span_id: text("span_id"),
+        rest,
+    }
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Each record is a line and the other way round, field by field.
@@ -312,38 +326,40 @@ fn assert_events(received: &Received, lines: &BTreeMap<u64, Json>) {
     let mut spans = 0;
     for log in &received.logs {
         let attributes = attributes(&log.attributes);
-        let seq = attributes["seq"].as_u64().unwrap();
-        let (event, at, line) = split(lines[&seq].clone());
-        assert_eq!((&log.event_name, &attributes), (&event, &line));
+        let line = line(lines, &attributes);
+        assert_eq!((&log.event_name, &attributes), (&line.event, &line.rest));
+        assert_eq!(
+            (hex(&log.trace_id), hex(&log.span_id)),
+            (line.trace_id, line.span_id)
+        );
         assert!(
-            at.ends_with(&format!("{:03}Z", millisecond(log.time_unix_nano) % 1_000)),
-            "{at}"
+            line.at.ends_with(&milliseconds(log.time_unix_nano)),
+            "{log:?}"
         );
         logs += 1;
     }
     for span in &received.spans {
         let mut attributes = attributes(&span.attributes);
-        let seq = attributes["seq"].as_u64().unwrap();
-        let (event, at, line) = split(lines[&seq].clone());
         let edge = attributes.remove("edge").unwrap();
-        assert_eq!(format!("{}.{}", span.name, edge.as_str().unwrap()), event);
-        assert_eq!(attributes, line);
-        assert!(
-            at.ends_with(&format!(
-                "{:03}Z",
-                millisecond(span.end_time_unix_nano) % 1_000
-            )),
-            "{at}"
+        let line = line(lines, &attributes);
+        assert_eq!(
+            format!("{}.{}", span.name, edge.as_str().unwrap()),
+            line.event
         );
-        let took = f64::from(
-            u32::try_from(millisecond(
-                span.end_time_unix_nano - span.start_time_unix_nano,
-            ))
-            .unwrap(),
+        assert_eq!(attributes, line.rest);
+        assert_eq!(
+            (hex(&span.trace_id), hex(&span.span_id)),
+            (line.trace_id, line.span_id)
         );
         assert!(
-            (took / 1_000.0 - line["duration"].as_f64().unwrap()).abs() < 2e-3,
-            "{line:?}"
+            line.at.ends_with(&milliseconds(span.end_time_unix_nano)),
+            "{span:?}"
+        );
+        let took = span.end_time_unix_nano - span.start_time_unix_nano;
+        let took = std::time::Duration::from_nanos(took).as_secs_f64();
+        assert!(
+            (took - line.rest["duration"].as_f64().unwrap()).abs() < 1e-6,
+            "{span:?}"
         );
         spans += 1;
     }
