@@ -83,6 +83,12 @@ run("start", Arm, {N, _}) ->
     Resident = (resident() - Before) / N,
     kill(Supervisor),
     [{"time", Took}, {"resident", Resident}];
+run("start-dynamic", Arm, {N, _}) ->
+    Since = now_ns(),
+    Supervisor = family(Arm, one_for_one, N, none, none),
+    Took = (now_ns() - Since) / N,
+    stop(Supervisor),
+    [{"time", Took}];
 run("shutdown", Arm, {N, _}) ->
     Supervisor = family(Arm, one_for_one, N, none, none),
     Since = now_ns(),

@@ -60,6 +60,14 @@ defmodule Bench do
     [{"time", took}, {"resident", resident}]
   end
 
+  defp run("start-dynamic", "dynamic-supervisor", {n, _}) do
+    since = now()
+    supervisor = family(n, nil)
+    took = (now() - since) / n
+    stop(supervisor)
+    [{"time", took}]
+  end
+
   defp run("shutdown", "dynamic-supervisor", {n, _}) do
     supervisor = family(n, nil)
     since = now()

@@ -8,6 +8,7 @@
 //! ./run --json FILE                the lines of JSON into a file
 //! ```
 
+mod claims;
 mod plan;
 mod program;
 mod table;
@@ -58,7 +59,7 @@ impl Options {
                         let known = |row: &u8| CELLS.iter().any(|cell| cell.row == *row);
                         let row = row.parse().ok().map(of_cells);
                         row.filter(known)
-                            .ok_or("--rows: 2 to 10 and 14 can be measured, such as 4,9,14")
+                            .ok_or("--rows: 1 to 10 and 14 can be measured, such as 4,9,14")
                     };
                     options.rows = rows.split(',').map(row).collect::<Result<_, _>>()?;
                 }
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     };
     let rows = &options.rows;
     let wanted = |cell: &&Cell| {
-        let memory = cell.cell == "start" && rows.contains(&3);
+        let memory = cell.cell.starts_with("start") && rows.contains(&3);
         rows.is_empty() || rows.contains(&cell.row) || memory
     };
     let mut results = Results::default();

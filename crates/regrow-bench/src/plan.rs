@@ -1,4 +1,4 @@
-//! What is measured, on whom, and what has to come out.
+//! What is measured, and on whom.
 
 use crate::program::Program::{self, Arms, Counted, Elixir, Erlang, Mimalloc, RactorSupervisor};
 
@@ -40,41 +40,6 @@ pub struct Cell {
     pub arms: &'static [Arm],
 }
 
-/// One figure of one arm of one cell.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// The cell.
-    pub cell: &'static str,
-    /// The arm.
-    pub arm: &'static str,
-    /// The figure.
-    pub figure: &'static str,
-}
-
-/// How a figure has to stand to another.
-#[derive(Clone, Copy, Debug)]
-pub enum Bound {
-    /// Not more than so many times the other.
-    AtMost(f64),
-    /// Not less.
-    AtLeast(f64),
-}
-
-/// Something that has to come out.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    /// The row of the list of targets.
-    pub row: u8,
-    /// In words.
-    pub what: &'static str,
-    /// This figure …
-    pub ours: Place,
-    /// … divided by that one …
-    pub theirs: Place,
-    /// … is this.
-    pub bound: Bound,
-}
-
 const fn arm(name: &'static str, program: Program, arm: &'static str) -> Arm {
     Arm { name, program, arm }
 }
@@ -105,6 +70,8 @@ const PEER_DYNAMIC: Arm = arm(
     RactorSupervisor,
     "ractor-supervisor-dynamic",
 );
+
+const ONE_BY_ONE: Arm = arm("regrow", Arms, "regrow-one-by-one");
 
 const RESTARTED: &[Arm] = &[
     TOKIO,
@@ -183,8 +150,81 @@ const fn loops(name: &'static str, what: &'static str, ops: usize) -> Cell {
     }
 }
 
+const fn among(name: &'static str, what: &'static str, n: usize) -> Cell {
+    Cell {
+        row: 4,
+        name,
+        what,
+        cell: "among",
+        n,
+        ops: 1_000,
+        inner: 1,
+        warm_up: 0,
+        together: false,
+        figures: &[
+            ("restart", "ns"),
+            ("start", "ns"),
+            ("child", "ns"),
+            ("count", "ns"),
+        ],
+        arms: &[REGROW],
+    }
+}
+
 /// Everything that is measured, in the order of the rows.
 pub const CELLS: &[Cell] = &[
+    Cell {
+        row: 1,
+        name: "start-dynamic",
+        what: "start 20,000 dynamic children, the allocator warm: for each (regrow: 64 calls under way)",
+        cell: "start-dynamic",
+        n: 20_000,
+        ops: 1,
+        inner: 4,
+        warm_up: 1,
+        together: false,
+        figures: &[("time", "ns")],
+        arms: &[
+            TOKIO,
+            RACTOR,
+            REGROW,
+            here("regrow-one-by-one"),
+            here("regrow-batch"),
+            KAMEO,
+            RACTOR_MI,
+            REGROW_MI,
+            arm("regrow-batch (mimalloc)", Mimalloc, "regrow-batch"),
+            PEER,
+            SIMPLE,
+            ELIXIR,
+        ],
+    },
+    Cell {
+        row: 2,
+        name: "start-dynamic.1000",
+        what: "start 1,000 dynamic children one by one, cold: for each",
+        cell: "start-dynamic",
+        n: 1_000,
+        ops: 1,
+        inner: 1,
+        warm_up: 0,
+        together: false,
+        figures: START,
+        arms: &[ONE_BY_ONE, RACTOR],
+    },
+    Cell {
+        row: 2,
+        name: "start-dynamic.100000",
+        what: "start 100,000 dynamic children one by one, cold: for each",
+        cell: "start-dynamic",
+        n: 100_000,
+        ops: 1,
+        inner: 1,
+        warm_up: 0,
+        together: false,
+        figures: START,
+        arms: &[ONE_BY_ONE, RACTOR],
+    },
     start(
         "start.1000",
         "start a tree of 1,000 children, cold: for each child",
@@ -216,6 +256,14 @@ pub const CELLS: &[Cell] = &[
             arm("kameo", Counted, "kameo"),
         ],
     },
+    among("among.10", "with 10 dynamic children", 10),
+    among("among.1000", "with 1,000 dynamic children", 1_000),
+    among("among.100000", "with 100,000 dynamic children", 100_000),
+    among(
+        "among.1000000",
+        "with 1,000,000 dynamic children",
+        1_000_000,
+    ),
     restart(
         "restart.1",
         "restart after an error, no sibling",
@@ -301,6 +349,7 @@ pub const CELLS: &[Cell] = &[
             TOKIO,
             arm("ractor (all at once)", Arms, "ractor"),
             REGROW,
+            here("regrow-dynamic"),
             KAMEO,
             PEER,
             ERLANG,
@@ -370,6 +419,7 @@ pub const CELLS: &[Cell] = &[
         arms: &[
             here("counter"),
             REGROW,
+            here("regrow-counting"),
             here("regrow-logged"),
             here("regrow-unheard"),
         ],
@@ -400,100 +450,4 @@ pub const CELLS: &[Cell] = &[
         figures: &[("line", "ns"), ("11000", "ms")],
         arms: &[arm("exporter", Arms, "exporter"), REGROW],
     },
-];
-
-const fn place(cell: &'static str, arm: &'static str, figure: &'static str) -> Place {
-    Place { cell, arm, figure }
-}
-
-const fn claim(
-    row: u8,
-    what: &'static str,
-    figure: &'static str,
-    cell: &'static str,
-    peer: &'static str,
-    bound: Bound,
-) -> Claim {
-    Claim {
-        row,
-        what,
-        ours: place(cell, "regrow", figure),
-        theirs: place(cell, peer, figure),
-        bound,
-    }
-}
-
-use Bound::{AtLeast, AtMost};
-
-/// What has to come out, row by row.
-#[rustfmt::skip]
-pub const CLAIMS: &[Claim] = &[
-    Claim {
-        row: 2,
-        what: "a child costs no more time among 100,000 than among 1,000",
-        ours: place("start.100000", "regrow", "time"),
-        theirs: place("start.1000", "regrow", "time"),
-        bound: AtMost(1.3),
-    },
-    claim(3, "memory of a child, against bare ractor", "resident", "start.100000", "ractor", AtMost(1.10)),
-    claim(3, "allocations of a child: 16 where bare ractor has 11", "allocations", "allocations", "ractor", AtMost(16.0 / 11.0)),
-    claim(4, "restart, no sibling", "p50", "restart.1", "ractor-mini", AtMost(1.3)),
-    claim(4, "restart, 1,000 siblings", "p50", "restart.1000", "ractor-mini", AtMost(1.3)),
-    claim(4, "restart, 100,000 siblings", "p50", "restart.100000", "ractor-mini", AtMost(1.3)),
-    Claim {
-        row: 4,
-        what: "a restart takes no longer among 100,000 than alone",
-        ours: place("restart.100000", "regrow", "p50"),
-        theirs: place("restart.1", "regrow", "p50"),
-        bound: AtMost(1.6),
-    },
-    claim(4, "restart, no sibling: 4 × faster", "p50", "restart.1", "erlang", AtMost(1.0 / 4.0)),
-    claim(4, "restart, 1,000 siblings: 4 × faster", "p50", "restart.1000", "erlang", AtMost(1.0 / 4.0)),
-    claim(4, "restart, 1,000 siblings: 3 × faster", "p50", "restart.1000", "ractor-supervisor", AtMost(1.0 / 3.0)),
-    claim(4, "restart, no sibling: 4,000 × faster", "p50", "restart.1", "ractor-supervisor (dyn)", AtMost(1.0 / 4_000.0)),
-    claim(5, "restart after a panic", "p50", "restart-panic.1", "ractor-mini", AtMost(1.15)),
-    claim(5, "restart after a panic: 1.9 × faster", "p50", "restart-panic.1", "erlang", AtMost(1.0 / 1.9)),
-    claim(6, "crash loop, 20,000 in the window", "rate", "crash-loop.20000", "ractor-mini", AtLeast(0.75)),
-    claim(6, "crash loop, 20,000 in the window: 40 ×", "rate", "crash-loop.20000", "erlang", AtLeast(40.0)),
-    Claim {
-        row: 6,
-        what: "a wide window costs no rate",
-        ours: place("crash-loop.20000", "regrow", "rate"),
-        theirs: place("crash-loop.2000", "regrow", "rate"),
-        bound: AtLeast(0.9),
-    },
-    claim(7, "one_for_all in order", "p50", "one-for-all.1000", "erlang", AtMost(1.1)),
-    claim(7, "one_for_all in order: 2.2 × faster", "p50", "one-for-all.1000", "ractor-supervisor", AtMost(1.0 / 2.2)),
-    claim(7, "rest_for_one in order", "p50", "rest-for-one.1000", "erlang", AtMost(1.1)),
-    claim(7, "rest_for_one in order: 2.2 × faster", "p50", "rest-for-one.1000", "ractor-supervisor", AtMost(1.0 / 2.2)),
-    claim(8, "stop 100,000, one at a time", "total", "shutdown.100000", "ractor (all at once)", AtMost(1.0)),
-    claim(8, "stop 100,000", "total", "shutdown.100000", "erlang-simple", AtMost(1.0)),
-    claim(8, "stop 100,000: 13 × faster", "total", "shutdown.100000", "kameo", AtMost(1.0 / 13.0)),
-    claim(8, "stop 100,000: 40 × faster", "total", "shutdown.100000", "elixir", AtMost(1.0 / 40.0)),
-    claim(9, "cast through an address", "mean", "cast", "ractor", AtMost(1.08)),
-    Claim {
-        row: 9,
-        what: "cast, both with mimalloc: 1.1 × faster than gen_server:cast",
-        ours: place("cast", "regrow (mimalloc)", "mean"),
-        theirs: place("cast", "erlang", "mean"),
-        bound: AtMost(1.0 / 1.1),
-    },
-    Claim {
-        row: 9,
-        what: "call through an address, without a deadline",
-        ours: place("call", "regrow-open", "mean"),
-        theirs: place("call", "ractor", "mean"),
-        bound: AtMost(1.08),
-    },
-    claim(9, "call: 4 × faster than gen_server:call", "mean", "call", "erlang", AtMost(1.0 / 4.0)),
-    Claim {
-        row: 10,
-        what: "call with a deadline, against the same without",
-        ours: place("call", "regrow-deadline", "mean"),
-        theirs: place("call", "regrow-open", "mean"),
-        bound: AtMost(1.4),
-    },
-    claim(10, "call as it is by default, against the same without a deadline", "mean", "call", "regrow-open", AtMost(1.4)),
-    claim(14, "restart with all telemetry", "p50", "restart-telemetry", "regrow-quiet", AtMost(1.05)),
-    claim(14, "a line of a scrape, against the exporter alone", "line", "scrape", "exporter", AtMost(1.07)),
 ];

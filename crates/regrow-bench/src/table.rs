@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::plan::{Bound, CELLS, CLAIMS, Cell, Claim, Place};
+use crate::claims::{Bound, CLAIMS, Claim, Place};
+use crate::plan::{CELLS, Cell};
 use crate::program::Nothing;
 
 /// What was measured: for each arm and figure of a cell one value a round, or why there is none.
@@ -88,7 +89,9 @@ impl Results {
             }
         }
         text.push_str("\nwhat has to come out\n");
-        for claim in CLAIMS {
+        let mut claims: Vec<&Claim> = CLAIMS.iter().collect();
+        claims.sort_by_key(|claim| claim.row);
+        for claim in claims {
             if let Some(line) = self.claim(claim) {
                 text.push_str(&line);
             }

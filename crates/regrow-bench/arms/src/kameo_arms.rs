@@ -231,8 +231,18 @@ pub async fn rest(task: Task) -> Figures {
 pub async fn start(task: Task) -> Figures {
     let meter = Meter::begin();
     let (supervisor, _, _) = family::<OneForOne>(task.n, &None, &None).await;
-    let figures = meter.end(task.n);
+    let figures = meter.end(task.n).await;
     supervisor.kill();
+    figures
+}
+
+/// The same again and again: nothing of one round is left when the next begins.
+pub async fn start_warm(task: Task) -> Figures {
+    let meter = Meter::begin();
+    let (supervisor, _, _) = family::<OneForOne>(task.n, &None, &None).await;
+    let figures = meter.end(task.n).await;
+    supervisor.stop_gracefully().await.expect("it runs");
+    supervisor.wait_for_shutdown().await;
     figures
 }
 

@@ -1,5 +1,6 @@
 //! regrow, raw ractor, kameo and plain tokio, doing the same things.
 
+mod dynamic;
 mod kameo_arms;
 mod meter;
 mod mini;
@@ -50,12 +51,21 @@ pub fn arms() -> Vec<Arm> {
         arm!("start", "ractor-mini", raw::start_mini),
         arm!("start", "regrow", ours::start),
         arm!("start", "kameo", kameo_arms::start),
+        arm!("start-dynamic", "tokio", tokio_arms::start_warm),
+        arm!("start-dynamic", "ractor", raw::start_warm),
+        arm!("start-dynamic", "regrow", dynamic::start_pipelined),
+        arm!("start-dynamic", "regrow-one-by-one", dynamic::start),
+        arm!("start-dynamic", "regrow-batch", dynamic::start_batch),
+        arm!("start-dynamic", "kameo", kameo_arms::start_warm),
+        arm!("among", "regrow", dynamic::among),
+        arm!("shutdown", "regrow-dynamic", dynamic::shutdown),
         arm!("shutdown", "tokio", tokio_arms::shutdown),
         arm!("shutdown", "ractor", raw::shutdown),
         arm!("shutdown", "regrow", ours::shutdown),
         arm!("shutdown", "kameo", kameo_arms::shutdown),
         arm!("event", "counter", telemetry::counter),
         arm!("event", "regrow", telemetry::event),
+        arm!("event", "regrow-counting", telemetry::counting),
         arm!("event", "regrow-logged", telemetry::event_logged),
         arm!("event", "regrow-unheard", telemetry::event_unheard),
         arm!("scrape", "exporter", telemetry::scrape_floor),

@@ -22,14 +22,27 @@ impl Meter {
     }
 
     /// For each of `n` children. The allocations are 0 unless the allocator counts.
-    pub fn end(self, n: usize) -> Figures {
+    pub async fn end(self, n: usize) -> Figures {
         let time = each(self.since, n);
-        let allocations = INSTRUMENTED_SYSTEM.stats().allocations - self.allocations;
         let resident = resident() - self.resident;
+        let allocations = settled().await - self.allocations;
         vec![
             ("time", time),
             ("resident", resident / n as f64),
             ("allocations", allocations as f64 / n as f64),
         ]
     }
+}
+
+/// How many allocations there were, once no task makes any more: what is up may not have run yet.
+async fn settled() -> usize {
+    let allocations = || INSTRUMENTED_SYSTEM.stats().allocations;
+    let mut before = usize::MAX;
+    while before != allocations() {
+        before = allocations();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    before
 }

@@ -10,18 +10,18 @@ use crate::meter::Meter;
 use crate::worker::{Order, Up, Worker, ups};
 
 /// More restarts than any run makes, in a window longer than any run: each of them is kept and counted.
-const RESTARTS: u32 = 1_000_000;
-const WINDOW: Duration = Duration::from_secs(3_600);
+pub const RESTARTS: u32 = 1_000_000;
+pub const WINDOW: Duration = Duration::from_secs(3_600);
 
-fn worker(place: usize, up: Up) -> ChildSpec {
+pub fn worker(place: usize, up: Up) -> ChildSpec {
     ChildSpec::actor(format!("w{place}"), Worker, up).backoff(Backoff::none())
 }
 
-async fn up(root: Supervisor) -> System {
+pub async fn up(root: Supervisor) -> System {
     System::start(root).await.expect("it starts")
 }
 
-async fn down(system: System) {
+pub async fn down(system: System) {
     let report = system.shut_down().await;
     assert!(report.killed.is_empty(), "all go when asked");
 }
@@ -129,7 +129,7 @@ fn tree(n: usize, strategy: Strategy, first: Up, others: &Up) -> Supervisor {
 }
 
 /// Its place is filled a moment after the new life has told that it is up.
-async fn ping(address: &Address<Order>) {
+pub async fn ping(address: &Address<Order>) {
     while address.call(Order::Ping).await.is_err() {
         tokio::task::yield_now().await;
     }
@@ -226,7 +226,7 @@ pub async fn rest(task: Task) -> Figures {
 pub async fn start(task: Task) -> Figures {
     let meter = Meter::begin();
     let system = up(tree(task.n, Strategy::OneForOne, None, &None)).await;
-    let figures = meter.end(task.n);
+    let figures = meter.end(task.n).await;
     down(system).await;
     figures
 }

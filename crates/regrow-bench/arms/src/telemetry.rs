@@ -1,14 +1,15 @@
 //! What it costs to be told of things.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use regrow::telemetry::Subject;
-use regrow::{ChildSpec, Payload, Restart, Supervisor, System};
+use regrow::{Backoff, ChildSpec, Event, Payload, Restart, Supervisor, System};
 use regrow_bench_harness::{Figures, Task, each};
 
-use crate::worker::Worker;
+use crate::worker::{Order, Worker};
 
 const METADATA: Metadata<'static> = Metadata::new("bench", Level::INFO, None);
 
@@ -69,11 +70,53 @@ pub async fn event(task: Task) -> Figures {
     emit(task, &["log", "metrics"]).await
 }
 
+/// What is told of one restart.
+async fn restart(system: &System) -> Vec<Arc<Event>> {
+    let mut events = system.telemetry().subscribe(64).expect("there is room");
+    let address = system.address("root/w0").expect("it is there");
+    address.send(Order::Fail).expect("it runs");
+    let mut told = Vec::new();
+    loop {
+        let event = events.next().await.expect("it goes on");
+        let is_last = event.name() == "regrow.supervisor.restart.stop";
+        told.push(event);
+        if is_last {
+            return told;
+        }
+    }
+}
+
+/// What it costs to count an event of a restart: told with and without the metrics, in turn.
+pub async fn counting(task: Task) -> Figures {
+    let child = ChildSpec::actor("w0", Worker, None).backoff(Backoff::none());
+    let root = Supervisor::new("root").child(child);
+    let counted = System::start(root.clone()).await.expect("it starts");
+    let uncounted = System::start(root).await.expect("it starts");
+    let events = [restart(&counted).await, restart(&uncounted).await];
+    assert!(uncounted.telemetry().detach("metrics"), "it was attached");
+    let streams = [counted.telemetry(), uncounted.telemetry()];
+    let mut took = [Duration::ZERO; 2];
+    let bursts = task.ops.div_ceil(1_000);
+    for _ in 0..bursts {
+        for ((telemetry, events), took) in streams.iter().zip(&events).zip(&mut took) {
+            let since = Instant::now();
+            for event in events.iter().cycle().take(1_000) {
+                telemetry.emit(|| event.subject.clone(), || event.payload.clone());
+            }
+            *took += since.elapsed();
+        }
+    }
+    let [with, without] = took.map(|took| took.as_nanos() as f64 / (bursts * 1_000) as f64);
+    drop(counted.shut_down().await);
+    drop(uncounted.shut_down().await);
+    vec![("mean", with - without)]
+}
+
 fn lines(text: &str) -> usize {
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// `n` counters of the exporter that regrow uses, and nothing else, for each line.
+/// `n` counters of the usual exporter, and nothing else, for each line.
 pub async fn scrape_floor(task: Task) -> Figures {
     let recorder = PrometheusBuilder::new().build_recorder();
     for place in 0..task.n {

@@ -111,6 +111,13 @@ impl Latencies {
         self.0.push(since.elapsed());
     }
 
+    /// The median, in nanoseconds.
+    pub fn median(mut self) -> f64 {
+        self.0.sort_unstable();
+        let middle = self.0.get(self.0.len() / 2);
+        middle.map_or(f64::NAN, |middle| middle.as_nanos() as f64)
+    }
+
     /// The median and what one in a hundred exceeds, in nanoseconds; nothing, if nothing was noted.
     pub fn figures(mut self) -> Figures {
         if self.0.is_empty() {

@@ -256,6 +256,18 @@ async fn start(task: Task) -> Figures {
     vec![("time", took), ("resident", resident)]
 }
 
+async fn start_dynamic(task: Task) -> Figures {
+    let since = Instant::now();
+    let supervisor = dynamic(task.n, None).await;
+    let took = each(since, task.n);
+    let children = supervisor.get_children();
+    supervisor.stop(None);
+    for child in children {
+        child.wait(None).await.expect("it ends");
+    }
+    vec![("time", took)]
+}
+
 /// Its children are dynamic here: starting so many static ones takes it minutes. It kills them, and does not wait for them: so
 /// their end is waited for here.
 async fn shutdown(task: Task) -> Figures {
@@ -278,6 +290,7 @@ fn main() -> ExitCode {
         arm!("one-for-all", "ractor-supervisor", all),
         arm!("rest-for-one", "ractor-supervisor", rest),
         arm!("start", "ractor-supervisor", start),
+        arm!("start-dynamic", "ractor-supervisor", start_dynamic),
         arm!("shutdown", "ractor-supervisor", shutdown),
     ])
 }
