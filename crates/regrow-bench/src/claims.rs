@@ -176,3 +176,40 @@ pub const CLAIMS: &[Claim] = &[
     claim(14, "restart with all telemetry", "p50", "restart-telemetry", "regrow-quiet", AtMost(1.05)),
     claim(14, "a line of a scrape, against the exporter alone", "line", "scrape", "exporter", AtMost(1.07)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::CELLS;
+
+    #[test]
+    fn every_claim_is_about_figures_that_are_measured() {
+        for claim in CLAIMS {
+            for Place { cell, arm, figure } in [claim.ours, claim.theirs] {
+                let found = CELLS.iter().find(|known| known.name == cell);
+                let found = found.unwrap_or_else(|| panic!("{}: no cell {cell:?}", claim.what));
+                let has_arm = found.arms.iter().any(|known| known.name == arm);
+                let has_figure = found.figures.iter().any(|(known, _)| *known == figure);
+                assert!(has_arm, "{}: {cell} has no arm {arm:?}", claim.what);
+                assert!(
+                    has_figure,
+                    "{}: {cell} has no figure {figure:?}",
+                    claim.what
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_cells_and_no_two_arms_of_one_have_the_same_name() {
+        for (at, cell) in CELLS.iter().enumerate() {
+            let same = |other: &&crate::plan::Cell| other.name == cell.name;
+            assert!(CELLS[at + 1..].iter().find(same).is_none(), "{}", cell.name);
+            for (at, arm) in cell.arms.iter().enumerate() {
+                let mut others = cell.arms[at + 1..].iter();
+                let double = others.any(|other| other.name == arm.name);
+                assert!(!double, "{}: {}", cell.name, arm.name);
+            }
+        }
+    }
+}

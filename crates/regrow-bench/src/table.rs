@@ -241,3 +241,56 @@ fn times(ratio: f64) -> String {
         _ => format!("{ratio:.6}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(arm: &'static str) -> Place {
+        Place {
+            cell: "cast",
+            arm,
+            figure: "mean",
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_regrows_figure_divided_by_the_peers_round_by_round() {
+        let mut results = Results::default();
+        // The machine was twice as slow in the last round, for both.
+        for (ours, theirs) in [(110.0, 100.0), (100.0, 100.0), (240.0, 200.0)] {
+            results.add("cast", "regrow", "mean", ours);
+            results.add("cast", "ractor", "mean", theirs);
+        }
+        assert_eq!(results.ratio(place("regrow"), place("ractor")), Some(1.1));
+        assert_eq!(results.ratio(place("regrow"), place("erlang")), None);
+    }
+
+    #[test]
+    fn each_figure_is_one_line_of_json() {
+        let mut results = Results::default();
+        results.add("cast", "regrow", "mean", 150.0);
+        results.add("cast", "ractor", "mean", 100.0);
+        let lines: Vec<String> = results.json().lines().map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"{"figure":"cast.mean","peer":"ractor","value":100.0000,"unit":"ns","ratio":1.5000}"#,
+                r#"{"figure":"cast.mean","peer":"regrow","value":150.0000,"unit":"ns","ratio":1.0000}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_installed_is_named_and_is_no_failure() {
+        let mut results = Results::default();
+        results.add("cast", "regrow", "mean", 150.0);
+        results.miss("cast", "erlang", Nothing::Absent);
+        assert!(!results.failed());
+        let table = results.table();
+        let line = table.lines().find(|line| line.contains("  erlang "));
+        assert!(line.is_some_and(|line| line.contains("not installed: NOT MEASURED")));
+        results.miss("cast", "regrow", Nothing::Failed("it crashed".to_owned()));
+        assert!(results.failed());
+    }
+}
