@@ -67,7 +67,7 @@ fn source(name: &str) -> String {
 }
 
 /// What an example says it prints: the comment after `// Output:`, to the end of the file.
-fn promised(name: &str) -> String {
+pub(crate) fn promised(name: &str) -> String {
     let source = source(name);
     let (_, block) = source
         .split_once("\n// Output:\n")

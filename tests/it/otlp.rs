@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod collector;
+mod genai;
 mod lineage;
 
 use std::collections::BTreeMap;

@@ -80,11 +80,20 @@ impl ChildSpec {
         id: impl Into<Arc<str>>,
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
+        Self::actor_from(id, move |_| make())
+    }
+
+    /// An actor that is made anew for each life, from what is known of that: its generation, why the last one ended, where to tell
+    /// what it does. A panic in `make` is a failed start.
+    pub fn actor_from<A: Actor>(
+        id: impl Into<Arc<str>>,
+        make: impl Fn(&StartContext) -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> Self {
         let make = Arc::new(make);
         let launch = move |context: StartContext| -> Starting {
             let make = Arc::clone(&make);
             Box::pin(async move {
-                let (actor, arguments) = make();
+                let (actor, arguments) = make(&context);
                 let vitals = context.hire();
                 let supervisor = context.supervisor();
                 let actor = Supervised {

@@ -55,6 +55,7 @@ mod adapter;
 mod address;
 mod child;
 mod exit;
+pub mod genai;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod panics;

@@ -20,6 +20,7 @@
 //! told by `regrow.telemetry.queue.dropped`. Metrics lose nothing: the next report holds all that came before.
 
 mod client;
+mod genai;
 mod instruments;
 mod pump;
 mod records;
@@ -38,7 +39,7 @@ use tokio::time::Instant;
 use crate::system::System;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::MetricsHandler;
-use crate::telemetry::{AttachError, Equipment, Telemetry};
+use crate::telemetry::{AttachError, ContentCapture, Equipment, Event, Payload, Telemetry};
 use client::Client;
 use pump::{Courier, Sources, Tally};
 use records::Origin;
@@ -49,6 +50,9 @@ const HANDLER: &str = "otlp";
 
 /// The name under which counters and histograms are attached.
 const METRICS_HANDLER: &str = "otlp-metrics";
+
+/// The name under which the operations of agents are attached when what was said goes with them: queues do not get that.
+const CONTENT_HANDLER: &str = "otlp-content";
 
 /// How many spans, and how many log records, may wait for the collector.
 const QUEUE: usize = 4_096;
@@ -82,6 +86,27 @@ impl Signal {
     }
 }
 
+/// In which words the operations of agents on models and tools are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GenAiWords {
+    /// As any other span: `regrow.genai.operation`, with keys of ours.
+    #[default]
+    Ours,
+    /// In OpenTelemetry's, `chat gpt-5` with `gen_ai.request.model` and so on: what Langfuse and its like read. They are not stable
+    /// yet; what is sent changes with them.
+    LatestExperimental,
+}
+
+/// Whether what is said to models and tools, and what comes back, is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// It stays in the process.
+    #[default]
+    Withheld,
+    /// It is sent with each operation, in [`GenAiWords::LatestExperimental`]: to somebody who may read it all.
+    Sent,
+}
+
 /// Where a collector listens, and who tells it.
 ///
 /// It is plain HTTP: to a collector on this machine, or in a network that you trust. TLS towards the world is the collector's.
@@ -94,6 +119,8 @@ pub struct Endpoint {
     headers: Vec<(String, String)>,
     period: Duration,
     timeout: Duration,
+    genai: GenAiWords,
+    content: Content,
 }
 
 impl Endpoint {
@@ -107,6 +134,8 @@ impl Endpoint {
             headers: Vec::new(),
             period: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
+            genai: GenAiWords::default(),
+            content: Content::default(),
         }
     }
 
@@ -119,6 +148,39 @@ impl Endpoint {
     /// One more header of each request, such as `authorization`. Its value is never printed.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The header `authorization` for a user and a password. They are never printed.
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        let value = base64(format!("{user}:{password}").as_bytes());
+        self.header("authorization", format!("Basic {value}"))
+    }
+
+    /// In which words the operations of agents are sent; by default as any other span.
+    pub const fn genai(mut self, words: GenAiWords) -> Self {
+        self.genai = words;
+        self
+    }
+
+    /// Whether what is said to models and tools goes with them; by default not.
+    pub const fn content(mut self, content: Content) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// Both as OpenTelemetry's own libraries are told by the environment: `OTEL_SEMCONV_STABILITY_OPT_IN` lists
+    /// `gen_ai_latest_experimental`, `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is `true` or `span_only`. `get` gives the
+    /// value of a variable.
+    pub fn genai_as(mut self, get: impl Fn(&str) -> Option<String>) -> Self {
+        let words = get(genai::STABILITY).unwrap_or_default();
+        if words.split(',').any(|word| word.trim() == genai::LATEST) {
+            self.genai = GenAiWords::LatestExperimental;
+        }
+        let capture = get(genai::CAPTURE).unwrap_or_default();
+        if ["true", "span_only"].contains(&capture.to_ascii_lowercase().as_str()) {
+            self.content = Content::Sent;
+        }
         self
     }
 
@@ -135,6 +197,16 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// In words of ours nothing that is sensitive is ever sent.
+    const fn sends_content(&self) -> Content {
+        match self.genai {
+            GenAiWords::Ours => Content::Withheld,
+            GenAiWords::LatestExperimental => self.content,
+        }
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
@@ -145,6 +217,8 @@ impl fmt::Debug for Endpoint {
             .field("headers", &headers)
             .field("period", &self.period)
             .field("timeout", &self.timeout)
+            .field("genai", &self.genai)
+            .field("content", &self.content)
             .finish()
     }
 }
@@ -201,6 +275,8 @@ pub struct Export {
     _times: Option<Equipment>,
     url: String,
     timeout: Duration,
+    /// Somebody reads what is said to models and tools.
+    _capture: Option<ContentCapture>,
 }
 
 impl fmt::Debug for Export {
@@ -239,8 +315,10 @@ pub fn export(
         _times: None,
         url: endpoint.url.clone(),
         timeout: endpoint.timeout,
+        _capture: None,
     };
-    let origin = Arc::new(Origin::new(&endpoint.service, &endpoint.attributes));
+    let origin = Origin::new(&endpoint.service, &endpoint.attributes, endpoint.genai);
+    let origin = Arc::new(origin);
     let mut router = Router {
         spans: None,
         logs: None,
@@ -277,7 +355,7 @@ pub fn export(
         }
     }
     if router.spans.is_some() || router.logs.is_some() {
-        export.attach_events(router)?;
+        export.attach_events(router, endpoint.sends_content())?;
     }
     export.pumps = pumps.into_iter().map(tokio::spawn).collect();
     Ok(export)
@@ -301,9 +379,23 @@ impl Export {
         Ok(())
     }
 
-    fn attach_events(&mut self, router: Router) -> Result<(), AttachError> {
+    fn attach_events(&mut self, router: Router, content: Content) -> Result<(), AttachError> {
+        let has_content = |event: &Event| matches!(event.payload, Payload::GenAiOperation { .. });
+        if content == Content::Sent {
+            // Inline, for queues do not get what is sensitive. It only hands a copy on.
+            let router = router.clone();
+            self.telemetry.attach(CONTENT_HANDLER, move |event| {
+                if has_content(event) {
+                    router.route(Arc::new(event.clone()));
+                }
+            })?;
+            self.attached.push(CONTENT_HANDLER);
+            self._capture = Some(self.telemetry.capture_content());
+        }
         self.telemetry.attach_queued(HANDLER, move |event| {
-            router.route(event);
+            if content == Content::Withheld || !has_content(&event) {
+                router.route(event);
+            }
             std::future::ready(())
         })?;
         self.attached.push(HANDLER);
@@ -360,5 +452,73 @@ impl Drop for Export {
         for pump in &self.pumps {
             pump.abort();
         }
+    }
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |group: &[u8]| {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let digit = |at: usize| {
+            if at <= group.len() {
+                char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63])
+            } else {
+                '='
+            }
+        };
+        [digit(0), digit(1), digit(2), digit(3)]
+    };
+    bytes.chunks(3).flat_map(digits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_what_the_standard_says() {
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+            ("?>~~", "Pz5+fg=="),
+            ("\u{fb}\u{ff}~", "w7vDv34="),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(base64(text.as_bytes()), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_for_agents_are_chosen_by_the_variables_of_opentelemetry() {
+        let by = |stability: &'static str, capture: &'static str| {
+            let get = move |name: &str| match name {
+                "OTEL_SEMCONV_STABILITY_OPT_IN" => Some(stability.to_owned()),
+                "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" => Some(capture.to_owned()),
+                _ => None,
+            };
+            let endpoint = Endpoint::new("http://127.0.0.1:4318", "crew").genai_as(get);
+            (endpoint.genai, endpoint.sends_content())
+        };
+        let latest = GenAiWords::LatestExperimental;
+        assert_eq!(by("", ""), (GenAiWords::Ours, Content::Withheld));
+        assert_eq!(
+            by("http/dup", "true"),
+            (GenAiWords::Ours, Content::Withheld)
+        );
+        assert_eq!(
+            by("http, gen_ai_latest_experimental", ""),
+            (latest, Content::Withheld)
+        );
+        assert_eq!(
+            by("gen_ai_latest_experimental", "SPAN_ONLY"),
+            (latest, Content::Sent)
+        );
     }
 }

@@ -35,7 +35,7 @@ mod vitals;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -49,7 +49,7 @@ pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
-pub use event::{Edge, Event, Identity, Lineage, Outcome, Payload, Stage, Stream, Subject};
+pub use event::{Edge, Event, GenAi, Identity, Lineage, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
 pub use json::{AttachJsonError, FinishError, JsonLines};
@@ -88,6 +88,8 @@ struct Shared {
     dropped: AtomicU64,
     subscriptions: AtomicU64,
     recorder: FlightRecorder,
+    /// How many want to see what is said to models and tools.
+    captures: AtomicUsize,
 }
 
 /// Where an event comes from.
@@ -147,6 +149,7 @@ impl Telemetry {
             dropped: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
             recorder: FlightRecorder::default(),
+            captures: AtomicUsize::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -248,6 +251,20 @@ impl Telemetry {
             shared: Arc::downgrade(&self.shared),
             id: id.into(),
         })
+    }
+
+    /// Asks for what is said to models and tools, and for what comes back, as long as the answer lives: else nobody writes it down.
+    /// It is sensitive, so inline handlers alone see it.
+    #[must_use = "content is captured as long as this lives"]
+    pub fn capture_content(&self) -> ContentCapture {
+        self.shared.captures.fetch_add(1, Ordering::Relaxed);
+        ContentCapture {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    pub(crate) fn is_content_captured(&self) -> bool {
+        self.shared.captures.load(Ordering::Relaxed) > 0
     }
 
     /// Tells what has happened. Neither closure runs when nobody listens.
@@ -381,6 +398,20 @@ impl fmt::Debug for Telemetry {
         f.debug_struct("Telemetry")
             .field("handlers", &self.handlers())
             .finish_non_exhaustive()
+    }
+}
+
+/// Somebody wants to see what is said to models and tools; see [`Telemetry::capture_content`].
+#[derive(Debug)]
+pub struct ContentCapture {
+    shared: Weak<Shared>,
+}
+
+impl Drop for ContentCapture {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.captures.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

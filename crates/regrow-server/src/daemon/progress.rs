@@ -129,6 +129,7 @@ fn is_change(payload: &Payload) -> bool {
         Payload::ProcessOutput { .. }
         | Payload::HttpRequest { .. }
         | Payload::MessageHandle { .. }
+        | Payload::GenAiOperation { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. } => false,
         Payload::ChildStarted { .. }
@@ -188,14 +189,7 @@ impl ProgressStream {
                 pid: Some(pid),
                 ..
             } => Some(What::Spawned { pid: *pid }),
-            Payload::ChildStarted { took, .. } => {
-                let status = self.roster.handle(id).map(|handle| handle.status());
-                Some(What::Running {
-                    pid: status.as_ref().and_then(|status| status.pid),
-                    port: status.and_then(|status| status.port),
-                    took: *took,
-                })
-            }
+            Payload::ChildStarted { took, .. } => Some(self.running(id, *took)),
             Payload::ChildStartFailed { reason, .. } => Some(What::Ended {
                 reason: reason.to_string(),
                 last_words: self.last_words(id, event.subject.generation),
@@ -249,9 +243,19 @@ impl ProgressStream {
             | Payload::ProcessShutdown { .. }
             | Payload::HttpRequest { .. }
             | Payload::MessageHandle { .. }
+            | Payload::GenAiOperation { .. }
             | Payload::TelemetryHandlerFailure { .. }
             | Payload::TelemetryQueueDropped { .. }
             | _ => None,
+        }
+    }
+
+    fn running(&self, id: &str, took: Duration) -> What {
+        let status = self.roster.handle(id).map(|handle| handle.status());
+        What::Running {
+            pid: status.as_ref().and_then(|status| status.pid),
+            port: status.and_then(|status| status.port),
+            took,
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use super::client::{Again, Client};
 use super::instruments::{collect, computed};
-use super::records::{self, Origin, log_record, scope};
+use super::records::{Origin, log_record, scope};
 use super::router::Open;
 use super::{HANDLER, Signal};
 use crate::system::System;
@@ -248,12 +248,14 @@ pub(super) async fn traces(
         if batch.is_empty() {
             break;
         }
-        let spans = |event: &Arc<Event>| records::span(event);
+        let of = Arc::clone(&origin);
+        let spans = move |event: &Arc<Event>| of.span(event);
         send_spans(&mut courier, &origin, batch, spans).await;
     }
     let now = SystemTime::now();
     for batch in open.take().chunks(BATCH) {
-        let spans = move |event: &Arc<Event>| records::span_cut_off(event, now);
+        let of = Arc::clone(&origin);
+        let spans = move |event: &Arc<Event>| of.span_cut_off(event, now);
         send_spans(&mut courier, &origin, batch.to_vec(), spans).await;
     }
 }

@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use tracing::Level;
 
+use super::{GenAiWords, genai};
 use crate::telemetry::{Edge, Event, FieldValue, Payload, Role, headline};
 use crate::trace::TraceContext;
 
@@ -23,13 +24,14 @@ const MAX_TEXT: usize = 4_096;
 /// The bit of a trace that is recorded.
 const SAMPLED: u32 = 1;
 
-/// Who tells.
+/// Who tells, and in which words.
 pub(super) struct Origin {
     pub(super) resource: Resource,
+    genai: GenAiWords,
 }
 
 impl Origin {
-    pub(super) fn new(service: &str, attributes: &[(String, String)]) -> Self {
+    pub(super) fn new(service: &str, attributes: &[(String, String)], genai: GenAiWords) -> Self {
         let ids = RandomState::new();
         let instance = format!(
             "{:016x}{:016x}",
@@ -55,21 +57,36 @@ impl Origin {
             attributes: all,
             ..Resource::default()
         };
-        Self { resource }
+        Self { resource, genai }
     }
-}
 
-/// A span that is over, from the event that ended it. Nothing has to be known of its beginning.
-pub(super) fn span(event: &Event) -> Option<Span> {
-    let edge = event.payload.edge()?;
-    let began = event.at.checked_sub(edge.duration()?);
-    span_of(event, edge, began.unwrap_or(UNIX_EPOCH), event.at)
-}
+    /// A span that is over, from the event that ended it. Nothing has to be known of its beginning.
+    pub(super) fn span(&self, event: &Event) -> Option<Span> {
+        let edge = event.payload.edge()?;
+        let began = event.at.checked_sub(edge.duration()?);
+        self.span_of(event, edge, began.unwrap_or(UNIX_EPOCH), event.at)
+    }
 
-/// A span that is under way at `until`, from the event that began it.
-pub(super) fn span_cut_off(event: &Event, until: SystemTime) -> Option<Span> {
-    let duration = until.duration_since(event.at).unwrap_or(Duration::ZERO);
-    span_of(event, &Edge::Cancel { duration }, event.at, until)
+    /// A span that is under way at `until`, from the event that began it.
+    pub(super) fn span_cut_off(&self, event: &Event, until: SystemTime) -> Option<Span> {
+        let duration = until.duration_since(event.at).unwrap_or(Duration::ZERO);
+        self.span_of(event, &Edge::Cancel { duration }, event.at, until)
+    }
+
+    fn span_of(
+        &self,
+        event: &Event,
+        edge: &Edge,
+        began: SystemTime,
+        ended: SystemTime,
+    ) -> Option<Span> {
+        let mut span = span_of(event, edge, began, ended)?;
+        match self.genai {
+            GenAiWords::Ours => {}
+            GenAiWords::LatestExperimental => genai::translate(event, &mut span),
+        }
+        Some(span)
+    }
 }
 
 fn span_of(event: &Event, edge: &Edge, began: SystemTime, ended: SystemTime) -> Option<Span> {
@@ -227,7 +244,7 @@ fn attributes(event: &Event) -> Vec<KeyValue> {
     attributes
 }
 
-fn told(value: FieldValue<'_>) -> Value {
+pub(super) fn told(value: FieldValue<'_>) -> Value {
     match value {
         FieldValue::Count(n) => count(n),
         FieldValue::Time(time) => Value::DoubleValue(time.as_secs_f64()),

@@ -13,6 +13,7 @@ use crate::trace::Sampling;
 const MAX_OPEN: usize = 4_096;
 
 /// Hands each event to the pump that wants it; never waits.
+#[derive(Clone)]
 pub(super) struct Router {
     pub(super) spans: Option<mpsc::Sender<Arc<Event>>>,
     pub(super) logs: Option<mpsc::Sender<Arc<Event>>>,

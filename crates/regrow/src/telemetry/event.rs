@@ -9,6 +9,7 @@ use regrow_core::{ChildKind, Phase, StopCause, Strategy};
 use super::census::Counted;
 use super::schema::{EventSchema, Field, Role, Tell, events, redact};
 use crate::exit::ExitReason;
+use crate::genai::Kind;
 use crate::path::ChildPath;
 use crate::trace::TraceContext;
 
@@ -338,10 +339,57 @@ events! {
         Metadata route: &'static str,
         Metadata method: &'static str,
     }
+    boxed:
+    /// An agent uses a model or a tool.
+    GenAiOperation = "regrow.genai.operation" in GenAi {
+        Measurement input_tokens: Option<u32>,
+        Measurement output_tokens: Option<u32>,
+        Measurement cached_input_tokens: Option<u32>,
+        Measurement reasoning_output_tokens: Option<u32>,
+        Metadata operation: Kind,
+        Metadata provider: Option<Arc<str>>,
+        Metadata model: Option<Arc<str>>,
+        Metadata response_model: Option<Arc<str>>,
+        Metadata response_id: Option<Arc<str>>,
+        Metadata finish_reasons: Vec<Arc<str>>,
+        Metadata conversation: Option<Arc<str>>,
+        Metadata tool: Option<Arc<str>>,
+        Metadata tool_call: Option<Arc<str>>,
+        Metadata workflow: Option<Arc<str>>,
+        Metadata error_type: Option<Arc<str>>,
+        Sensitive input: Option<Arc<str>>,
+        Sensitive output: Option<Arc<str>>,
+    }
+}
+
+impl GenAi {
+    /// An operation of which nothing else is known yet.
+    #[must_use]
+    pub fn new(operation: Kind) -> Self {
+        Self {
+            input_tokens: None,
+            output_tokens: None,
+            cached_input_tokens: None,
+            reasoning_output_tokens: None,
+            operation,
+            provider: None,
+            model: None,
+            response_model: None,
+            response_id: None,
+            finish_reasons: Vec::new(),
+            conversation: None,
+            tool: None,
+            tool_call: None,
+            workflow: None,
+            error_type: None,
+            input: None,
+            output: None,
+        }
+    }
 }
 
 impl Payload {
-    /// The second part of the name: `child`, `supervisor`, `actor`, `process`, `http` or `telemetry`.
+    /// The second part of the name: `child`, `supervisor`, `actor`, `process`, `http`, `genai` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {
         self.name().split('.').nth(1).unwrap_or("telemetry")

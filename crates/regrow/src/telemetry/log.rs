@@ -60,6 +60,7 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ProcessShutdown { .. } => (Level::DEBUG, "process ended completely"),
         Payload::ProcessLeaked { .. } => (Level::ERROR, "processes could not be ended"),
         Payload::HttpRequest { .. } => (Level::DEBUG, "request"),
+        Payload::GenAiOperation { .. } => (Level::DEBUG, "model or tool"),
         Payload::TelemetryHandlerFailure { .. } => {
             (Level::ERROR, "a handler panicked and was detached")
         }

@@ -337,6 +337,7 @@ impl MetricsHandler {
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }
             | Payload::MessageHandle { .. }
+            | Payload::GenAiOperation { .. }
             | Payload::ProcessSpawn { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::ProcessLeaked { .. } => {}

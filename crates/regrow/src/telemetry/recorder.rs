@@ -127,6 +127,7 @@ fn is_crash(payload: &Payload) -> bool {
         | Payload::TelemetryQueueDropped { .. }
         | Payload::Restart { .. }
         | Payload::MessageHandle { .. }
+        | Payload::GenAiOperation { .. }
         | Payload::ProcessSpawn { .. }
         | Payload::ProcessShutdown { .. }
         | Payload::HttpRequest { .. } => false,

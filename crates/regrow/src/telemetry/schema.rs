@@ -8,6 +8,7 @@ use regrow_core::{Phase, StopCause, Strategy};
 
 use super::event::{Outcome, Stage, Stream};
 use crate::exit::ExitReason;
+use crate::genai::Kind;
 use crate::path::ChildPath;
 
 /// What a key of an event is.
@@ -94,6 +95,7 @@ tell! {
     Strategy => |word| FieldValue::Text(word.as_str().into());
     Outcome => |word| FieldValue::Text(word.as_str().into());
     Stage => |word| FieldValue::Text(word.as_str().into());
+    Kind => |word| FieldValue::Text(word.as_str().into());
     Stream => |word| FieldValue::Text(word.as_str().into());
     Vec<u32> => |list| FieldValue::List(list.iter().map(|n| n.to_string().into()).collect());
     Vec<Arc<str>> => |list| FieldValue::List(list.iter().map(|text| Cow::Borrowed(&**text)).collect());
@@ -110,7 +112,8 @@ pub struct EventSchema {
     pub keys: &'static [(&'static str, Role)],
 }
 
-/// Declares [`Payload`](super::Payload) with its table: first the events, then the spans, each of which is four events.
+/// Declares [`Payload`](super::Payload) with its table: first the events, then the spans, each of which is four events, then those
+/// spans whose many keys stand in a box, so that the others stay small.
 macro_rules! events {
     (
         $( #[doc = $help:literal] $variant:ident = $name:literal { $( $role:ident $key:ident : $type:ty ),* $(,)? } )+
@@ -118,7 +121,19 @@ macro_rules! events {
         $( #[doc = $span_help:literal] $span:ident = $span_name:literal {
             $( $span_role:ident $span_key:ident : $span_type:ty ),* $(,)?
         } )+
+        boxed:
+        $( #[doc = $box_help:literal] $boxed:ident = $box_name:literal in $told:ident {
+            $( $box_role:ident $box_key:ident : $box_type:ty ),* $(,)?
+        } )+
     ) => {
+        $(
+            #[doc = concat!("What is told of `", $box_name, "`; its keys are documented by the schema.")]
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            #[non_exhaustive]
+            #[expect(missing_docs, reason = "the keys are documented by the schema")]
+            pub struct $told { $( pub $box_key: $box_type ),* }
+        )+
+
         /// What has happened. The names are stable; new variants come with new versions.
         ///
         /// The keys of each, and what they are, stand in [`Payload::SCHEMA`] and in `docs/telemetry.md`.
@@ -128,6 +143,7 @@ macro_rules! events {
         pub enum Payload {
             $( #[doc = $help] $variant { $( $key: $type ),* }, )+
             $( #[doc = $span_help] $span { edge: Edge, $( $span_key: $span_type ),* }, )+
+            $( #[doc = $box_help] $boxed { edge: Edge, told: Box<$told> }, )+
         }
 
         impl Payload {
@@ -163,18 +179,44 @@ macro_rules! events {
                         keys: &[ ("duration", Role::Measurement), $( (stringify!($span_key), Role::$span_role) ),* ],
                     },
                 )+
+                $(
+                    EventSchema {
+                        name: concat!($box_name, ".start"),
+                        help: concat!($box_help, " It has begun.").trim_ascii(),
+                        keys: &[ $( (stringify!($box_key), Role::$box_role) ),* ],
+                    },
+                    EventSchema {
+                        name: concat!($box_name, ".stop"),
+                        help: concat!($box_help, " It has ended well.").trim_ascii(),
+                        keys: &[ ("duration", Role::Measurement), $( (stringify!($box_key), Role::$box_role) ),* ],
+                    },
+                    EventSchema {
+                        name: concat!($box_name, ".exception"),
+                        help: concat!($box_help, " It has failed.").trim_ascii(),
+                        keys: &[
+                            ("duration", Role::Measurement), ("error", Role::Metadata),
+                            $( (stringify!($box_key), Role::$box_role) ),*
+                        ],
+                    },
+                    EventSchema {
+                        name: concat!($box_name, ".cancel"),
+                        help: concat!($box_help, " It was given up on.").trim_ascii(),
+                        keys: &[ ("duration", Role::Measurement), $( (stringify!($box_key), Role::$box_role) ),* ],
+                    },
+                )+
             ];
 
             /// How many kinds of payload there are: the four events of a span are one.
             pub(crate) const KINDS: usize =
-                [ $( stringify!($variant), )+ $( stringify!($span), )+ ].len();
+                [ $( stringify!($variant), )+ $( stringify!($span), )+ $( stringify!($boxed), )+ ].len();
 
             /// Which kind it is, counted from 0.
             pub(crate) const fn kind(&self) -> usize {
-                enum Kind { $( $variant, )+ $( $span, )+ }
+                enum Kind { $( $variant, )+ $( $span, )+ $( $boxed, )+ }
                 match self {
                     $( Self::$variant { .. } => Kind::$variant as usize, )+
                     $( Self::$span { .. } => Kind::$span as usize, )+
+                    $( Self::$boxed { .. } => Kind::$boxed as usize, )+
                 }
             }
 
@@ -189,6 +231,12 @@ macro_rules! events {
                         Self::$span { edge: Edge::Exception { .. }, .. } => concat!($span_name, ".exception"),
                         Self::$span { edge: Edge::Cancel { .. }, .. } => concat!($span_name, ".cancel"),
                     )+
+                    $(
+                        Self::$boxed { edge: Edge::Start, .. } => concat!($box_name, ".start"),
+                        Self::$boxed { edge: Edge::Stop { .. }, .. } => concat!($box_name, ".stop"),
+                        Self::$boxed { edge: Edge::Exception { .. }, .. } => concat!($box_name, ".exception"),
+                        Self::$boxed { edge: Edge::Cancel { .. }, .. } => concat!($box_name, ".cancel"),
+                    )+
                 }
             }
 
@@ -198,6 +246,7 @@ macro_rules! events {
                 match self {
                     $( Self::$variant { .. } => None, )+
                     $( Self::$span { edge, .. } => Some(edge), )+
+                    $( Self::$boxed { edge, .. } => Some(edge), )+
                 }
             }
 
@@ -205,6 +254,7 @@ macro_rules! events {
                 match self {
                     $( Self::$variant { .. } => {} )+
                     $( Self::$span { edge, .. } => *edge = to, )+
+                    $( Self::$boxed { edge, .. } => *edge = to, )+
                 }
             }
 
@@ -222,6 +272,13 @@ macro_rules! events {
                         ),* ]);
                         fields
                     } )+
+                    $( Self::$boxed { edge, told } => {
+                        let mut fields = edge.fields();
+                        fields.extend([ $(
+                            Field { key: stringify!($box_key), role: Role::$box_role, value: told.$box_key.tell() }
+                        ),* ]);
+                        fields
+                    } )+
                 }
             }
 
@@ -230,6 +287,7 @@ macro_rules! events {
                 match self {
                     $( Self::$variant { .. } => false $( || matches!(Role::$role, Role::Sensitive) )*, )+
                     $( Self::$span { .. } => false $( || matches!(Role::$span_role, Role::Sensitive) )*, )+
+                    $( Self::$boxed { .. } => false $( || matches!(Role::$box_role, Role::Sensitive) )*, )+
                 }
             }
 
@@ -238,6 +296,10 @@ macro_rules! events {
                 match self {
                     $( Self::$variant { $( $key ),* } => { $( redact!($role $key); )* } )+
                     $( Self::$span { edge: _, $( $span_key ),* } => { $( redact!($span_role $span_key); )* } )+
+                    $( Self::$boxed { edge: _, told } => {
+                        let $told { $( $box_key ),* } = &mut **told;
+                        $( redact!($box_role $box_key); )*
+                    } )+
                 }
             }
         }

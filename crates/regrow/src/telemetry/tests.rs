@@ -1,5 +1,4 @@
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
 
 use regrow_core::{ChildKind, Phase};
 
