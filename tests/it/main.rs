@@ -12,6 +12,8 @@ mod exports;
 mod json;
 mod operations;
 mod otlp;
+mod partition_supervisor;
+mod peers;
 mod push;
 mod reconfigure;
 mod runtime;

@@ -130,6 +130,12 @@ pub enum LookupError {
         /// The path that was asked for.
         path: String,
     },
+    /// It has no partitions.
+    #[error("\"{path}\" is not a partitioned supervisor")]
+    NotPartitioned {
+        /// The path that was asked for.
+        path: String,
+    },
     /// The child takes other messages.
     #[error("child \"{path}\" takes messages of type {has}, not {wanted}")]
     WrongMessageType {

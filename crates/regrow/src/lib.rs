@@ -84,8 +84,8 @@ pub use regrow_core::{
     Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy,
 };
 pub use supervisor::{
-    ChildCounts, DynamicSupervisor, InvalidTree, OperateError, Reconfigured, StartReport,
-    Supervisor,
+    ChildCounts, DynamicSupervisor, InvalidTree, OperateError, PartitionSupervisor, Partitions,
+    Reconfigured, RouteError, StartReport, Supervisor,
 };
 pub use system::{ShutdownReport, StartError, System};
 pub use task::TaskContext;

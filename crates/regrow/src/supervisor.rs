@@ -21,6 +21,7 @@
 mod actor;
 mod dynamic;
 mod operate;
+mod partition;
 mod slot;
 mod tree;
 
@@ -40,6 +41,8 @@ pub(crate) use actor::{Message, Root};
 pub use dynamic::DynamicSupervisor;
 pub(crate) use operate::Verb;
 pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};
+pub use partition::{PartitionSupervisor, Partitions, RouteError};
+pub(crate) use partition::{Ring, Rings};
 pub(crate) use slot::Answer;
 pub(crate) use tree::{HardEnds, Tree};
 
@@ -57,6 +60,8 @@ pub struct Supervisor {
     pub(crate) id: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) children: Vec<ChildSpec>,
+    /// How many partitions its children are, if that is what they are.
+    pub(crate) partitions: Option<usize>,
 }
 
 /// What is wrong with a tree before anything has been started.
@@ -107,6 +112,14 @@ pub enum InvalidTree {
         /// What makes no sense.
         reason: &'static str,
     },
+    /// A partitioned supervisor is asked for what it cannot be.
+    #[error("supervisor \"{supervisor}\" is partitioned: {reason}")]
+    Partitions {
+        /// The supervisor.
+        supervisor: String,
+        /// What cannot be.
+        reason: &'static str,
+    },
     /// Children depend on each other in a circle.
     #[error("supervisor \"{supervisor}\": no child of a cycle can ever start: {}", cycle.join(" -> "))]
     Cycle {
@@ -124,6 +137,7 @@ impl Supervisor {
             id: id.into(),
             policy: Policy::default(),
             children: Vec::new(),
+            partitions: None,
         }
     }
 
@@ -223,6 +237,7 @@ impl Supervisor {
                 reason: "it cannot have children from the start; add them when it runs",
             });
         }
+        self.check_partitions(path)?;
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (place, child) in self.children.iter().enumerate() {
             check_id(&child.id).map_err(|reason| invalid(&child.id, reason))?;

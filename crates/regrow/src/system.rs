@@ -19,6 +19,7 @@ use crate::telemetry::{ActorReport, AttachError, Census, Telemetry, Workforce};
 use crate::time;
 
 mod operations;
+mod partitions;
 
 /// Why a system did not start.
 #[derive(Clone, Debug, Error)]

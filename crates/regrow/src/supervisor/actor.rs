@@ -10,8 +10,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use regrow_core::Phase;
 use regrow_core::supervision::{Directive, Supervision, Who};
+use regrow_core::{Desired, Phase};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -99,6 +99,10 @@ pub(crate) struct State {
     tree: Arc<Tree>,
     root: Option<Root>,
     context: Option<StartContext>,
+    /// The partitions that are not in use; their places are made when the boot has begun.
+    not_in_use: Vec<ChildSpec>,
+    /// How many partitions its children are, if that is what they are.
+    partitions: Option<usize>,
     strategy: regrow_core::Strategy,
     /// Decides and ends as OTP's does.
     otp_compat: bool,
@@ -160,6 +164,7 @@ impl SupervisorActor {
     ) -> Result<(), ActorProcessingErr> {
         let directives = state.core.boot(time::now());
         state.todo.extend(directives);
+        state.place_what_is_not_in_use();
         state.run().await
     }
 
@@ -208,12 +213,18 @@ impl State {
             .map(regrow_core::RestartIntensity::max_restarts);
         let counts = tree.census.supervisor(path.clone(), max_restarts);
         tree.supervisor_up(path.clone(), myself.clone());
+        let in_use = spec.partitions.map_or(spec.children.len(), |partitions| {
+            tree.rings.enter(&path, partitions).size()
+        });
+        let in_use = in_use.min(spec.children.len());
         let mut state = Self {
             myself,
             path,
             tree,
             root,
             context,
+            not_in_use: spec.children[in_use..].to_vec(),
+            partitions: spec.partitions,
             strategy: spec.policy.strategy,
             otp_compat: spec.policy.otp_compat,
             dynamic: spec.policy.dynamic,
@@ -233,7 +244,7 @@ impl State {
             aborted: false,
             melted: None,
         };
-        for child in &spec.children {
+        for child in &spec.children[..in_use] {
             let plan = child.plan_under(state.otp_compat);
             let index = state.core.add(plan, time::now());
             state.place(index, child.clone(), false);
@@ -267,6 +278,19 @@ impl State {
             self.slots.resize_with(index as usize + 1, || None);
         }
         self.slots[index as usize] = Some(slot);
+    }
+
+    /// Partitions that are not in use take no part in the boot: they wait for an operator, like what was stopped.
+    fn place_what_is_not_in_use(&mut self) {
+        for child in std::mem::take(&mut self.not_in_use) {
+            let plan = child.plan_under(self.otp_compat);
+            let index = self.core.add(plan, time::now());
+            self.place(index, child, false);
+            self.told(index, Phase::Stopped, None);
+            if let Some(slot) = self.slot(index) {
+                slot.desired = Desired::Down;
+            }
+        }
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {

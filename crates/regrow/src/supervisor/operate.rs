@@ -49,6 +49,12 @@ pub enum OperateError {
         /// Why not.
         reason: String,
     },
+    /// It has no partitions.
+    #[error("supervisor \"{supervisor}\" is not partitioned")]
+    NotPartitioned {
+        /// The supervisor.
+        supervisor: String,
+    },
     /// The text is not an id.
     #[error("{id:?} cannot be an id: {reason}")]
     InvalidId {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ractor::ActorRef;
 
-use super::{Message, Supervisor};
+use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::path::ChildPath;
 use crate::telemetry::{Census, Telemetry, Workforce};
@@ -21,6 +21,8 @@ pub(crate) struct Tree {
     pub(crate) workforce: Arc<Workforce>,
     /// What operators trace, from the question to the start.
     pub(crate) causes: Arc<Causes>,
+    /// How many partitions are in use, where there are any.
+    pub(crate) rings: Rings,
     places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     /// The rules of supervisors that were given new ones, for their next lives.
@@ -62,6 +64,7 @@ impl Tree {
             census,
             workforce,
             causes: Arc::default(),
+            rings: Rings::default(),
             places: RwLock::default(),
             supervisors: RwLock::default(),
             rules: Mutex::default(),
@@ -110,6 +113,7 @@ impl Tree {
         // Below a path is what begins with it and a slash; `0` is the sign after the slash.
         let from = ChildPath::from(format!("{path}/").as_str());
         let to = ChildPath::from(format!("{path}0").as_str());
+        self.rings.leave(path, from.clone()..to.clone());
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         places.remove(path);
         self.rules

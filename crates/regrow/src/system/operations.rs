@@ -185,7 +185,7 @@ impl System {
     }
 }
 
-fn gone(supervisor: &str) -> OperateError {
+pub(super) fn gone(supervisor: &str) -> OperateError {
     OperateError::Gone {
         supervisor: supervisor.to_owned(),
     }

@@ -234,6 +234,9 @@ impl State {
         if self.dynamic != new.policy.dynamic {
             return refused("its children cannot become dynamic, nor cease to be".to_owned());
         }
+        if self.partitions != new.partitions {
+            return refused("the number of its partitions stays as it is; resize it".to_owned());
+        }
         new.check_at(self.path.as_str())?;
         for child in &new.children {
             let slot = self
