@@ -10,6 +10,7 @@ mod edges;
 mod examples;
 mod exports;
 mod json;
+mod losses;
 mod operations;
 mod otlp;
 mod partition_supervisor;

@@ -1,4 +1,4 @@
-//! A collector gets what happened, field by field, decoded with the official protobufs; one that is down or hangs disturbs nobody.
+//! A collector gets what happened, field by field, decoded with the official protobufs; one that is down or hangs is in `losses.rs`.
 #![expect(
     clippy::unwrap_used,
     reason = "a helper of tests: nothing can go on without"
@@ -10,7 +10,7 @@ mod lineage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, nu
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use regrow::otlp::{Endpoint, Export, ExportError, Signal, export};
+use regrow::otlp::{Endpoint, ExportError, Signal, export};
 use regrow::telemetry::{Edge, FieldValue, MetricKind, Role, Subject, catalogue};
 use regrow::testing::{Puppet, TestSystem};
 use regrow::{Backoff, ChildKind, Event, Payload, Phase, Supervisor, System};
@@ -412,71 +412,6 @@ fn assert_metric(metric: &Metric) {
         let names: Vec<&str> = attributes.iter().map(|pair| &*pair.key).collect();
         assert_eq!(names, schema.labels, "{}", metric.name);
     }
-}
-
-/// More log records than there is room for, then news of the loss, then a child that is restarted all the same.
-async fn flood(system: &mut TestSystem, export: &Export) {
-    for n in 0..6_000 {
-        let stable_for = Duration::from_secs(1);
-        system
-            .telemetry()
-            .emit(|| subject(system), || Payload::BackoffReset { stable_for });
-        if n % 100 == 0 {
-            // The queue of the event stream shall not be what overflows.
-            for _ in 0..4 {
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-    assert!(export.dropped() > 0, "nothing grows without bound");
-    let told = system
-        .expect("regrow.telemetry.queue.dropped", "root")
-        .await;
-    let Payload::TelemetryQueueDropped { handler, dropped } = &told.payload else {
-        panic!("{told:?}")
-    };
-    assert_eq!((&**handler, *dropped > 0), ("otlp", true));
-    let metrics = system.exporter().render();
-    assert!(
-        metrics.contains("regrow_telemetry_dropped_total{sink=\"otlp\",reason=\"queue_full\"}"),
-        "{metrics}"
-    );
-    system.puppet("root/worker").crash("boom");
-    drop(
-        system
-            .expect("regrow.supervisor.restart.stop", "root/worker")
-            .await,
-    );
-}
-
-/// Its end is in time, and says what is lost.
-async fn assert_lossy_end(export: Export) {
-    let began = Instant::now();
-    let undelivered = export.shutdown().await.unwrap_err();
-    assert!(undelivered.records > 4_000, "{undelivered}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{undelivered}");
-}
-
-#[tokio::test]
-async fn a_collector_that_is_down_costs_nothing_but_drops_that_are_counted() {
-    let collector = Collector::start(|_, _| Answer::Taken).await;
-    let url = collector.url.clone();
-    drop(collector);
-    let mut system = tree().await;
-    let to = endpoint(&url).timeout(Duration::from_millis(200));
-    let export = export(&system, to, Signal::ALL).unwrap();
-    flood(&mut system, &export).await;
-    assert_lossy_end(export).await;
-}
-
-#[tokio::test]
-async fn a_collector_that_hangs_costs_nothing_but_drops_that_are_counted() {
-    let collector = Collector::start(|_, _| Answer::Never).await;
-    let mut system = tree().await;
-    let to = endpoint(&collector.url).timeout(Duration::from_millis(200));
-    let export = export(&system, to, Signal::ALL).unwrap();
-    flood(&mut system, &export).await;
-    assert_lossy_end(export).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use regrow_core::{ChildKind, Phase};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ use crate::system::System;
 use crate::telemetry::instruments::Instruments;
 use crate::telemetry::metrics::MetricsHandler;
 use crate::telemetry::{Census, Equipment, Workforce, actor_families};
+use crate::telemetry::{Payload, Subject, Telemetry};
 use text::{Pieces, Text};
 
 /// What a scrape is sent as.
@@ -40,6 +42,13 @@ pub const CONTENT_TYPE_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How many scrapes may be under way at once.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How long a client may take to ask, and then as a whole to ask and to read: longer than any sensible `scrape_timeout`.
+const ASKS_WITHIN: Duration = Duration::from_secs(10);
+const READS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The sink in `regrow_telemetry_dropped_total` whose losses are scrapes that their clients did not read.
+const SINK: &str = "prometheus";
 
 /// The metrics of one system.
 pub struct Exporter {
@@ -112,7 +121,9 @@ impl Drop for Endpoint {
 
 /// Serves `GET /metrics` on `address` until the [`Endpoint`] is dropped.
 ///
-/// There is no authentication: bind to loopback, or to a network that you trust.
+/// There is no authentication: bind to loopback, or to a network that you trust. At most 64 clients are served at once; who does
+/// not ask within 10 s, or has not read its answer within 60 s, is let go of. The latter is told by
+/// `regrow.telemetry.queue.dropped` of the handler `prometheus`.
 ///
 /// # Errors
 /// When the address cannot be bound: it is in use, say.
@@ -121,6 +132,7 @@ pub async fn serve(system: &System, address: SocketAddr) -> io::Result<Endpoint>
     let address = listener.local_addr()?;
     let exporter = Arc::clone(system.exporter());
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let losses = Losses::of(system);
     let server = tokio::spawn(async move {
         loop {
             let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -128,9 +140,12 @@ pub async fn serve(system: &System, address: SocketAddr) -> io::Result<Endpoint>
             };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let exporter = Arc::clone(&exporter);
+                    let served = connection(stream, Arc::clone(&exporter));
+                    let losses = losses.clone();
                     tokio::spawn(async move {
-                        connection(stream, exporter).await;
+                        if tokio::time::timeout(READS_WITHIN, served).await.is_err() {
+                            losses.tell();
+                        }
                         drop(permit);
                     });
                 }
@@ -145,11 +160,38 @@ pub async fn serve(system: &System, address: SocketAddr) -> io::Result<Endpoint>
     Ok(Endpoint { address, server })
 }
 
+/// Where scrapes that nobody read are told.
+#[derive(Clone)]
+struct Losses {
+    telemetry: Telemetry,
+    root: Subject,
+}
+
+impl Losses {
+    fn of(system: &System) -> Self {
+        let kind = ChildKind::Supervisor;
+        let path = system.path().clone();
+        Self {
+            telemetry: system.telemetry().clone(),
+            root: Subject::new(path, kind, kind.as_str(), 1, Phase::Running),
+        }
+    }
+
+    fn tell(&self) {
+        let handler = SINK.into();
+        let dropped = Payload::TelemetryQueueDropped {
+            handler,
+            dropped: 1,
+        };
+        self.telemetry.emit(|| self.root.clone(), || dropped);
+    }
+}
+
 async fn connection(stream: TcpStream, exporter: Arc<Exporter>) {
     let service = service_fn(move |request| answer(request, Arc::clone(&exporter)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
+        .header_read_timeout(ASKS_WITHIN)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -24,7 +24,7 @@ use crate::{Address, ChildSpec, Supervisor};
 const LIMIT: Duration = Duration::from_millis(1);
 const SUPERVISORS: usize = 10;
 const CHILDREN: usize = 10_000;
-const SCRAPES: usize = 8;
+const SCRAPES: usize = 5;
 
 /// The time that this thread has had a processor.
 fn processor_time() -> Duration {
@@ -177,16 +177,21 @@ async fn no_poll_of_a_scrape_of_ten_thousand_children_at_work_lasts_a_millisecon
     assert_short(&scrapes);
 }
 
-#[tokio::test]
-async fn no_poll_of_a_scrape_of_sixty_thousand_series_lasts_a_millisecond() {
-    let exporter = Arc::new(Exporter::new(Arc::default(), Arc::default()));
+/// Sixty thousand series, with so much more in the value of their label.
+fn fill(exporter: &Exporter, more: &str) {
     let metadata = ::metrics::Metadata::new("regrow", ::metrics::Level::INFO, None);
     for n in 0..60_000_u64 {
-        let labels = vec![::metrics::Label::new("domain", format!("d{n:05}"))];
+        let labels = vec![::metrics::Label::new("domain", format!("d{n:05}{more}"))];
         let key = ::metrics::Key::from_parts("regrow_telemetry_events_total", labels);
         let recorder: &dyn ::metrics::Recorder = &*exporter.instruments;
         recorder.register_counter(&key, &metadata).increment(n);
     }
+}
+
+#[tokio::test]
+async fn no_poll_of_a_scrape_of_sixty_thousand_series_lasts_a_millisecond() {
+    let exporter = Arc::new(Exporter::new(Arc::default(), Arc::default()));
+    fill(&exporter, "");
     let (scrapes, answer) = scrape(&exporter).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(
@@ -268,4 +273,33 @@ fn assert_once_short(measured: &[Duration]) {
         measured.iter().any(|longest| *longest < LIMIT),
         "{measured:#?}"
     );
+}
+
+/// The clock stands still unless nobody can do anything; what a connection has to read is there by then.
+#[tokio::test(start_paused = true)]
+async fn clients_that_never_ask_or_never_read_make_room_and_a_scrape_that_is_lost_is_told() {
+    let system = System::start(Supervisor::new("root")).await.unwrap();
+    // An answer that does not fit into the buffers of a connection.
+    fill(system.exporter(), &"-".repeat(200));
+    let mut events = system.telemetry().subscribe(16).unwrap();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let address = serve(&system, address).await.unwrap();
+    let connect = |request: &str| {
+        let mut stream = TcpStream::connect(address.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let mut clients: Vec<TcpStream> = (1..MAX_CONNECTIONS).map(|_| connect("GET")).collect();
+    clients.push(connect("GET /metrics HTTP/1.1\r\nHost: regrow\r\n\r\n"));
+    let began = tokio::time::Instant::now();
+    let told = tokio::time::timeout(2 * READS_WITHIN, events.next()).await;
+    let told = told.expect("it is told").unwrap();
+    assert_eq!(began.elapsed().as_secs(), READS_WITHIN.as_secs());
+    assert!(
+        matches!(&told.payload, Payload::TelemetryQueueDropped { handler, dropped: 1 } if **handler == *SINK),
+        "{told:?}"
+    );
+    let address = address.address();
+    let answer = tokio::task::spawn_blocking(move || read(address)).await;
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200 OK"));
 }
