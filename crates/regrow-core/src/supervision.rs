@@ -28,6 +28,7 @@ mod table;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
@@ -40,6 +41,9 @@ use crate::phase::{Desired, Phase};
 use crate::restart::{AutoShutdown, ExitKind, StopCause, Strategy};
 use crate::rng::SplitMix64;
 use crate::words::words;
+
+/// A longer list than this is not kept for the next answer.
+const MAX_SPARE: usize = 64;
 
 words! {
     /// What decides when a child of a starting or stopping supervisor has its turn.
@@ -132,6 +136,8 @@ pub struct Supervision {
     significant: u32,
     boot_left: u32,
     booted: bool,
+    /// An empty list for the next answer.
+    spare: Vec<Directive>,
 }
 
 impl Supervision {
@@ -157,6 +163,7 @@ impl Supervision {
             significant: 0,
             boot_left: 0,
             booted: false,
+            spare: Vec::new(),
         }
     }
 
@@ -165,7 +172,8 @@ impl Supervision {
     ///
     /// # Panics
     /// With 2³² children; memory runs out long before.
-    pub fn add(&mut self, plan: ChildPlan, now: Instant) -> u32 {
+    pub fn add(&mut self, plan: impl Into<Arc<ChildPlan>>, now: Instant) -> u32 {
+        let plan = plan.into();
         let (index, life) = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (
@@ -219,6 +227,14 @@ impl Supervision {
         }
     }
 
+    /// Gives an answer's list back when it has been read, so that the next answer needs no memory of its own.
+    pub fn recycle(&mut self, mut answer: Vec<Directive>) {
+        if answer.capacity() > self.spare.capacity() && answer.capacity() <= MAX_SPARE {
+            answer.clear();
+            self.spare = answer;
+        }
+    }
+
     /// Starts the children, as [`Policy::order`] says.
     #[must_use]
     pub fn boot(&mut self, now: Instant) -> Vec<Directive> {
@@ -265,7 +281,7 @@ impl Supervision {
     /// This life has started.
     #[must_use]
     pub fn on_started(&mut self, who: Who, now: Instant) -> Vec<Directive> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.spare);
         let Some(slot) = self.current(who) else {
             return out;
         };
@@ -313,7 +329,7 @@ impl Supervision {
     }
 
     fn on_end(&mut self, who: Who, ending: Ending, now: Instant) -> Vec<Directive> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.spare);
         if self.current(who).is_some_and(|slot| slot.state.is_alive()) {
             self.gone(who.slot, ending, now, &mut out);
             self.settle(now, &mut out);
@@ -339,7 +355,7 @@ impl Supervision {
     /// Time has passed.
     #[must_use]
     pub fn on_wakeup(&mut self, now: Instant) -> Vec<Directive> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.spare);
         self.settle(now, &mut out);
         out
     }
@@ -377,7 +393,7 @@ impl Supervision {
     /// # Errors
     /// [`Refused::NotFound`] and [`Refused::Closing`].
     pub fn terminate_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
         let after = if self.keeps_place(index) {
@@ -410,9 +426,10 @@ impl Supervision {
     /// As [`Self::add`].
     pub fn start_child(
         &mut self,
-        plan: ChildPlan,
+        plan: impl Into<Arc<ChildPlan>>,
         now: Instant,
     ) -> Result<(u32, Vec<Directive>), Refused> {
+        let plan = plan.into();
         self.may_start_child(&plan)?;
         let index = self.add(plan, now);
         Ok((index, self.start_anew(index, Trial::New, now)?))
@@ -465,7 +482,7 @@ impl Supervision {
         trial: Trial,
         now: Instant,
     ) -> Result<Vec<Directive>, Refused> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
         slot.desired = Desired::Up;
         slot.trial = trial;

@@ -2,8 +2,6 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +13,8 @@ use regrow_core::{
 };
 
 use crate::adapter::Supervised;
-use crate::exit::{ExitReason, Follows, StartFailure};
+use crate::exit::{ExitReason, StartFailure};
+use crate::launch::{Launch, Launchpad};
 use crate::panics::catch;
 use crate::path::ChildPath;
 use crate::supervisor::{Message, Supervisor, Tree};
@@ -23,9 +22,6 @@ use crate::telemetry::{Payload, Span, Subject, Telemetry, Vitals};
 
 /// How long a child may take to end by force when its supervisor was stopped from outside.
 const KILL_GRACE: Duration = Duration::from_secs(5);
-
-pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<Started, StartFailure>> + Send>>;
-type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
 
 /// How to start a child, how to stop it, and when to start it again.
 ///
@@ -35,6 +31,15 @@ type Launch = dyn Fn(StartContext) -> Starting + Send + Sync;
 #[must_use]
 pub struct ChildSpec {
     pub(crate) id: Arc<str>,
+    pub(crate) launch: Arc<Launch>,
+    pub(crate) nested: Option<Arc<Supervisor>>,
+    /// Everything else: the same for all children of a kind, so that a million of them share one.
+    pub(crate) traits: Arc<Traits>,
+}
+
+/// What a spec says beside who it is and how it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Traits {
     pub(crate) kind: ChildKind,
     pub(crate) type_name: Option<Arc<str>>,
     pub(crate) tags: Vec<Arc<str>>,
@@ -45,12 +50,10 @@ pub struct ChildSpec {
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
     pub(crate) message: Option<(TypeId, &'static str)>,
-    pub(crate) nested: Option<Arc<Supervisor>>,
-    pub(crate) launch: Arc<Launch>,
 }
 
 /// Which settings are the user's own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     backoff: bool,
     start_timeout: bool,
@@ -60,7 +63,7 @@ impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
-            .field("kind", &self.kind)
+            .field("kind", &self.traits.kind)
             .finish_non_exhaustive()
     }
 }
@@ -90,9 +93,9 @@ impl ChildSpec {
         make: impl Fn(&StartContext) -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Self {
         let make = Arc::new(make);
-        let launch = move |context: StartContext| -> Starting {
+        let launch = move |context: StartContext, pad: &mut Launchpad| {
             let make = Arc::clone(&make);
-            Box::pin(async move {
+            pad.set(async move {
                 let (actor, arguments) = make(&context);
                 let vitals = context.hire();
                 let supervisor = context.supervisor();
@@ -113,10 +116,10 @@ impl ChildSpec {
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
                 }
-            })
+            });
         };
         let mut spec = Self::base(id.into(), ChildKind::Actor, Arc::new(launch));
-        spec.message = Some((TypeId::of::<A::Msg>(), std::any::type_name::<A::Msg>()));
+        spec.edit().message = Some((TypeId::of::<A::Msg>(), std::any::type_name::<A::Msg>()));
         spec
     }
 
@@ -132,10 +135,10 @@ impl ChildSpec {
         E: Into<StartFailure>,
     {
         let start = Arc::new(start);
-        let launch = move |context: StartContext| -> Starting {
+        let launch = move |context: StartContext, pad: &mut Launchpad| {
             let start = Arc::clone(&start);
             // The user's function itself runs inside the guarded future, not on the supervisor's stack.
-            Box::pin(async move { start(context).await.map(Into::into).map_err(Into::into) })
+            pad.set(async move { start(context).await.map(Into::into).map_err(Into::into) });
         };
         Self::base(id.into(), ChildKind::Actor, Arc::new(launch))
     }
@@ -144,13 +147,12 @@ impl ChildSpec {
     pub(crate) fn deaf(mut self) -> Self {
         /// What no message is.
         enum Nothing {}
-        self.message = Some((TypeId::of::<Nothing>(), "none"));
+        self.edit().message = Some((TypeId::of::<Nothing>(), "none"));
         self
     }
 
     pub(crate) fn base(id: Arc<str>, kind: ChildKind, launch: Arc<Launch>) -> Self {
-        Self {
-            id,
+        let traits = Traits {
             kind,
             type_name: None,
             tags: Vec::new(),
@@ -160,8 +162,12 @@ impl ChildSpec {
             plan: ChildPlan::default(),
             said: Said::default(),
             message: None,
-            nested: None,
+        };
+        Self {
+            id,
             launch,
+            nested: None,
+            traits: Arc::new(traits),
         }
     }
 
@@ -169,18 +175,22 @@ impl ChildSpec {
         let id = Arc::clone(&supervisor.id);
         let supervisor = Arc::new(supervisor);
         let tree = Arc::clone(&supervisor);
-        let launch = move |context: StartContext| -> Starting {
+        let launch = move |context: StartContext, pad: &mut Launchpad| {
             let tree = Arc::clone(&tree);
-            Box::pin(async move { tree.launch(context).await })
+            pad.set(async move { tree.launch(context).await });
         };
         let mut spec = Self::base(id, ChildKind::Supervisor, Arc::new(launch));
-        spec.plan.shutdown = Shutdown::Infinity;
+        spec.edit().plan.shutdown = Shutdown::Infinity;
         // A start that lasts is the children's own: each has its timeout.
-        spec.plan.start_timeout = Duration::MAX;
-        spec.plan.ends_itself = true;
-        spec.announced = true;
+        spec.edit().plan.start_timeout = Duration::MAX;
+        spec.edit().plan.ends_itself = true;
+        spec.edit().announced = true;
         spec.nested = Some(supervisor);
         spec
+    }
+
+    pub(crate) fn edit(&mut self) -> &mut Traits {
+        Arc::make_mut(&mut self.traits)
     }
 
     /// The id: the last part of the path.
@@ -191,62 +201,62 @@ impl ChildSpec {
 
     /// When it is started again; permanent by default.
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.plan.restart = restart;
+        self.edit().plan.restart = restart;
         self
     }
 
     /// How it is stopped; 5 s and then killed by default, without limit for a supervisor.
     pub fn shutdown(mut self, shutdown: impl Into<Shutdown>) -> Self {
-        self.plan.shutdown = shutdown.into();
+        self.edit().plan.shutdown = shutdown.into();
         self
     }
 
     /// How long before the next start.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.plan.backoff = backoff;
-        self.said.backoff = true;
+        self.edit().plan.backoff = backoff;
+        self.edit().said.backoff = true;
         self
     }
 
     /// A restart limit of its own; [`ChildSpec::give_up`] says what follows.
     pub fn limit(mut self, limit: RestartIntensity) -> Self {
-        self.plan.limit = Some(limit);
+        self.edit().plan.limit = Some(limit);
         self
     }
 
     /// What happens when its limit is exceeded or it cannot be started; escalates by default.
     pub fn give_up(mut self, give_up: GiveUp) -> Self {
-        self.plan.give_up = give_up;
+        self.edit().plan.give_up = give_up;
         self
     }
 
     /// How long a start may take; 30 s by default.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.plan.start_timeout = timeout;
-        self.said.start_timeout = true;
+        self.edit().plan.start_timeout = timeout;
+        self.edit().said.start_timeout = true;
         self
     }
 
     /// Says that its supervisor may end with it: when it has ended and is not started again, as
     /// [`Supervisor::auto_shutdown`] says. Only for a transient or temporary child.
     pub fn significant(mut self) -> Self {
-        self.plan.significant = true;
+        self.edit().plan.significant = true;
         self
     }
 
     /// What its supervisor goes by: restart type, shutdown, backoff, limits. The defaults are filled in.
     #[must_use]
     pub fn plan(&self) -> &ChildPlan {
-        &self.plan
+        &self.traits.plan
     }
 
     /// What a supervisor with OTP's defaults makes of the plan: what was not said is OTP's.
     pub(crate) fn plan_under(&self, otp_compat: bool) -> ChildPlan {
-        let mut plan = self.plan.clone();
-        if otp_compat && !self.said.backoff {
+        let mut plan = self.traits.plan.clone();
+        if otp_compat && !self.traits.said.backoff {
             plan.backoff = Backoff::none();
         }
-        if otp_compat && !self.said.start_timeout {
+        if otp_compat && !self.traits.said.start_timeout {
             plan.start_timeout = Duration::MAX;
         }
         plan
@@ -254,38 +264,38 @@ impl ChildSpec {
 
     /// What it is made of; `actor` by default.
     pub fn kind(mut self, kind: ChildKind) -> Self {
-        self.kind = kind;
+        self.edit().kind = kind;
         self
     }
 
     /// What it is in your words; a metric label, so few values. The kind by default.
     pub fn of_type(mut self, type_name: impl Into<Arc<str>>) -> Self {
-        self.type_name = Some(type_name.into());
+        self.edit().type_name = Some(type_name.into());
         self
     }
 
     /// Words by which it can be found.
     pub fn tags<T: Into<Arc<str>>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.tags = tags.into_iter().map(Into::into).collect();
+        self.edit().tags = tags.into_iter().map(Into::into).collect();
         self
     }
 
     /// The siblings that have to be up before it, under a supervisor whose order is by dependencies.
     pub fn depends_on<T: Into<Arc<str>>>(mut self, ids: impl IntoIterator<Item = T>) -> Self {
-        self.depends_on = ids.into_iter().map(Into::into).collect();
+        self.edit().depends_on = ids.into_iter().map(Into::into).collect();
         self
     }
 
     /// Says that the system is not ready while it is down.
     pub fn required(mut self, required: bool) -> Self {
-        self.required = required;
+        self.edit().required = required;
         self
     }
 
     /// It counts as started when it calls [`StartContext::announce`], not when its start function returns. Meanwhile it can be
     /// stopped, and an end is a failed start.
     pub fn announced(mut self) -> Self {
-        self.announced = true;
+        self.edit().announced = true;
         self
     }
 }
@@ -572,19 +582,4 @@ pub struct ChildInfo {
     pub last_exit: Option<LastExit>,
     /// Why it was given up on, in words.
     pub parked_because: Option<String>,
-}
-
-/// Runs a launch with the panics of the user's code caught.
-pub(crate) async fn guarded_launch(
-    launch: Arc<Launch>,
-    context: StartContext,
-) -> Result<Started, StartFailure> {
-    let future = async move { AssertUnwindSafe(launch(context)).0.await };
-    match crate::panics::guarded(future).await {
-        Ok(result) => result,
-        Err(panic) => Err(StartFailure::new(
-            ExitReason::Panic(Arc::new(panic)),
-            Follows::Retry,
-        )),
-    }
 }

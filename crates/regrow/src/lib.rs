@@ -56,6 +56,7 @@ mod address;
 mod child;
 mod exit;
 pub mod genai;
+mod launch;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod panics;

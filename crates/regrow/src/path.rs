@@ -8,6 +8,14 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildPath(Arc<str>);
 
+/// A path of at most so many bytes is put together without an allocation of its own.
+const SHORT: usize = 256;
+
+/// Bytes that were text a moment ago.
+fn id_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("texts joined by a slash are text")
+}
+
 impl From<&str> for ChildPath {
     fn from(path: &str) -> Self {
         Self(path.into())
@@ -20,7 +28,17 @@ impl ChildPath {
     }
 
     pub(crate) fn join(&self, id: &str) -> Self {
-        Self(format!("{}/{id}", self.0).into())
+        // On the stack first: a path is made for every child, and most are short.
+        let mut short = [0; SHORT];
+        let (parent, id) = (self.0.as_bytes(), id.as_bytes());
+        let len = parent.len() + 1 + id.len();
+        let Some(text) = short.get_mut(..len) else {
+            return Self([&*self.0, "/", id_of(id)].concat().into());
+        };
+        text[..parent.len()].copy_from_slice(parent);
+        text[parent.len()] = b'/';
+        text[parent.len() + 1..].copy_from_slice(id);
+        Self(id_of(text).into())
     }
 
     /// Whether it stands somewhere below `other`.

@@ -19,6 +19,7 @@
 //! ```
 
 mod actor;
+mod answer;
 mod dynamic;
 mod operate;
 mod partition;
@@ -38,12 +39,12 @@ use regrow_core::{
 use thiserror::Error;
 
 pub(crate) use actor::{Message, Root};
+pub(crate) use answer::Answer;
 pub use dynamic::DynamicSupervisor;
 pub(crate) use operate::Verb;
 pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};
 pub use partition::{PartitionSupervisor, Partitions, RouteError};
 pub(crate) use partition::{Ring, Rings};
-pub(crate) use slot::Answer;
 pub(crate) use tree::{HardEnds, Tree};
 
 use crate::child::{ChildSpec, Control, StartContext, Started};
@@ -257,7 +258,7 @@ impl Supervisor {
                 };
                 places.get(&**on).copied().ok_or_else(unknown)
             };
-            child.depends_on.iter().map(place).collect()
+            child.traits.depends_on.iter().map(place).collect()
         };
         let graph = self
             .children
@@ -330,13 +331,13 @@ fn check_significant(
             reason,
         })
     };
-    match (child.plan.significant, auto_shutdown) {
+    match (child.traits.plan.significant, auto_shutdown) {
         (false, _) => Ok(()),
         (true, AutoShutdown::Never) => {
             refused("its supervisor never ends by itself; set auto_shutdown")
         }
         (true, AutoShutdown::AnySignificant | AutoShutdown::AllSignificant) => {
-            match child.plan.restart {
+            match child.traits.plan.restart {
                 Restart::Permanent => refused(
                     "it is permanent, so it is always started again; make it transient or temporary",
                 ),

@@ -31,8 +31,9 @@ use ractor::{Actor as _, ActorCell, ActorProcessingErr, ActorRef};
 use regrow_core::{ChildKind, StopCause};
 use tokio::sync::watch;
 
-use crate::child::{ChildSpec, Control, StartContext, Started, Starting};
+use crate::child::{ChildSpec, Control, StartContext, Started};
 use crate::exit::{BoxError, ExitReason, StartFailure};
+use crate::launch::Launchpad;
 use crate::panics::{catch, guarded};
 
 /// What one life of a task comes to.
@@ -57,9 +58,9 @@ impl ChildSpec {
         E: Into<BoxError> + Send + 'static,
     {
         let run = Arc::new(run);
-        let launch = move |context: StartContext| -> Starting {
+        let launch = move |context: StartContext, pad: &mut Launchpad| {
             let run = Arc::clone(&run);
-            Box::pin(async move {
+            pad.set(async move {
                 let (sender, stop) = watch::channel(None);
                 let supervisor = context.supervisor();
                 let context = TaskContext {
@@ -77,7 +78,7 @@ impl ChildSpec {
                     cell: cell.clone(),
                 });
                 Ok(Started::new(cell).control(control))
-            })
+            });
         };
         Self::base(id.into(), ChildKind::Task, Arc::new(launch)).deaf()
     }

@@ -30,8 +30,9 @@ use regrow_core::{ChildKind, StopCause};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::child::{ChildSpec, Control, Force, StartContext, Started, Starting};
+use crate::child::{ChildSpec, Control, Force, StartContext, Started};
 use crate::exit::{BoxError, ExitReason, StartFailure};
+use crate::launch::Launchpad;
 use crate::panics::catch;
 
 /// What one life of a thread comes to.
@@ -59,9 +60,9 @@ impl ChildSpec {
         E: Into<BoxError>,
     {
         let run = Arc::new(run);
-        let launch = move |context: StartContext| -> Starting {
+        let launch = move |context: StartContext, pad: &mut Launchpad| {
             let run = Arc::clone(&run);
-            Box::pin(async move {
+            pad.set(async move {
                 let bell = Arc::new(Bell::default());
                 let supervisor = context.supervisor();
                 let name = context.path().to_string();
@@ -81,7 +82,7 @@ impl ChildSpec {
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
                 }
-            })
+            });
         };
         Self::base(id.into(), ChildKind::Thread, Arc::new(launch)).deaf()
     }

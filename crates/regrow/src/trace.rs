@@ -36,7 +36,6 @@ use std::sync::{Arc, LazyLock};
 use thiserror::Error;
 
 pub(crate) use causes::Causes;
-pub(crate) use current::caused;
 pub use current::{in_context, with_context, with_current_context};
 
 /// The header and the name of the environment variable, in lower case.

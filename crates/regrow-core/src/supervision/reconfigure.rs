@@ -61,7 +61,7 @@ impl Supervision {
             (window, None) => *window = None,
             (None, Some(_)) => {}
         }
-        slot.plan = plan;
+        slot.plan = plan.into();
         slot.links = None;
     }
 

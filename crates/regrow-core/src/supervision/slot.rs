@@ -1,5 +1,6 @@
 //! One place in a supervisor, and the life in it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::directive::Who;
@@ -142,7 +143,8 @@ pub(super) struct Links {
 
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
-    pub(super) plan: ChildPlan,
+    /// Shared with all children of the same kind: there may be a million of them.
+    pub(super) plan: Arc<ChildPlan>,
     /// Position in the start order; never repeats.
     pub(super) order: u64,
     pub(super) life: u32,

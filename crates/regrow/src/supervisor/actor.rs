@@ -15,17 +15,18 @@ use regrow_core::{Desired, Phase};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::answer::Answer;
 use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
-use super::slot::{Answer, Slot, type_name_of};
+use super::slot::{Kin, Slot, type_name_of};
 use super::{Supervisor, Tree};
 use crate::address::Place;
-use crate::child::{ChildInfo, ChildSpec, StartContext, Started, guarded_launch};
+use crate::child::{ChildInfo, ChildSpec, StartContext, Started};
 use crate::exit::{ExitReason, Follows, StartFailure};
+use crate::launch::Launchpad;
 use crate::path::ChildPath;
 use crate::system::StartError;
 use crate::telemetry::{Subject, SupervisorCounts};
 use crate::time;
-use crate::trace::caused;
 
 mod ends;
 mod operations;
@@ -117,6 +118,9 @@ pub(crate) struct State {
     /// How many starts are under way on tasks of their own.
     starting: usize,
     todo: VecDeque<Directive>,
+    pad: Launchpad,
+    /// The kind of the child that was added last.
+    kin: Option<Kin>,
     timer: Option<(Instant, AbortHandle)>,
     counts: Arc<SupervisorCounts>,
     closed: bool,
@@ -139,9 +143,9 @@ impl Drop for State {
                 slot.place.clear_of(live.cell.get_id());
             }
             if slot.spec.nested.is_some() && !slot.place.is_taken() {
-                self.tree.leave_with_all_below(&slot.path);
+                self.tree.leave_with_all_below(slot.path());
             } else {
-                self.tree.leave_place(&slot.path, &slot.place);
+                self.tree.leave_place(slot.path(), &slot.place);
             }
         }
     }
@@ -163,7 +167,7 @@ impl SupervisorActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let directives = state.core.boot(time::now());
-        state.todo.extend(directives);
+        state.queue(directives);
         state.place_what_is_not_in_use();
         state.run().await
     }
@@ -236,6 +240,8 @@ impl State {
             early: HashMap::new(),
             starting: 0,
             todo: VecDeque::new(),
+            pad: Launchpad::default(),
+            kin: None,
             timer: None,
             counts,
             closed: false,
@@ -245,12 +251,12 @@ impl State {
             melted: None,
         };
         for child in &spec.children[..in_use] {
-            let plan = child.plan_under(state.otp_compat);
-            let index = state.core.add(plan, time::now());
-            state.place(index, child.clone(), false);
+            let kin = state.kin(child);
+            let index = state.core.add(Arc::clone(&kin.plan), time::now());
+            state.place(index, child.clone(), kin, false);
         }
         for child in &spec.children {
-            for on in &child.depends_on {
+            for on in &child.traits.depends_on {
                 // Unknown names are refused before the start.
                 if let (Some(slot), Some(on)) = (state.ids.get(&child.id), state.ids.get(on)) {
                     state.core.depend(*slot, *on);
@@ -260,16 +266,34 @@ impl State {
         state
     }
 
+    /// What a child shares with those of its kind. They are mostly added one after the other.
+    fn kin(&mut self, spec: &ChildSpec) -> Kin {
+        let known = self
+            .kin
+            .as_ref()
+            .filter(|kin| Arc::ptr_eq(&kin.traits, &spec.traits) || kin.traits == spec.traits);
+        if let Some(kin) = known {
+            return kin.clone();
+        }
+        let type_name = type_name_of(spec);
+        let kin = Kin {
+            traits: Arc::clone(&spec.traits),
+            plan: Arc::new(spec.plan_under(self.otp_compat)),
+            class: self.counts.class(spec.traits.kind, &type_name),
+            type_name,
+        };
+        self.kin = Some(kin.clone());
+        kin
+    }
+
     /// Fills the place that the core has made.
-    fn place(&mut self, index: u32, spec: ChildSpec, dynamic: bool) {
+    fn place(&mut self, index: u32, spec: ChildSpec, kin: Kin, dynamic: bool) {
         let now = time::now();
         let path = self.path.join(&spec.id);
-        let place = self
-            .tree
-            .enter(&path, || Place::new(path.clone(), spec.message));
-        let class = self.counts.class(spec.kind, &type_name_of(&spec));
+        let message = kin.traits.message;
+        let place = self.tree.enter(&path, || Place::new(path.clone(), message));
         self.ids.insert(Arc::clone(&spec.id), index);
-        let slot = Slot::new(spec, path, place, class, dynamic, now);
+        let slot = Slot::new(spec, kin, path, place, dynamic, now);
         self.tree.telemetry.emit(
             || slot.subject(),
             || crate::telemetry::Payload::SupervisorChildAdded {},
@@ -283,14 +307,20 @@ impl State {
     /// Partitions that are not in use take no part in the boot: they wait for an operator, like what was stopped.
     fn place_what_is_not_in_use(&mut self) {
         for child in std::mem::take(&mut self.not_in_use) {
-            let plan = child.plan_under(self.otp_compat);
-            let index = self.core.add(plan, time::now());
-            self.place(index, child, false);
+            let kin = self.kin(&child);
+            let index = self.core.add(Arc::clone(&kin.plan), time::now());
+            self.place(index, child, kin, false);
             self.told(index, Phase::Stopped, None);
             if let Some(slot) = self.slot(index) {
                 slot.desired = Desired::Down;
             }
         }
+    }
+
+    /// What is to be done, after what is to be done already.
+    fn queue(&mut self, mut directives: Vec<Directive>) {
+        self.todo.extend(directives.drain(..));
+        self.core.recycle(directives);
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {
@@ -361,7 +391,7 @@ impl State {
             Message::StartChildren(specs, reply) => return self.start_children(specs, reply),
             Message::Operate(verb, id, answer) => return self.operate(verb, &id, answer),
         };
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     fn on_event(&mut self, event: SupervisionEvent) {
@@ -396,23 +426,25 @@ impl State {
                 ..slot.subject()
             },
             who,
-            attempt: slot.attempt,
-            last_exit: slot.last_exit.as_ref().map(|exit| exit.reason.clone()),
-            uptime: slot.uptime,
-            restarts_in_window: slot.restarts_in_window,
+            attempt: slot.attempt(),
+            last_exit: slot.last_reason().cloned(),
+            uptime: slot
+                .past()
+                .map_or_else(Default::default, |past| past.uptime),
+            restarts_in_window: slot.past().map_or(0, |past| past.restarts_in_window),
             supervisor: myself.clone(),
             tree,
         };
         let cause = context.tree.causes.of(context.path().as_str());
-        let launch = guarded_launch(Arc::clone(&slot.spec.launch), context);
-        let mut future = Box::pin(caused(cause, launch));
+        let launch = Arc::clone(&slot.spec.launch);
         self.told(who.slot, Phase::Starting, None);
         self.begin_restart(who.slot);
-        let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        self.pad.begin(&launch, context, cause);
+        let first = poll_fn(|waker| Poll::Ready(self.pad.poll(waker))).await;
         match first {
-            Poll::Ready(result) => self.launched(who, result),
-            Poll::Pending => {
-                let task = tokio::spawn(future);
+            Ok(result) => self.launched(who, result),
+            Err(start) => {
+                let task = tokio::spawn(start);
                 let abort = task.abort_handle();
                 tokio::spawn(async move {
                     let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
@@ -460,7 +492,7 @@ impl State {
         let (asked, killed, waits) = (
             slot.asked,
             slot.killed,
-            slot.spec.announced && !slot.announced,
+            slot.spec.traits.announced && !slot.announced,
         );
         if let Some(event) = early {
             if asked.is_none() && !waits {
@@ -531,7 +563,7 @@ impl State {
         }
         tracing::warn!(target: "regrow", supervisor = %self.path, "stopped from outside; stopping the children first");
         let directives = self.core.shut_down(time::now());
-        self.todo.extend(directives);
+        self.queue(directives);
         while let Some(directive) = self.todo.pop_front() {
             drop(self.perform(directive));
             let (Directive::Stop(who, _) | Directive::Kill(who, _)) = directive else {
@@ -549,7 +581,7 @@ impl State {
             let end = reason.kind();
             self.over(who, reason, time::now());
             let directives = self.core.on_exit(who, end, time::now());
-            self.todo.extend(directives);
+            self.queue(directives);
         }
     }
 }

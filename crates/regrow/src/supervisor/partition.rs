@@ -136,7 +136,7 @@ impl Supervisor {
         let Some(partitions) = self.partitions else {
             return Ok(());
         };
-        let significant = |child: &ChildSpec| child.plan.significant;
+        let significant = |child: &ChildSpec| child.plan().significant;
         let reason = if partitions == 0 {
             "it needs at least 1 partition, not 0"
         } else if self.children.len() != partitions {

@@ -1,111 +1,54 @@
 //! What the shell holds of one child.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ractor::RpcReplyPort;
-use regrow_core::supervision::Who;
+use regrow_core::supervision::{ChildPlan, Who};
 use regrow_core::{Desired, Health, Phase, StopCause};
 use tokio::task::AbortHandle;
 
-use super::operate::{OperateError, StartReport};
+use super::answer::{Until, Waiters};
+use super::operate::OperateError;
 use crate::address::Place;
-use crate::child::{ChildInfo, ChildSpec, LastExit, Started};
+use crate::child::{ChildInfo, ChildSpec, LastExit, Started, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
-/// What an operation waits for before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// Nobody lives there.
-    Down,
-    /// A life after this generation is up.
-    UpAfter(u32),
+/// What children of one kind share.
+#[derive(Clone)]
+pub(crate) struct Kin {
+    pub(crate) traits: Arc<Traits>,
+    /// As their supervisor goes by it.
+    pub(crate) plan: Arc<ChildPlan>,
+    pub(crate) class: Arc<Counted>,
+    pub(crate) type_name: Arc<str>,
 }
 
-/// Who waits for what becomes of a child.
-pub(crate) enum Answer {
-    /// One operation.
-    One(RpcReplyPort<Result<ChildInfo, OperateError>>),
-    /// One of many that were added together.
-    Batch(Arc<Batch>, Arc<str>),
-}
-
-impl Answer {
-    /// What it is about is only written down for those who read it.
-    pub(crate) fn send(self, result: Result<impl FnOnce() -> ChildInfo, OperateError>) {
-        match self {
-            // Whoever has stopped waiting needs no answer.
-            Self::One(reply) => drop(reply.send(result.map(|info| info()))),
-            Self::Batch(batch, id) => batch.note(id, result.err()),
-        }
-    }
-
-    pub(crate) fn refuse(self, error: OperateError) {
-        self.send(Err::<fn() -> ChildInfo, _>(error));
-    }
-}
-
-/// Children that were added together; answers when the last of them has been heard of.
-pub(crate) struct Batch(Mutex<BatchState>);
-
-struct BatchState {
-    report: StartReport,
-    left: usize,
-    reply: Option<RpcReplyPort<Result<StartReport, OperateError>>>,
-}
-
-impl Batch {
-    pub(crate) fn new(
-        size: usize,
-        reply: RpcReplyPort<Result<StartReport, OperateError>>,
-    ) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(BatchState {
-            report: StartReport::default(),
-            left: size,
-            reply: Some(reply),
-        })))
-    }
-
-    fn note(&self, id: Arc<str>, error: Option<OperateError>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match error {
-            Some(error) => state.report.failed.push((id, error)),
-            None => state.report.started += 1,
-        }
-        state.left -= 1;
-        if state.left == 0
-            && let Some(reply) = state.reply.take()
-        {
-            let report = std::mem::take(&mut state.report);
-            drop(reply.send(Ok(report)));
-        }
-    }
-}
-
-/// One place, as the shell sees it: the core decides by its own.
+/// One place, as the shell sees it: the core decides by its own. Kept small: a supervisor may have a million.
 pub(crate) struct Slot {
     pub(crate) spec: ChildSpec,
-    pub(crate) path: ChildPath,
     pub(crate) identity: Arc<Identity>,
     pub(crate) place: Arc<Place>,
-    pub(crate) class: Arc<Counted>,
-    /// As it was last told.
-    pub(crate) phase: Phase,
-    pub(crate) desired: Desired,
-    pub(crate) generation: u32,
-    /// The generations that the place has seen before this life of its supervisor.
-    pub(crate) generations_before: u32,
-    pub(crate) restarts: u32,
-    pub(crate) dynamic: bool,
-
     pub(crate) who: Option<Who>,
     pub(crate) live: Option<Started>,
     pub(crate) start: Option<AbortHandle>,
+    pub(crate) asked: Option<(StopCause, Instant)>,
+    pub(crate) born: Instant,
+    pub(crate) up_since: Option<Instant>,
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) waiters: Waiters,
+    /// Only of a child that has a past.
+    past: Option<Box<Past>>,
+    pub(crate) generation: u32,
+    /// The generations that the place has seen before this life of its supervisor.
+    pub(crate) generations_before: u32,
+    /// As it was last told.
+    pub(crate) phase: Phase,
+    pub(crate) desired: Desired,
+    pub(crate) dynamic: bool,
     /// It announced itself before its start function returned.
     pub(crate) announced: bool,
-    pub(crate) asked: Option<(StopCause, Instant)>,
     pub(crate) killed: bool,
     /// It is ended by force without having been asked.
     pub(crate) unasked: bool,
@@ -113,21 +56,23 @@ pub(crate) struct Slot {
     pub(crate) timed_out: bool,
     /// It asked not to be started.
     pub(crate) ignored: bool,
+}
 
-    pub(crate) born: Instant,
-    pub(crate) up_since: Option<Instant>,
+/// What earlier lives have left.
+#[derive(Default)]
+pub(crate) struct Past {
+    pub(crate) restarts: u32,
+    pub(crate) attempt: u32,
+    pub(crate) restarts_in_window: u32,
+    /// The next start is a restart.
+    pub(crate) failed: bool,
     pub(crate) died_at: Option<Instant>,
     /// The restart under way.
     pub(crate) restarting: Option<Span>,
     pub(crate) uptime: Duration,
-    pub(crate) started_at: Option<SystemTime>,
     pub(crate) next_start_at: Option<SystemTime>,
-    pub(crate) attempt: u32,
-    pub(crate) restarts_in_window: u32,
-    pub(crate) failed: bool,
     pub(crate) last_exit: Option<LastExit>,
     pub(crate) parked_because: Option<String>,
-    pub(crate) waiters: Vec<(Until, Answer)>,
 }
 
 impl Drop for Slot {
@@ -144,64 +89,96 @@ impl Drop for Slot {
 
 impl Slot {
     pub(crate) fn new(
-        spec: ChildSpec,
+        mut spec: ChildSpec,
+        kin: Kin,
         path: ChildPath,
         place: Arc<Place>,
-        class: Arc<Counted>,
         dynamic: bool,
         now: Instant,
     ) -> Self {
-        let identity = identity(&spec, &path, &class);
+        spec.traits = Arc::clone(&kin.traits);
+        let identity = identity(kin, path);
         let phase = if dynamic {
             Phase::Stopped
         } else {
             Phase::Pending
         };
         let lived_before = place.generation();
-        class.enter(phase);
-        Self {
+        let slot = Self {
             spec,
-            path,
             identity,
             place,
-            class,
-            phase,
-            desired: Desired::Up,
-            generation: lived_before,
-            generations_before: lived_before,
-            restarts: 0,
-            dynamic,
             who: None,
             live: None,
             start: None,
-            announced: false,
             asked: None,
+            born: now,
+            up_since: None,
+            started_at: None,
+            waiters: Waiters::None,
+            past: None,
+            generation: lived_before,
+            generations_before: lived_before,
+            phase,
+            desired: Desired::Up,
+            dynamic,
+            announced: false,
             killed: false,
             unasked: false,
             timed_out: false,
             ignored: false,
-            born: now,
-            up_since: None,
-            died_at: None,
-            restarting: None,
-            uptime: Duration::ZERO,
-            started_at: None,
-            next_start_at: None,
-            attempt: 0,
-            restarts_in_window: 0,
-            failed: false,
-            last_exit: None,
-            parked_because: None,
-            waiters: Vec::new(),
+        };
+        slot.class().enter(phase);
+        slot
+    }
+
+    pub(crate) fn path(&self) -> &ChildPath {
+        &self.identity.path
+    }
+
+    pub(crate) fn class(&self) -> &Counted {
+        self.identity
+            .class
+            .as_ref()
+            .expect("a child of a supervisor is counted there")
+    }
+
+    /// What earlier lives have left, if there is anything.
+    pub(crate) fn past(&self) -> Option<&Past> {
+        self.past.as_deref()
+    }
+
+    pub(crate) fn past_mut(&mut self) -> Option<&mut Past> {
+        self.past.as_deref_mut()
+    }
+
+    /// What earlier lives have left; from now on there is something.
+    pub(crate) fn make_past(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.past().map_or(0, |past| past.attempt)
+    }
+
+    /// How the last life ended.
+    pub(crate) fn last_reason(&self) -> Option<&ExitReason> {
+        Some(&self.past()?.last_exit.as_ref()?.reason)
+    }
+
+    /// An operator has begun anew.
+    pub(crate) fn forgive(&mut self) {
+        if let Some(past) = self.past_mut() {
+            past.attempt = 0;
+            past.failed = false;
         }
     }
 
     /// It is another child from now on, in the same place.
-    pub(crate) fn respec(&mut self, spec: ChildSpec, class: Arc<Counted>) {
-        self.class.leave(self.phase);
-        class.enter(self.phase);
-        self.identity = identity(&spec, &self.path, &class);
-        self.class = class;
+    pub(crate) fn respec(&mut self, spec: ChildSpec, kin: Kin) {
+        self.class().leave(self.phase);
+        kin.class.enter(self.phase);
+        self.identity = identity(kin, self.path().clone());
         self.spec = spec;
     }
 
@@ -214,8 +191,8 @@ impl Slot {
     }
 
     pub(crate) fn enter(&mut self, phase: Phase) -> Phase {
-        self.class.leave(self.phase);
-        self.class.enter(phase);
+        self.class().leave(self.phase);
+        self.class().enter(phase);
         std::mem::replace(&mut self.phase, phase)
     }
 
@@ -227,19 +204,21 @@ impl Slot {
         self.born = now;
         self.up_since = None;
         self.started_at = None;
-        self.next_start_at = None;
         self.asked = None;
         self.killed = false;
         self.timed_out = false;
         self.ignored = false;
         self.unasked = false;
         self.announced = false;
-        self.parked_because = None;
-        if std::mem::take(&mut self.failed) {
-            self.restarts += 1;
-        } else {
-            // For a sibling's sake, or for an operator's.
-            self.attempt = 0;
+        if let Some(past) = self.past_mut() {
+            past.next_start_at = None;
+            past.parked_because = None;
+            if std::mem::take(&mut past.failed) {
+                past.restarts += 1;
+            } else {
+                // For a sibling's sake, or for an operator's.
+                past.attempt = 0;
+            }
         }
     }
 
@@ -256,67 +235,70 @@ impl Slot {
     }
 
     pub(crate) fn info(&self) -> ChildInfo {
+        let past = self.past();
         ChildInfo {
-            path: self.path.clone(),
+            path: self.path().clone(),
             id: Arc::clone(&self.spec.id),
-            kind: self.spec.kind,
+            kind: self.spec.traits.kind,
             type_name: Arc::clone(&self.identity.type_name),
-            tags: self.spec.tags.clone(),
-            depends_on: self.spec.depends_on.clone(),
-            required: self.spec.required,
+            tags: self.spec.traits.tags.clone(),
+            depends_on: self.spec.traits.depends_on.clone(),
+            required: self.spec.traits.required,
             phase: self.phase,
             desired: self.desired,
             ready: self.phase == Phase::Running,
             health: Health::Unknown,
             generation: self.generation,
-            restarts: self.restarts,
+            restarts: past.map_or(0, |past| past.restarts),
             started_at: self.started_at,
-            next_start_at: self.next_start_at,
-            last_exit: self.last_exit.clone(),
-            parked_because: self.parked_because.clone(),
+            next_start_at: past.and_then(|past| past.next_start_at),
+            last_exit: past.and_then(|past| past.last_exit.clone()),
+            parked_because: past.and_then(|past| past.parked_because.clone()),
         }
     }
 
     /// An operation begins that wants `until`: those that want the opposite have been overtaken.
     pub(crate) fn overtake(&mut self, until: Until) {
-        let path = self.path.clone();
-        let opposite = |other: &Until| {
-            matches!(
-                (until, other),
-                (Until::Down, Until::UpAfter(_)) | (Until::UpAfter(_), Until::Down)
-            )
-        };
-        let (overtaken, others) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|(until, _)| opposite(until));
-        self.waiters = others;
-        for (_, answer) in overtaken {
-            answer.refuse(OperateError::Overtaken { path: path.clone() });
-        }
+        let (path, id) = (self.identity.path.clone(), Arc::clone(&self.spec.id));
+        self.waiters.retain(|other, answer| match (until, other) {
+            (Until::Down, Until::UpAfter(_)) | (Until::UpAfter(_), Until::Down) => {
+                answer.refuse(&id, OperateError::Overtaken { path: path.clone() });
+                None
+            }
+            (Until::Down, Until::Down) | (Until::UpAfter(_), Until::UpAfter(_)) => {
+                Some((other, answer))
+            }
+        });
     }
 
     /// Answers those whose effect is visible now.
     pub(crate) fn answer_waiters(&mut self) {
-        if self.waiters.is_empty() {
+        if matches!(self.waiters, Waiters::None) {
             return;
         }
-        for (until, answer) in std::mem::take(&mut self.waiters) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain(|until, answer| {
             match self.seen(until) {
-                Some(Ok(())) => answer.send(Ok(|| self.info())),
-                Some(Err(error)) => answer.refuse(error),
-                None => self.waiters.push((until, answer)),
+                Some(Ok(())) => answer.tell(|| self.info()),
+                Some(Err(error)) => answer.refuse(&self.spec.id, error),
+                None => return Some((until, answer)),
             }
-        }
+            None
+        });
+        self.waiters = waiters;
     }
 
     /// The place goes: whoever waited for a start has waited in vain.
     pub(crate) fn answer_all(&mut self) {
-        for (until, answer) in std::mem::take(&mut self.waiters) {
+        std::mem::take(&mut self.waiters).retain(|until, answer| {
             match until {
-                Until::UpAfter(_) if !self.ignored => answer.refuse(self.did_not_start()),
-                Until::Down | Until::UpAfter(_) => answer.send(Ok(|| self.info())),
+                Until::UpAfter(_) if !self.ignored => {
+                    answer.refuse(&self.spec.id, self.did_not_start());
+                }
+                Until::Down | Until::UpAfter(_) => answer.tell(|| self.info()),
             }
-        }
+            None
+        });
     }
 
     fn seen(&self, until: Until) -> Option<Result<(), OperateError>> {
@@ -326,7 +308,7 @@ impl Slot {
                 Phase::Running if self.generation > generation => Some(Ok(())),
                 Phase::Completed if self.generation > generation && self.ignored => Some(Ok(())),
                 // Parked again without a life of its own: what it depends on was given up on.
-                Phase::Failed if self.parked_because.is_some() => Some(Err(self.did_not_start())),
+                Phase::Failed if self.is_parked() => Some(Err(self.did_not_start())),
                 Phase::Backoff | Phase::Failed | Phase::Completed | Phase::Stopped
                     if self.generation > generation =>
                 {
@@ -346,30 +328,33 @@ impl Slot {
         }
     }
 
+    fn is_parked(&self) -> bool {
+        self.past()
+            .is_some_and(|past| past.parked_because.is_some())
+    }
+
     fn did_not_start(&self) -> OperateError {
         OperateError::DidNotStart {
-            path: self.path.clone(),
-            reason: self
-                .last_exit
-                .as_ref()
-                .map_or(ExitReason::Cancelled, |exit| exit.reason.clone()),
-            next_start_at: self.next_start_at,
+            path: self.path().clone(),
+            reason: self.last_reason().cloned().unwrap_or(ExitReason::Cancelled),
+            next_start_at: self.past().and_then(|past| past.next_start_at),
         }
     }
 }
 
-fn identity(spec: &ChildSpec, path: &ChildPath, class: &Arc<Counted>) -> Arc<Identity> {
+fn identity(kin: Kin, path: ChildPath) -> Arc<Identity> {
     Arc::new(Identity {
-        path: path.clone(),
-        kind: spec.kind,
-        type_name: type_name_of(spec),
-        class: Some(Arc::clone(class)),
+        path,
+        kind: kin.traits.kind,
+        type_name: kin.type_name,
+        class: Some(kin.class),
     })
 }
 
 /// What a child is in the user's words; its kind, where the user has none.
 pub(crate) fn type_name_of(spec: &ChildSpec) -> Arc<str> {
-    spec.type_name
+    spec.traits
+        .type_name
         .clone()
-        .unwrap_or_else(|| spec.kind.as_str().into())
+        .unwrap_or_else(|| spec.traits.kind.as_str().into())
 }

@@ -50,7 +50,7 @@ pub fn with_current_context<T>(future: impl Future<Output = T>) -> impl Future<O
 }
 
 /// Runs a future in the context that has caused it, if any has.
-pub(crate) async fn caused<T>(cause: Option<TraceContext>, future: impl Future<Output = T>) -> T {
+async fn caused<T>(cause: Option<TraceContext>, future: impl Future<Output = T>) -> T {
     let future = pin!(future);
     match cause {
         Some(context) => with_context(context, future).await,

@@ -24,9 +24,11 @@ impl State {
         slot.up_since = Some(now);
         slot.started_at = Some(SystemTime::now());
         let took = now.saturating_duration_since(slot.born);
-        let attempt = slot.attempt;
-        slot.died_at = None;
-        let restarting = slot.restarting.take();
+        let attempt = slot.attempt();
+        let restarting = slot.past_mut().and_then(|past| {
+            past.died_at = None;
+            past.restarting.take()
+        });
         slot.answer_waiters();
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
         if let Some(mut span) = restarting {
@@ -34,19 +36,20 @@ impl State {
             span.stop();
         }
         let directives = self.core.on_started(who, now);
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     /// If this start follows a death, the restart is a span that began with it.
     pub(super) fn begin_restart(&mut self, index: u32) {
         let (strategy, telemetry) = (self.strategy, self.tree.telemetry.clone());
         let Some(slot) = self.slot(index) else { return };
-        if let Some(died) = slot.died_at {
+        if let Some(died) = slot.past().and_then(|past| past.died_at) {
             let payload = Payload::Restart {
                 edge: Edge::Start,
                 strategy,
             };
-            slot.restarting = Some(telemetry.span_since(died, slot.subject(), payload));
+            let span = telemetry.span_since(died, slot.subject(), payload);
+            slot.make_past().restarting = Some(span);
         }
     }
 
@@ -70,7 +73,7 @@ impl State {
         let directives = self
             .core
             .on_start_failed(who, reason.kind(), permanent, now);
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     /// A start function asked not to be started.
@@ -85,12 +88,14 @@ impl State {
         } else {
             slot.who = None;
             slot.start = None;
-            slot.died_at = None;
-            drop(slot.restarting.take());
+            if let Some(past) = slot.past_mut() {
+                past.died_at = None;
+                drop(past.restarting.take());
+            }
             self.told(who.slot, Phase::Completed, Some(Ignore.to_string().into()));
         }
         let directives = self.core.on_ignored(who, now);
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     /// A child has ended, says `ractor`.
@@ -102,7 +107,7 @@ impl State {
         let reason = reason_of(slot, event);
         self.over(who, reason.clone(), now);
         let directives = self.core.on_exit(who, reason.kind(), now);
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     /// A life could not be ended: it counts as over, and is told as what it is.
@@ -144,23 +149,22 @@ impl State {
             slot.outcome(&reason)
         };
         let ran = slot.up_since.take();
-        slot.uptime = ran.map_or_else(Default::default, |since| {
+        let (asked, timed_out) = (slot.asked, slot.timed_out);
+        let hurried = slot.unasked && slot.spec.traits.plan.shutdown != Shutdown::BrutalKill;
+        let past = slot.make_past();
+        past.uptime = ran.map_or_else(Default::default, |since| {
             now.saturating_duration_since(since)
         });
-        slot.last_exit = Some(LastExit {
+        past.last_exit = Some(LastExit {
             reason: reason.clone(),
             at: SystemTime::now(),
         });
-        let asked = slot.asked;
-        if asked.is_none() && slot.died_at.is_none() && ran.is_some() {
-            slot.died_at = Some(now);
-        }
         if asked.is_some() {
-            slot.died_at = None;
+            past.died_at = None;
+        } else if past.died_at.is_none() && ran.is_some() {
+            past.died_at = Some(now);
         }
-        let timed_out = slot.timed_out;
-        let hurried = slot.unasked && slot.spec.plan.shutdown != Shutdown::BrutalKill;
-        let restarting = slot.restarting.take();
+        let restarting = past.restarting.take();
         match restarting {
             // Stopped before it was up: dropped, it is told as cancelled.
             Some(span) if asked.is_some() && !timed_out => drop(span),
@@ -169,8 +173,8 @@ impl State {
         }
         let (lifetime, attempt, path) = (
             now.saturating_duration_since(slot.born),
-            slot.attempt,
-            slot.path.clone(),
+            slot.attempt(),
+            slot.path().clone(),
         );
         match outcome {
             Outcome::Escalated => self.tree.note_hard_end(&path, false),

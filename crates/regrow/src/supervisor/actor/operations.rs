@@ -7,35 +7,39 @@ use regrow_core::{ChildKind, Phase};
 
 use super::State;
 use crate::child::ChildSpec;
+use crate::supervisor::answer::{Answer, Batch, Until};
 use crate::supervisor::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
-use crate::supervisor::slot::{Answer, Batch, Until, type_name_of};
 use crate::supervisor::{InvalidTree, Supervisor, check_significant};
 use crate::telemetry::Payload;
 use crate::time;
 
 impl State {
     pub(super) fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
-        let plan = spec.plan_under(self.otp_compat);
         if let Err(error) = self.may_start(&spec) {
-            return answer.refuse(error);
+            return answer.refuse(&spec.id, error);
         }
-        let (index, directives) = match self.core.start_child(plan, time::now()) {
+        let kin = self.kin(&spec);
+        let started = self.core.start_child(Arc::clone(&kin.plan), time::now());
+        let (index, directives) = match started {
             Ok(started) => started,
             Err(refused) => {
                 let path = self.path.join(&spec.id);
-                return answer.refuse(OperateError::refused(refused, path, self.path.clone()));
+                let error = OperateError::refused(refused, path, self.path.clone());
+                return answer.refuse(&spec.id, error);
             }
         };
-        let depends_on = spec.depends_on.clone();
-        self.place(index, spec, true);
-        for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
-            self.core.depend(index, *on);
+        let traits = Arc::clone(&kin.traits);
+        self.place(index, spec, kin, true);
+        for on in &traits.depends_on {
+            if let Some(on) = self.ids.get(on) {
+                self.core.depend(index, *on);
+            }
         }
         if let Some(slot) = self.slot(index) {
             let before = slot.generation;
-            slot.waiters.push((Until::UpAfter(before), answer));
+            slot.waiters.push(Until::UpAfter(before), answer);
         }
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     pub(super) fn start_children(
@@ -48,8 +52,7 @@ impl State {
         }
         let batch = Batch::new(specs.len(), reply);
         for spec in specs {
-            let answer = Answer::Batch(Arc::clone(&batch), Arc::clone(&spec.id));
-            self.start_child(spec, answer);
+            self.start_child(spec, Answer::Batch(Arc::clone(&batch)));
         }
     }
 
@@ -69,7 +72,7 @@ impl State {
             });
         }
         let missing = |on: &&Arc<str>| !self.ids.contains_key(*on);
-        if let Some(on) = spec.depends_on.iter().find(missing) {
+        if let Some(on) = spec.traits.depends_on.iter().find(missing) {
             return Err(OperateError::InvalidTree(InvalidTree::UnknownDependency {
                 child: path().to_string(),
                 on: on.to_string(),
@@ -82,12 +85,11 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn operate(&mut self, verb: Verb, id: &str, answer: Answer) {
+    pub(super) fn operate(&mut self, verb: Verb, id: &Arc<str>, answer: Answer) {
         let now = time::now();
         let Some(index) = self.ids.get(id).copied() else {
-            return answer.refuse(OperateError::NotFound {
-                path: self.path.join(id).to_string(),
-            });
+            let path = self.path.join(id).to_string();
+            return answer.refuse(id, OperateError::NotFound { path });
         };
         let before = self.slot(index).map_or(0, |slot| slot.generation);
         let result = match verb {
@@ -100,7 +102,8 @@ impl State {
             Ok(directives) => directives,
             Err(refused) => {
                 let path = self.path.join(id);
-                return answer.refuse(OperateError::refused(refused, path, self.path.clone()));
+                let error = OperateError::refused(refused, path, self.path.clone());
+                return answer.refuse(id, error);
             }
         };
         let desired = self.core.desired(index);
@@ -110,15 +113,14 @@ impl State {
                 Verb::Terminate | Verb::Delete => Until::Down,
                 Verb::Restart | Verb::Bounce => Until::UpAfter(before),
             };
-            slot.attempt = 0;
-            slot.failed = false;
+            slot.forgive();
             slot.overtake(until);
-            slot.waiters.push((until, answer));
+            slot.waiters.push(until, answer);
             if directives.is_empty() {
                 slot.answer_waiters();
             }
         }
-        self.todo.extend(directives);
+        self.queue(directives);
     }
 
     /// O(kinds and types of children), not O(children).
@@ -151,7 +153,7 @@ impl State {
         let index = *self.ids.get(id)?;
         let slot = self.slots.get(index as usize)?.as_ref()?;
         let mut spec = slot.spec.clone();
-        spec.plan = spec.plan_under(self.otp_compat);
+        spec.edit().plan = spec.plan_under(self.otp_compat);
         Some(spec)
     }
 
@@ -171,6 +173,8 @@ impl State {
             .map_err(|refused| {
                 OperateError::refused(refused, self.path.clone(), self.path.clone())
             })?;
+        // Under other rules the same traits may make another plan.
+        self.kin = None;
         self.strategy = new.policy.strategy;
         self.otp_compat = new.policy.otp_compat;
         self.auto_shutdown = new.policy.auto_shutdown;
@@ -186,7 +190,8 @@ impl State {
                 report.updated.push(Arc::clone(&child.id));
             } else {
                 // It waits for an operator, like one that was stopped.
-                self.place(index, child.clone(), true);
+                let kin = self.kin(child);
+                self.place(index, child.clone(), kin, true);
                 report.added.push(Arc::clone(&child.id));
             }
         }
@@ -244,7 +249,8 @@ impl State {
                 .get(&child.id)
                 .and_then(|index| self.slots[*index as usize].as_ref());
             if let Some(slot) = slot
-                && (slot.spec.message != child.message || slot.spec.kind != child.kind)
+                && (slot.spec.traits.message != child.traits.message
+                    || slot.spec.traits.kind != child.traits.kind)
             {
                 return refused(format!(
                     "child {:?} would take other messages or be of another kind; delete it first",
@@ -256,9 +262,9 @@ impl State {
     }
 
     fn respec(&mut self, index: u32, spec: ChildSpec) {
-        let class = self.counts.class(spec.kind, &type_name_of(&spec));
+        let kin = self.kin(&spec);
         if let Some(slot) = self.slot(index) {
-            slot.respec(spec, class);
+            slot.respec(spec, kin);
         }
     }
 
@@ -267,7 +273,7 @@ impl State {
         for index in children {
             let depends_on = self
                 .slot(index)
-                .map(|slot| slot.spec.depends_on.clone())
+                .map(|slot| slot.spec.traits.depends_on.clone())
                 .unwrap_or_default();
             for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
                 self.core.depend(index, *on);

@@ -105,10 +105,12 @@ impl State {
     pub(super) fn told(&mut self, index: u32, phase: Phase, why: Option<Arc<str>>) {
         let Some(slot) = self.slot(index) else { return };
         let from = slot.enter(phase);
-        slot.next_start_at = None;
-        if phase.is_settled() {
-            // Whoever starts it again does so anew: that is no recovery from this death.
-            slot.died_at = None;
+        if let Some(past) = slot.past_mut() {
+            past.next_start_at = None;
+            if phase.is_settled() {
+                // Whoever starts it again does so anew: that is no recovery from this death.
+                past.died_at = None;
+            }
         }
         slot.answer_waiters();
         self.tell(index, || Payload::ChildStateChanged {
@@ -181,15 +183,13 @@ impl State {
         }
         let Some(slot) = self.slot(index) else { return };
         slot.enter(Phase::Backoff);
-        slot.failed = true;
-        slot.attempt = attempt;
-        slot.restarts_in_window = in_window;
-        slot.next_start_at = SystemTime::now().checked_add(delay);
+        let past = slot.make_past();
+        past.failed = true;
+        past.attempt = attempt;
+        past.restarts_in_window = in_window;
+        past.next_start_at = SystemTime::now().checked_add(delay);
         slot.answer_waiters();
-        let reason = slot
-            .last_exit
-            .as_ref()
-            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let reason = slot.last_reason().cloned().unwrap_or(ExitReason::Cancelled);
         self.tell(index, || Payload::RestartScheduled {
             delay,
             attempt,
@@ -202,14 +202,13 @@ impl State {
 
     fn park(&mut self, index: u32, why: Parked) {
         let on_path = match why {
-            Parked::Dependency { on } => self.slot(on).map(|slot| slot.path.to_string()),
+            Parked::Dependency { on } => self.slot(on).map(|slot| slot.path().to_string()),
             Parked::Intensity { .. } | Parked::CannotStart => None,
         };
         let Some(slot) = self.slot(index) else { return };
         let last = slot
-            .last_exit
-            .as_ref()
-            .map_or_else(String::new, |exit| exit.reason.to_string());
+            .last_reason()
+            .map_or_else(String::new, ToString::to_string);
         let text = match why {
             Parked::Intensity {
                 max_restarts,
@@ -227,8 +226,9 @@ impl State {
                 )
             }
         };
-        slot.parked_because = Some(text.clone());
-        slot.next_start_at = None;
+        let past = slot.make_past();
+        past.parked_because = Some(text.clone());
+        past.next_start_at = None;
         self.told(index, Phase::Failed, Some(text.into()));
     }
 
@@ -237,12 +237,12 @@ impl State {
             return;
         };
         slot.answer_all();
-        slot.class.leave(slot.phase);
+        slot.class().leave(slot.phase);
         self.ids.remove(&slot.spec.id);
         if slot.spec.nested.is_some() {
-            self.tree.leave_with_all_below(&slot.path);
+            self.tree.leave_with_all_below(slot.path());
         } else {
-            self.tree.leave(&slot.path);
+            self.tree.leave(slot.path());
         }
         self.tree
             .telemetry
@@ -251,11 +251,8 @@ impl State {
 
     fn meltdown(&mut self, index: u32, restarts: u32, window: Duration) {
         let Some(slot) = self.slot(index) else { return };
-        let child = slot.path.clone();
-        let last_reason = slot
-            .last_exit
-            .as_ref()
-            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
+        let child = slot.path().clone();
+        let last_reason = slot.last_reason().cloned().unwrap_or(ExitReason::Cancelled);
         let subject = self.subject();
         self.tree.telemetry.emit(
             || subject,
@@ -324,11 +321,8 @@ impl State {
         let Some(slot) = self.slot(index) else {
             return ExitReason::Shutdown;
         };
-        let last = slot
-            .last_exit
-            .as_ref()
-            .map_or(ExitReason::Cancelled, |exit| exit.reason.clone());
-        let child = slot.path.clone();
+        let last = slot.last_reason().cloned().unwrap_or(ExitReason::Cancelled);
+        let child = slot.path().clone();
         match melted {
             Some((restarts, period)) => ExitReason::Intensity(Arc::new(Intensity {
                 child,
