@@ -54,6 +54,21 @@ async fn a_call_says_why_it_has_no_answer() {
         silent.call(Ask).await,
         Err(CallError::Dropped { .. })
     ));
+    assert!(matches!(
+        silent.call_without_limit(Ask).await,
+        Err(CallError::Dropped { .. })
+    ));
+    let forever = SECOND * 1_000_000;
+    let bounced = async {
+        tokio::time::advance(forever).await;
+        system.bounce_child("root/silent").await.unwrap();
+    };
+    // The first of a life is kept, and dropped with the life.
+    system.bounce_child("root/silent").await.unwrap();
+    let began = tokio::time::Instant::now();
+    let (answer, ()) = tokio::join!(silent.call_without_limit(Ask), bounced);
+    assert!(matches!(answer, Err(CallError::Dropped { .. })));
+    assert!(began.elapsed() >= forever);
     drop(system.shut_down().await);
     assert!(matches!(
         silent.call(Ask).await,

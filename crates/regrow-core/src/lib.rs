@@ -6,9 +6,11 @@
 //! clock.
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
-//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`].
+//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
+//! [`deadlines`].
 
 mod backoff;
+pub mod deadlines;
 pub mod dependencies;
 mod id;
 mod intensity;

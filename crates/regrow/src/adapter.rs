@@ -3,12 +3,13 @@
 //! [`Supervised`] forwards every hook. It catches panics with their place, tells an orderly end from a kill, and drops the state
 //! where a panicking `Drop` harms nobody.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::exit::ExitReason;
-use crate::panics::{catch, guarded};
+use crate::panics::{catch, guarded_in_place};
 use crate::telemetry::{Handled, Vitals};
 
 /// A user's actor in its adapter.
@@ -38,9 +39,9 @@ impl<S> Life<S> {
 
 /// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
 async fn hook<T>(
-    future: impl Future<Output = Result<T, ActorProcessingErr>>,
+    future: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
 ) -> Result<T, ActorProcessingErr> {
-    let reason = match guarded(future).await {
+    let reason = match guarded_in_place(future).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => ExitReason::error(error),
         Err(panic) => ExitReason::Panic(Arc::new(panic)),
@@ -101,9 +102,11 @@ impl<A: Actor> Supervised<A> {
         myself: ActorRef<A::Msg>,
         arguments: A::Arguments,
     ) -> Result<Life<A::State>, ActorProcessingErr> {
-        hook(async { self.actor.pre_start(myself, arguments).await })
-            .await
-            .map(|state| Life(Some(state)))
+        hook(pin!(async {
+            self.actor.pre_start(myself, arguments).await
+        }))
+        .await
+        .map(|state| Life(Some(state)))
     }
 
     async fn post_start(
@@ -112,7 +115,7 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
-        let result = hook(async { self.actor.post_start(myself, state).await }).await;
+        let result = hook(pin!(async { self.actor.post_start(myself, state).await })).await;
         Self::settle(result, life)
     }
 
@@ -122,7 +125,7 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
-        let result = hook(async { self.actor.post_stop(myself, state).await }).await;
+        let result = hook(pin!(async { self.actor.post_stop(myself, state).await })).await;
         Self::settle(result, life)?;
         life.drop_guarded()?;
         self.vitals.set_orderly();
@@ -142,11 +145,13 @@ impl<A: Actor> Supervised<A> {
             tokio::task::yield_now().await;
         }
         let timed = self.vitals.begin();
-        let handler = hook(async { self.actor.handle(myself, message, state).await });
-        #[cfg(feature = "trace-messages")]
-        let result = self.traced(handler).await;
-        #[cfg(not(feature = "trace-messages"))]
-        let result = handler.await;
+        let result = {
+            let future = pin!(async { self.actor.handle(myself, message, state).await });
+            let handler = hook(future);
+            #[cfg(feature = "trace-messages")]
+            let handler = self.traced(handler);
+            handler.await
+        };
         self.vitals.end(timed, handled(&result));
         Self::settle(result, life)
     }
@@ -158,8 +163,10 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let state = life.get()?;
-        let result =
-            hook(async { self.actor.handle_supervisor_evt(myself, event, state).await }).await;
+        let result = hook(pin!(async {
+            self.actor.handle_supervisor_evt(myself, event, state).await
+        }))
+        .await;
         Self::settle(result, life)
     }
 }

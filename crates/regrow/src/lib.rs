@@ -53,6 +53,7 @@ compile_error!(
 
 mod adapter;
 mod address;
+mod call_timer;
 mod child;
 mod exit;
 pub mod genai;

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Once;
 use std::task::Poll;
 
@@ -39,13 +39,20 @@ pub(crate) fn install_hook() {
 
 /// Runs a future; a panic in it becomes an `Err`.
 pub(crate) async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, Panic> {
-    let mut future = pin!(future);
-    poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+    guarded_in_place(pin!(future)).await
+}
+
+/// Like [`guarded`], for a future that stays where it is: each time that it is handed on it is copied.
+pub(crate) fn guarded_in_place<T>(
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Result<T, Panic>> {
+    poll_fn(
+        move |context| match catch(|| future.as_mut().poll(context)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    )
 }
 
 /// Runs a function; a panic in it becomes an `Err`.

@@ -291,7 +291,9 @@ impl State {
         let now = time::now();
         let path = self.path.join(&spec.id);
         let message = kin.traits.message;
-        let place = self.tree.enter(&path, || Place::new(path.clone(), message));
+        let place = self
+            .tree
+            .enter(&path, |timer| Place::new(path.clone(), message, timer));
         self.ids.insert(Arc::clone(&spec.id), index);
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
         self.tree.telemetry.emit(

@@ -7,6 +7,7 @@ use ractor::ActorRef;
 
 use super::{Message, Rings, Supervisor};
 use crate::address::Place;
+use crate::call_timer::CallTimer;
 use crate::path::ChildPath;
 use crate::telemetry::{Census, Telemetry, Workforce};
 use crate::trace::Causes;
@@ -23,6 +24,8 @@ pub(crate) struct Tree {
     pub(crate) causes: Arc<Causes>,
     /// How many partitions are in use, where there are any.
     pub(crate) rings: Rings,
+    /// Keeps the deadlines of calls.
+    timer: Arc<CallTimer>,
     places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     /// The rules of supervisors that were given new ones, for their next lives.
@@ -65,6 +68,7 @@ impl Tree {
             workforce,
             causes: Arc::default(),
             rings: Rings::default(),
+            timer: Arc::default(),
             places: RwLock::default(),
             supervisors: RwLock::default(),
             rules: Mutex::default(),
@@ -81,12 +85,16 @@ impl Tree {
     }
 
     /// The place at `path`: the one that was there before, if a supervisor is back, so that addresses stay good.
-    pub(crate) fn enter(&self, path: &ChildPath, make: impl FnOnce() -> Place) -> Arc<Place> {
+    pub(crate) fn enter(
+        &self,
+        path: &ChildPath,
+        make: impl FnOnce(Arc<CallTimer>) -> Place,
+    ) -> Arc<Place> {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             places
                 .entry(path.clone())
-                .or_insert_with(|| Arc::new(make())),
+                .or_insert_with(|| Arc::new(make(Arc::clone(&self.timer)))),
         )
     }
 
