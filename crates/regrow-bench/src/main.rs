@@ -6,6 +6,7 @@
 //! ./run --rounds 9                 more processes for each figure; 5 by default
 //! ./run --quick                    one round, little of everything: to see that it works, not what comes out
 //! ./run --json FILE                the lines of JSON into a file
+//! ./run --markdown FILE            what came out, as a table for docs/performance.md
 //! ```
 
 mod claims;
@@ -34,6 +35,7 @@ struct Options {
     rounds: usize,
     quick: bool,
     json: Option<PathBuf>,
+    markdown: Option<PathBuf>,
     programs: PathBuf,
 }
 
@@ -44,6 +46,7 @@ impl Options {
             rounds: 5,
             quick: false,
             json: None,
+            markdown: None,
             programs: program::beside(),
         };
         let mut arguments = std::env::args().skip(1);
@@ -69,6 +72,7 @@ impl Options {
                 }
                 "--quick" => options.quick = true,
                 "--json" => options.json = Some(value()?.into()),
+                "--markdown" => options.markdown = Some(value()?.into()),
                 "--programs" => options.programs = value()?.into(),
                 other => return Err(format!("unknown option {other:?}")),
             }
@@ -92,7 +96,9 @@ fn main() -> ExitCode {
     let options = match Options::parse() {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("{why}\nusage: run [--rows 4,9,14] [--rounds N] [--quick] [--json FILE]");
+            eprintln!(
+                "{why}\nusage: run [--rows 4,9,14] [--rounds N] [--quick] [--json FILE] [--markdown FILE]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -115,15 +121,19 @@ fn main() -> ExitCode {
         );
     }
     println!("{}", results.table());
-    let json = results.json();
-    match options.json {
-        None => print!("{json}"),
-        Some(path) => {
-            if let Err(error) = std::fs::write(&path, json) {
-                eprintln!("failed to write {}: {error}", path.display());
-                return ExitCode::FAILURE;
-            }
+    let files = [
+        (&options.json, results.json()),
+        (&options.markdown, results.markdown()),
+    ];
+    for (path, text) in files {
+        let Some(path) = path else { continue };
+        if let Err(error) = std::fs::write(path, text) {
+            eprintln!("failed to write {}: {error}", path.display());
+            return ExitCode::FAILURE;
         }
+    }
+    if options.json.is_none() {
+        print!("{}", results.json());
     }
     if results.failed() {
         return ExitCode::FAILURE;

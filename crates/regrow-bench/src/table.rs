@@ -21,6 +21,21 @@ struct Spread {
     max: f64,
 }
 
+/// What came out of a claim, in words.
+struct Outcome {
+    ratio: String,
+    bound: String,
+    verdict: &'static str,
+}
+
+/// What is not as it should be, so that nobody overlooks it.
+fn loud(verdict: &str) -> String {
+    match verdict {
+        "met" => verdict.to_owned(),
+        other => other.to_uppercase(),
+    }
+}
+
 /// The middle one.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -89,14 +104,58 @@ impl Results {
             }
         }
         text.push_str("\nwhat has to come out\n");
-        let mut claims: Vec<&Claim> = CLAIMS.iter().collect();
-        claims.sort_by_key(|claim| claim.row);
-        for claim in claims {
-            if let Some(line) = self.claim(claim) {
-                text.push_str(&line);
-            }
+        for (claim, outcome) in self.outcomes() {
+            let Outcome {
+                ratio,
+                bound,
+                verdict,
+            } = outcome;
+            let Claim {
+                row, what, theirs, ..
+            } = claim;
+            let (peer, verdict) = (theirs.arm, loud(verdict));
+            writeln!(
+                text,
+                "  row {row:<3} {what:<62} {peer:<23} {ratio:>11}  {bound:<17} {verdict}"
+            )
+            .expect("a string takes all");
         }
         text
+    }
+
+    /// What had to come out and what did, for a document.
+    pub fn markdown(&self) -> String {
+        let mut text =
+            "| row | what | against | ratio | target | |\n|---|---|---|---|---|---|\n".to_owned();
+        for (claim, outcome) in self.outcomes() {
+            let Outcome {
+                ratio,
+                bound,
+                verdict,
+            } = outcome;
+            let (row, what, peer) = (claim.row, claim.what, claim.theirs.arm);
+            writeln!(
+                text,
+                "| {row} | {what} | {peer} | {ratio} | {bound} | {verdict} |"
+            )
+            .expect("a string takes all");
+        }
+        text
+    }
+
+    /// What came out of each claim whose cells were run, in the order of the rows.
+    fn outcomes(&self) -> Vec<(&'static Claim, Outcome)> {
+        let measured = |name| {
+            let named = |cell: &&Cell| cell.name == name;
+            CELLS.iter().any(|cell| named(&cell) && self.was_run(cell))
+        };
+        let mut claims: Vec<&Claim> = CLAIMS.iter().collect();
+        claims.retain(|claim| measured(claim.ours.cell) && measured(claim.theirs.cell));
+        claims.sort_by_key(|claim| claim.row);
+        claims
+            .into_iter()
+            .map(|claim| (claim, self.outcome(claim)))
+            .collect()
     }
 
     fn arms(&self, text: &mut String, cell: &Cell, figure: &'static str) {
@@ -126,29 +185,22 @@ impl Results {
         }
     }
 
-    fn claim(&self, claim: &Claim) -> Option<String> {
-        let measured = |name| {
-            CELLS
-                .iter()
-                .any(|cell| cell.name == name && self.was_run(cell))
-        };
-        if !measured(claim.ours.cell) || !measured(claim.theirs.cell) {
-            return None;
-        }
+    fn outcome(&self, claim: &Claim) -> Outcome {
         let (word, limit) = match claim.bound {
             Bound::AtMost(limit) => ("at most", limit),
             Bound::AtLeast(limit) => ("at least", limit),
         };
-        let (peer, limit) = (claim.theirs.arm, times(limit));
-        let (is, verdict) = match self.ratio(claim.ours, claim.theirs) {
-            None => ("–".to_owned(), "NOT MEASURED"),
+        let bound = format!("{word} {}", times(limit));
+        let (ratio, verdict) = match self.ratio(claim.ours, claim.theirs) {
+            None => ("–".to_owned(), "not measured"),
             Some(ratio) if claim.bound.holds(ratio) => (format!("{} ×", times(ratio)), "met"),
-            Some(ratio) => (format!("{} ×", times(ratio)), "MISSED"),
+            Some(ratio) => (format!("{} ×", times(ratio)), "missed"),
         };
-        Some(format!(
-            "  row {:<3} {:<62} {peer:<23} {is:>11}  {word:<8} {limit:<8} {verdict}\n",
-            claim.row, claim.what
-        ))
+        Outcome {
+            ratio,
+            bound,
+            verdict,
+        }
     }
 
     /// One line of JSON a figure. The ratio is regrow's value divided by the peer's.
