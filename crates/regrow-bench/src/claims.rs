@@ -96,7 +96,7 @@ pub const CLAIMS: &[Claim] = &[
     flat("a count of 1,000,000, against of 10", "count"),
     Claim {
         row: 14,
-        what: "counting an event of a restart: 10 ns where a counter takes 4.3",
+        what: "counting an event: 10 ns where a counter takes 4.3",
         ours: place("event", "regrow-counting", "mean"),
         theirs: place("event", "counter", "mean"),
         bound: AtMost(10.0 / 4.3),

@@ -77,6 +77,7 @@ const RESTARTED: &[Arm] = &[
     TOKIO,
     MINI,
     REGROW,
+    here("regrow-past"),
     KAMEO,
     PEER,
     PEER_DYNAMIC,
@@ -85,7 +86,16 @@ const RESTARTED: &[Arm] = &[
     ELIXIR,
 ];
 /// What ractor-supervisor does at each start grows with the number of children: 100,000 take it minutes.
-const RESTARTED_AMONG_MANY: &[Arm] = &[TOKIO, MINI, REGROW, KAMEO, ERLANG, SIMPLE, ELIXIR];
+const RESTARTED_AMONG_MANY: &[Arm] = &[
+    TOKIO,
+    MINI,
+    REGROW,
+    here("regrow-past"),
+    KAMEO,
+    ERLANG,
+    SIMPLE,
+    ELIXIR,
+];
 const GROUPED: &[Arm] = &[MINI, REGROW, KAMEO, PEER, ERLANG];
 const RACTOR_MI: Arm = arm("ractor (mimalloc)", Mimalloc, "ractor");
 const REGROW_MI: Arm = arm("regrow (mimalloc)", Mimalloc, "regrow");

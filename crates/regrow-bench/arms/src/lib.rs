@@ -32,6 +32,7 @@ pub fn arms() -> Vec<Arm> {
         arm!("restart", "tokio", tokio_arms::restart),
         arm!("restart", "ractor-mini", raw::restart),
         arm!("restart", "regrow", ours::restart),
+        arm!("restart", "regrow-past", ours::restart_past),
         arm!("restart", "regrow-quiet", ours::restart_quiet),
         arm!("restart", "kameo", kameo_arms::restart),
         arm!("restart-panic", "tokio", tokio_arms::restart_panic),

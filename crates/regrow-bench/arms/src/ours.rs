@@ -163,6 +163,23 @@ pub async fn restart(task: Task) -> Figures {
     restarts(task, || Order::Fail, false).await
 }
 
+/// The same past the address: each life is killed and asked by the reference that it tells, as raw ractor's is.
+pub async fn restart_past(task: Task) -> Figures {
+    let (sender, mut ups) = ups();
+    let system = up(tree(task.n, Strategy::OneForOne, sender, &None)).await;
+    let mut worker = ups.recv().await.expect("it is up");
+    let mut latencies = Latencies::with_capacity(task.ops);
+    for _ in 0..task.ops {
+        let since = Instant::now();
+        worker.cast(Order::Fail).expect("it runs");
+        worker = ups.recv().await.expect("it is up again");
+        worker.call(Order::Ping, None).await.expect("it runs");
+        latencies.note(since);
+    }
+    down(system).await;
+    latencies.figures()
+}
+
 /// The same with nobody attached to the events.
 pub async fn restart_quiet(task: Task) -> Figures {
     restarts(task, || Order::Fail, true).await
