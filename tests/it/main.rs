@@ -9,6 +9,7 @@ mod echo;
 mod edges;
 mod examples;
 mod exports;
+mod itself;
 mod json;
 mod losses;
 mod operations;

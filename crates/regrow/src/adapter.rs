@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::exit::ExitReason;
-use crate::panics::{catch, guarded_in_place};
+use crate::panics::{catch, guarded_as};
 use crate::telemetry::{Handled, Vitals};
+use crate::whose::Whose;
 
 /// A user's actor in its adapter.
 pub(crate) struct Supervised<A> {
@@ -21,27 +22,33 @@ pub(crate) struct Supervised<A> {
     pub(crate) context: Box<crate::child::StartContext>,
 }
 
-/// The user's state; taken out when it is dropped under guard.
-pub(crate) struct Life<S>(Option<S>);
+/// What one life has beside its messages.
+pub(crate) struct Life<S> {
+    /// The user's state; taken out when it is dropped under guard.
+    state: Option<S>,
+    /// Says in each poll whose code runs.
+    whose: Whose,
+}
 
 impl<S> Life<S> {
-    fn get(&mut self) -> Result<&mut S, ActorProcessingErr> {
-        self.0
-            .as_mut()
-            .ok_or_else(|| "the state was dropped before its actor ended".into())
+    fn get(&mut self) -> Result<(&mut S, &mut Whose), ActorProcessingErr> {
+        let dropped = "the state was dropped before its actor ended";
+        let state = self.state.as_mut().ok_or(dropped)?;
+        Ok((state, &mut self.whose))
     }
 
     fn drop_guarded(&mut self) -> Result<(), ExitReason> {
-        let state = self.0.take();
+        let state = self.state.take();
         catch(move || drop(state)).map_err(|panic| ExitReason::Panic(Arc::new(panic)))
     }
 }
 
 /// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
 async fn hook<T>(
+    whose: &mut Whose,
     future: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
 ) -> Result<T, ActorProcessingErr> {
-    let reason = match guarded_in_place(future).await {
+    let reason = match guarded_as(whose, future).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => ExitReason::error(error),
         Err(panic) => ExitReason::Panic(Arc::new(panic)),
@@ -102,11 +109,10 @@ impl<A: Actor> Supervised<A> {
         myself: ActorRef<A::Msg>,
         arguments: A::Arguments,
     ) -> Result<Life<A::State>, ActorProcessingErr> {
-        hook(pin!(async {
-            self.actor.pre_start(myself, arguments).await
-        }))
-        .await
-        .map(|state| Life(Some(state)))
+        let mut whose = Some(Arc::clone(self.vitals.identity()));
+        let start = pin!(async { self.actor.pre_start(myself, arguments).await });
+        let state = Some(hook(&mut whose, start).await?);
+        Ok(Life { state, whose })
     }
 
     async fn post_start(
@@ -114,8 +120,12 @@ impl<A: Actor> Supervised<A> {
         myself: ActorRef<A::Msg>,
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
-        let state = life.get()?;
-        let result = hook(pin!(async { self.actor.post_start(myself, state).await })).await;
+        let (state, whose) = life.get()?;
+        let result = hook(
+            whose,
+            pin!(async { self.actor.post_start(myself, state).await }),
+        )
+        .await;
         Self::settle(result, life)
     }
 
@@ -124,8 +134,12 @@ impl<A: Actor> Supervised<A> {
         myself: ActorRef<A::Msg>,
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
-        let state = life.get()?;
-        let result = hook(pin!(async { self.actor.post_stop(myself, state).await })).await;
+        let (state, whose) = life.get()?;
+        let result = hook(
+            whose,
+            pin!(async { self.actor.post_stop(myself, state).await }),
+        )
+        .await;
         Self::settle(result, life)?;
         life.drop_guarded()?;
         self.vitals.set_orderly();
@@ -138,7 +152,7 @@ impl<A: Actor> Supervised<A> {
         message: A::Msg,
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
-        let state = life.get()?;
+        let (state, whose) = life.get()?;
         if self.vitals.is_untouched() {
             // That this life has started was just told to the supervisor, which may wait in a slot of this very thread that no
             // other can take from. A first handler that blocks its thread would block the supervisor with it.
@@ -147,7 +161,7 @@ impl<A: Actor> Supervised<A> {
         let timed = self.vitals.begin();
         let result = {
             let future = pin!(async { self.actor.handle(myself, message, state).await });
-            let handler = hook(future);
+            let handler = hook(whose, future);
             #[cfg(feature = "trace-messages")]
             let handler = self.traced(handler);
             handler.await
@@ -162,11 +176,11 @@ impl<A: Actor> Supervised<A> {
         event: SupervisionEvent,
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
-        let state = life.get()?;
-        let result = hook(pin!(async {
-            self.actor.handle_supervisor_evt(myself, event, state).await
-        }))
-        .await;
+        let (state, whose) = life.get()?;
+        let result = {
+            let event = self.actor.handle_supervisor_evt(myself, event, state);
+            hook(whose, pin!(event)).await
+        };
         Self::settle(result, life)
     }
 }

@@ -18,7 +18,7 @@ use crate::launch::{Launch, Launchpad};
 use crate::panics::catch;
 use crate::path::ChildPath;
 use crate::supervisor::{Message, Supervisor, Tree};
-use crate::telemetry::{Payload, Span, Subject, Telemetry, Vitals};
+use crate::telemetry::{Identity, Payload, Span, Subject, Telemetry, Vitals};
 
 /// How long a child may take to end by force when its supervisor was stopped from outside.
 const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -489,6 +489,11 @@ impl StartContext {
             },
             payload,
         );
+    }
+
+    /// Whose code a life of this child runs.
+    pub(crate) fn whose(&self) -> Option<Arc<Identity>> {
+        Some(Arc::clone(&self.subject.identity))
     }
 
     /// The cells in which this life counts what it does.

@@ -13,6 +13,7 @@ use crate::child::{StartContext, Started};
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::panics::catch;
 use crate::trace::{TraceContext, with_context};
+use crate::whose::{Whose, run_as};
 
 /// What a start comes to.
 pub(crate) type Launched = Result<Started, StartFailure>;
@@ -22,14 +23,18 @@ pub(crate) type Launch = dyn Fn(StartContext, &mut Launchpad) + Send + Sync;
 
 /// Where a start is polled.
 #[derive(Default)]
-pub(crate) struct Launchpad(Option<ReusableBoxFuture<'static, Launched>>);
+pub(crate) struct Launchpad {
+    start: Option<ReusableBoxFuture<'static, Launched>>,
+    /// Whose start it is.
+    whose: Whose,
+}
 
 impl Launchpad {
     /// Puts a start on the pad. There must be none that is not over.
     pub(crate) fn set(&mut self, start: impl Future<Output = Launched> + Send + 'static) {
-        match &mut self.0 {
+        match &mut self.start {
             Some(memory) => memory.set(start),
-            None => self.0 = Some(ReusableBoxFuture::new(start)),
+            None => self.start = Some(ReusableBoxFuture::new(start)),
         }
     }
 
@@ -40,24 +45,25 @@ impl Launchpad {
         context: StartContext,
         cause: Option<TraceContext>,
     ) {
+        self.whose = context.whose();
         launch(context, self);
         if let Some(cause) = cause
-            && let Some(start) = self.0.take()
+            && let Some(start) = self.start.take()
         {
-            self.0 = Some(ReusableBoxFuture::new(with_context(cause, start)));
+            self.start = Some(ReusableBoxFuture::new(with_context(cause, start)));
         }
     }
 
     /// Polls the start. What it comes to if that is known; else the rest of it, to be polled elsewhere.
     pub(crate) fn poll(&mut self, waker: &mut Context<'_>) -> Result<Launched, Launching> {
-        let Some(start) = &mut self.0 else {
+        let Some(start) = &mut self.start else {
             let nothing = StartFailure::new(ExitReason::Cancelled, Follows::Retry);
             return Ok(Err(nothing));
         };
-        match poll_guarded(start, waker) {
+        match poll_guarded(start, &mut self.whose, waker) {
             Poll::Ready(launched) => Ok(launched),
-            Poll::Pending => match self.0.take() {
-                Some(start) => Err(Launching(start)),
+            Poll::Pending => match self.start.take() {
+                Some(start) => Err(Launching(start, self.whose.take())),
                 None => unreachable!("it was there a moment ago"),
             },
         }
@@ -65,22 +71,24 @@ impl Launchpad {
 }
 
 /// A start that was not ready at its first poll.
-pub(crate) struct Launching(ReusableBoxFuture<'static, Launched>);
+pub(crate) struct Launching(ReusableBoxFuture<'static, Launched>, Whose);
 
 impl Future for Launching {
     type Output = Launched;
 
     fn poll(mut self: Pin<&mut Self>, waker: &mut Context<'_>) -> Poll<Launched> {
-        poll_guarded(&mut self.0, waker)
+        let Self(start, whose) = &mut *self;
+        poll_guarded(start, whose, waker)
     }
 }
 
 /// Polls a start with the panics of the user's code caught.
 fn poll_guarded(
     start: &mut ReusableBoxFuture<'static, Launched>,
+    whose: &mut Whose,
     waker: &mut Context<'_>,
 ) -> Poll<Launched> {
-    match catch(|| start.poll(waker)) {
+    match run_as(whose, || catch(|| start.poll(waker))) {
         Ok(poll) => poll,
         Err(panic) => Poll::Ready(Err(StartFailure::new(
             ExitReason::Panic(Arc::new(panic)),

@@ -75,6 +75,7 @@ pub mod testing;
 mod thread;
 mod time;
 pub mod trace;
+mod whose;
 
 pub use address::{Address, CallError, LookupError, SendError};
 pub use child::{ChildInfo, ChildSpec, Control, LastExit, StartContext, Started};

@@ -41,6 +41,12 @@ impl ChildPath {
         Self(id_of(text).into())
     }
 
+    /// Whether it is `path` or stands somewhere below it.
+    pub(crate) fn is_within(&self, path: &str) -> bool {
+        let rest = self.0.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether it stands somewhere below `other`.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         self.0

@@ -101,6 +101,9 @@ pub struct ShutdownReport {
     pub unresponsive: Vec<ChildPath>,
     /// How many more of either there were.
     pub unnamed: usize,
+    /// The child of this very system whose code has asked. The shutdown has begun then and was not waited for, since it waits for
+    /// that child; the rest of the report says nothing.
+    pub only_begun_by: Option<ChildPath>,
 }
 
 /// A running tree.
@@ -307,9 +310,22 @@ impl System {
     }
 
     /// Stops all children in order, each by its own rule, and waits until nobody is left.
+    ///
+    /// When a child's own code asks it begins the shutdown and waits for nobody, because it would wait for itself:
+    /// [`ShutdownReport::only_begun_by`].
     pub async fn shut_down(&self) -> ShutdownReport {
         let began = time::now();
         self.begin_shut_down();
+        if let Some(child) = self.asker(|child| Some(child.clone())) {
+            return ShutdownReport {
+                reason: ExitReason::Shutdown,
+                took: Duration::ZERO,
+                killed: Vec::new(),
+                unresponsive: Vec::new(),
+                unnamed: 0,
+                only_begun_by: Some(child),
+            };
+        }
         self.report(began).await
     }
 
@@ -346,6 +362,7 @@ impl System {
             killed: hard.killed,
             unresponsive: hard.unresponsive,
             unnamed: hard.unnamed,
+            only_begun_by: None,
         }
     }
 

@@ -35,6 +35,7 @@ use crate::child::{ChildSpec, Control, StartContext, Started};
 use crate::exit::{BoxError, ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::panics::{catch, guarded};
+use crate::whose::future_as;
 
 /// What one life of a task comes to.
 type Run = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -63,13 +64,14 @@ impl ChildSpec {
             pad.set(async move {
                 let (sender, stop) = watch::channel(None);
                 let supervisor = context.supervisor();
+                let whose = context.whose();
                 let context = TaskContext {
                     start: context,
                     stop,
                 };
                 // The user's function itself, and the drop of what it returns, are guarded like the future.
-                let life: Run =
-                    Box::pin(async move { run(context).await.map(drop).map_err(Into::into) });
+                let life = async move { run(context).await.map(drop).map_err(Into::into) };
+                let life: Run = Box::pin(future_as(whose, life));
                 let spawned = Task::spawn_linked(None, Task, life, supervisor);
                 let (actor, _) = spawned.await.map_err(StartFailure::retry)?;
                 let cell = actor.get_cell();

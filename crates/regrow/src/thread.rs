@@ -34,6 +34,7 @@ use crate::child::{ChildSpec, Control, Force, StartContext, Started};
 use crate::exit::{BoxError, ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::panics::catch;
+use crate::whose::run_as;
 
 /// What one life of a thread comes to.
 type Run = Box<dyn FnOnce() -> Result<(), BoxError> + Send>;
@@ -66,13 +67,16 @@ impl ChildSpec {
                 let bell = Arc::new(Bell::default());
                 let supervisor = context.supervisor();
                 let name = context.path().to_string();
+                let mut whose = context.whose();
                 let context = ThreadContext {
                     start: context,
                     bell: Arc::clone(&bell),
                 };
                 let arguments = Arguments {
                     name,
-                    run: Box::new(move || run(context).map(drop).map_err(Into::into)),
+                    run: Box::new(move || {
+                        run_as(&mut whose, || run(context).map(drop).map_err(Into::into))
+                    }),
                     bell: Arc::clone(&bell),
                 };
                 match Thread::spawn_linked(None, Thread, arguments, supervisor).await {

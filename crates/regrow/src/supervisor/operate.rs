@@ -100,6 +100,17 @@ pub enum OperateError {
         /// The child.
         path: ChildPath,
     },
+    /// A child asks, from its own code, for the end of itself or of a supervisor above it. That waits for the child, and the
+    /// child would wait for it.
+    #[error(
+        "the end of \"{path}\" would wait for \"{child}\", which asks for it; let a task that it spawns ask"
+    )]
+    WouldWaitForItself {
+        /// What shall end.
+        path: String,
+        /// The child that asks.
+        child: ChildPath,
+    },
     /// The supervisor is not there, or ended before it answered.
     #[error("supervisor \"{supervisor}\" is not running")]
     Gone {

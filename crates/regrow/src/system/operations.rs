@@ -8,9 +8,11 @@ use ractor::{ActorRef, RpcReplyPort};
 
 use super::System;
 use crate::child::{ChildInfo, ChildSpec};
+use crate::path::ChildPath;
 use crate::supervisor::{
     Answer, ChildCounts, Message, OperateError, Reconfigured, StartReport, Supervisor, Verb,
 };
+use crate::whose;
 
 /// How long a question to a supervisor may take; it never waits for its children, so this is long.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,7 +134,9 @@ impl System {
     /// temporary child, and of any child of a [`DynamicSupervisor`](crate::DynamicSupervisor), goes with it.
     ///
     /// # Errors
-    /// When there is no such child, or its supervisor is going.
+    /// When there is no such child, or its supervisor is going. [`OperateError::WouldWaitForItself`] when the child's own code asks, or
+    /// that of a child below it: its handler, its task or thread, its start. What it spawns may ask, and so may code that regrow does
+    /// not run, a [`start_with`](ChildSpec::start_with) actor's; then the child's `shutdown` ends the wait.
     pub async fn terminate_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
         self.operate(Verb::Terminate, path).await
     }
@@ -148,7 +152,8 @@ impl System {
     /// Stops a child if it runs, starts it, and waits until it is up. Its earlier failures are forgotten.
     ///
     /// # Errors
-    /// When there is no such child, or it does not start.
+    /// When there is no such child, or it does not start. [`OperateError::WouldWaitForItself`] as with
+    /// [`terminate_child`](Self::terminate_child).
     pub async fn bounce_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
         self.operate(Verb::Bounce, path).await
     }
@@ -163,11 +168,37 @@ impl System {
 
     async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
+        match verb {
+            Verb::Terminate | Verb::Bounce => self.may_end(path)?,
+            // They are refused while it runs.
+            Verb::Restart | Verb::Delete => {}
+        }
         let _cause = self.tree.causes.note(|| path.to_owned());
         self.ask(supervisor, None, |reply| {
             Message::Operate(verb, id.into(), Answer::One(reply))
         })
         .await?
+    }
+
+    /// What the child tells whose code asks, if it is a child of this system.
+    pub(super) fn asker<T>(&self, look: impl FnOnce(&ChildPath) -> Option<T>) -> Option<T> {
+        whose::current(|child| {
+            let class = child.class.as_deref()?;
+            let ours = self.tree.census.counts(class);
+            ours.then(|| look(&child.path)).flatten()
+        })
+    }
+
+    /// Refuses what would wait for the child that asks for it.
+    fn may_end(&self, path: &str) -> Result<(), OperateError> {
+        let within = |child: &ChildPath| child.is_within(path).then(|| child.clone());
+        match self.asker(within) {
+            Some(child) => Err(OperateError::WouldWaitForItself {
+                path: path.to_owned(),
+                child,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Operations have no timeout of their own: the child's start and stop have theirs.

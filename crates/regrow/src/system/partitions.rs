@@ -45,7 +45,8 @@ impl System {
     /// done after the other, and goes on if nobody waits for it any more. The size stays when the supervisor is started again.
     ///
     /// # Errors
-    /// [`OperateError::NotPartitioned`], [`OperateError::CannotBecome`] for more than there are, [`OperateError::Gone`]. When a
+    /// [`OperateError::NotPartitioned`], [`OperateError::CannotBecome`] for more than there are, [`OperateError::Gone`],
+    /// [`OperateError::WouldWaitForItself`] as with [`terminate_child`](Self::terminate_child). When a
     /// partition does not start, those that this call has started are stopped again, and the size stays as it was.
     pub async fn resize_partitions(&self, path: &str, size: usize) -> Result<usize, OperateError> {
         if self.tree.supervisor(path).is_none() {
@@ -67,6 +68,7 @@ impl System {
                 ),
             });
         }
+        self.may_shrink(path, size)?;
         let resize = Resize {
             tree: Arc::clone(&self.tree),
             path: path.to_owned(),
@@ -75,6 +77,19 @@ impl System {
         // Nothing is left half done by a caller that goes away.
         let done = tokio::spawn(async move { resize.to(size).await });
         done.await.unwrap_or_else(|_| Err(gone(path)))
+    }
+
+    /// Refuses to stop the partition whose code asks.
+    fn may_shrink(&self, path: &str, size: usize) -> Result<(), OperateError> {
+        let its_own = |child: &ChildPath| {
+            let below = child.as_str().strip_prefix(path)?.strip_prefix('/')?;
+            let partition: usize = below.split('/').next()?.parse().ok()?;
+            (partition >= size).then(|| (format!("{path}/{partition}"), child.clone()))
+        };
+        match self.asker(its_own) {
+            Some((path, child)) => Err(OperateError::WouldWaitForItself { path, child }),
+            None => Ok(()),
+        }
     }
 }
 

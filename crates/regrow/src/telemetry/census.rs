@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use regrow_core::{ChildKind, Phase};
@@ -20,6 +20,8 @@ use crate::path::ChildPath;
 /// How many children of one kind and type a supervisor has in each phase, and the handles by which what happens to them is counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
+    /// The supervisors of its system.
+    system: Weak<Roll<SupervisorCounts>>,
     kind: ChildKind,
     type_name: Arc<str>,
     phases: [AtomicU32; Phase::ALL.len()],
@@ -97,6 +99,7 @@ impl SupervisorCounts {
             return Arc::clone(class);
         }
         let class = Arc::new(Counted {
+            system: Arc::downgrade(&self.supervisors),
             kind,
             type_name: Arc::clone(type_name),
             phases: Default::default(),
@@ -167,6 +170,11 @@ impl ComputedFamily {
 }
 
 impl Census {
+    /// Whether children of this class are counted here: whether they are this system's.
+    pub(crate) fn counts(&self, class: &Counted) -> bool {
+        std::ptr::eq(class.system.as_ptr(), Arc::as_ptr(&self.supervisors))
+    }
+
     pub(crate) fn supervisor(
         &self,
         path: ChildPath,

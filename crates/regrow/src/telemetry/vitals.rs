@@ -317,6 +317,11 @@ impl Vitals {
     }
 
     /// It has ended in order: `post_stop` is done.
+    /// Whose they are.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     pub(crate) fn set_orderly(&self) {
         self.orderly.store(true, Ordering::Release);
     }
