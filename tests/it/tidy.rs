@@ -165,6 +165,51 @@ fn no_file_names_a_path_of_one_machine_or_the_host_of_a_registry() {
     assert_eq!(found, [""; 0]);
 }
 
+/// What a manifest depends on, and which of that is optional.
+fn dependencies(manifest: &str) -> Vec<(&str, bool)> {
+    let section = manifest.split("\n[dependencies]\n").nth(1);
+    let lines = section.unwrap_or_default().lines();
+    lines
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some((line.split_once(" = ")?.0, line.contains("optional = true"))))
+        .collect()
+}
+
+/// What a lock file says that a crate of ours depends on; nothing if it does not know it.
+fn locked<'a>(lock: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let is_it = |entry: &&str| entry.starts_with(&format!("\nname = \"{name}\"\n"));
+    let entry = lock.split("[[package]]").find(is_it)?;
+    let (_, list) = entry.split_once("dependencies = [")?;
+    let quoted = list.split(']').next()?.split('"').skip(1).step_by(2);
+    // Where there are two versions of a crate, the version stands behind the name.
+    Some(quoted.filter_map(|words| words.split(' ').next()).collect())
+}
+
+#[test]
+fn the_lock_files_outside_the_workspace_know_what_ours_depend_on() {
+    let mut stale = Vec::new();
+    for outside in ["crates/regrow-bench", "crates/regrow-compat"] {
+        let lock = read(&format!("{outside}/Cargo.lock"));
+        for name in ["regrow-core", "regrow", "regrow-process"] {
+            let manifest = read(&format!("crates/{name}/Cargo.toml"));
+            let Some(locked) = locked(&lock, name) else {
+                continue;
+            };
+            let wanted = dependencies(&manifest);
+            let needed = wanted.iter().filter(|(_, optional)| !optional);
+            let missing = needed.filter(|(name, _)| !locked.contains(name));
+            stale.extend(missing.map(|(of, _)| format!("{outside}: {name} needs {of}")));
+            let known = |of: &&str| wanted.iter().any(|(name, _)| name == of);
+            let gone = locked.iter().filter(|of| !known(of));
+            stale.extend(gone.map(|of| format!("{outside}: {name} needs {of} no more")));
+        }
+    }
+    assert_eq!(
+        stale, [""; 0],
+        "`cargo check` in each of these folders brings its lock file up to date"
+    );
+}
+
 /// The anchor that a heading gets.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
