@@ -294,6 +294,7 @@ fn milliseconds(nanos: u64) -> String {
 struct Line {
     event: String,
     at: String,
+    level: String,
     trace_id: String,
     span_id: String,
     rest: serde_json::Map<String, Json>,
@@ -310,6 +311,7 @@ fn line(lines: &BTreeMap<u64, Json>, attributes: &serde_json::Map<String, Json>)
     Line {
         event: text("event"),
         at: text("at"),
+        level: text("level"),
         trace_id: text("trace_id"),
         span_id: text("span_id"),
         rest,
@@ -332,6 +334,7 @@ fn assert_events(received: &Received, lines: &BTreeMap<u64, Json>) {
             (hex(&log.trace_id), hex(&log.span_id)),
             (line.trace_id, line.span_id)
         );
+        assert_eq!(log.severity_text.to_ascii_lowercase(), line.level);
         assert!(
             line.at.ends_with(&milliseconds(log.time_unix_nano)),
             "{log:?}"

@@ -64,8 +64,14 @@ fn event(span: Option<u64>, payload: Payload) -> Event {
 
 /// What every line of these tests begins with.
 fn head(name: &str) -> String {
+    let level = match name {
+        "regrow.process.leaked" => "error",
+        "regrow.child.terminated" => "warn",
+        "regrow.process.output" => "trace",
+        _ => "debug",
+    };
     format!(
-        r#"{{"seq":7,"at":"2024-02-28T23:59:59.007Z","event":"{name}","path":"root/crew/lead","kind":"process","type":"planner \"α\"\n","generation":3,"phase":"running""#
+        r#"{{"seq":7,"at":"2024-02-28T23:59:59.007Z","level":"{level}","event":"{name}","path":"root/crew/lead","kind":"process","type":"planner \"α\"\n","generation":3,"phase":"running""#
     )
 }
 
@@ -169,12 +175,31 @@ fn the_line_in_the_document_is_what_is_written() {
     assert_eq!(written, event.to_json());
 }
 
+#[tokio::test]
+async fn what_is_quieter_than_asked_for_is_left_out() {
+    let telemetry = Telemetry::default();
+    let paper = Paper::default();
+    let least = regrow::telemetry::Level::WARN;
+    let lines = telemetry.attach_json_from("json", least, paper.clone());
+    telemetry.emit(subject, || Payload::SupervisorChildAdded {});
+    telemetry.emit(subject, terminated);
+    telemetry.emit(subject, || Payload::ProcessLeaked { pids: vec![11] });
+    lines.unwrap().finish(PATIENCE).await.unwrap();
+    let seen: Vec<String> = paper
+        .lines()
+        .iter()
+        .map(|line| line["level"].to_string())
+        .collect();
+    assert_eq!(seen, [r#""warn""#, r#""error""#]);
+}
+
 #[test]
 fn a_line_reads_back_as_what_was_written() {
     let read: Value = serde_json::from_str(&event(Some(4), terminated()).to_json()).unwrap();
     let written = serde_json::json!({
         "seq": 7,
         "at": "2024-02-28T23:59:59.007Z",
+        "level": "warn",
         "event": "regrow.child.terminated",
         "path": "root/crew/lead",
         "kind": "process",
@@ -198,6 +223,7 @@ fn no_key_of_an_event_is_one_that_every_event_has() {
     let of_all = [
         "seq",
         "at",
+        "level",
         "event",
         "path",
         "kind",

@@ -22,6 +22,7 @@ pub(crate) use self::console::{complain, say};
 pub(crate) use self::exit::{CliError, Exit};
 pub(crate) use self::words::{agent_line, first_line, seconds};
 use crate::client::{Place, Verb, WaitFor};
+use crate::config::LogFormat;
 use crate::sample_agent::{self, SampleAgent};
 use crate::up;
 
@@ -112,6 +113,9 @@ pub(crate) struct Up {
     /// Where regrow keeps its state [default: .regrow beside the file]
     #[arg(long, value_name = "DIR", env = "REGROW_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// What regrow writes of itself: lines for people (text), or one JSON object per line (json) [default: the file's log.format, else text]
+    #[arg(long, value_name = "FORMAT", env = "REGROW_LOG_FORMAT", value_parser = words::log_format)]
+    pub(crate) log_format: Option<LogFormat>,
     /// Said by `up -d` to the process that it starts
     #[arg(long, hide = true, conflicts_with_all = ["detach", "wait"])]
     pub(crate) in_background: bool,

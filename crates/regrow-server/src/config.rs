@@ -13,6 +13,7 @@ mod nearest;
 mod policy;
 mod read;
 mod request;
+mod telemetry;
 mod tree;
 mod units;
 
@@ -32,6 +33,7 @@ use regrow_core::Restart;
 
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
 pub(crate) use self::request::AgentParts;
+pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
 pub(crate) use self::units::{Refusal, listen_address};
 
 use self::agent::{Draft, Shared};
@@ -50,7 +52,16 @@ const MAX_AGENTS: usize = 100;
 /// The highest number that `limits.max_agents` may be.
 const MOST_AGENTS: u32 = 10_000;
 
-const TOP_KEYS: &[&str] = &["version", "server", "ports", "limits", "defaults", "agents"];
+const TOP_KEYS: &[&str] = &[
+    "version",
+    "server",
+    "ports",
+    "limits",
+    "log",
+    "telemetry",
+    "defaults",
+    "agents",
+];
 
 /// What a configuration file says, with every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +76,10 @@ pub(crate) struct Config {
     pub(crate) ports: RangeInclusive<u16>,
     /// How many agents there may be, those of the API included.
     pub(crate) max_agents: usize,
+    /// What regrow's own log is made of.
+    pub(crate) log: LogConfig,
+    /// Where regrow reports to, if anywhere.
+    pub(crate) otlp: Option<OtlpConfig>,
     /// What an agent gets that says nothing.
     pub(crate) defaults: AgentDefaults,
     /// The agents, in the order of the file.
@@ -356,6 +371,12 @@ fn read_top(
         .get("limits")
         .and_then(|field| read_max_agents(reader, &field))
         .unwrap_or(MAX_AGENTS);
+    let log = fields
+        .get("log")
+        .map_or_else(LogConfig::default, |field| telemetry::log(reader, &field));
+    let otlp = fields
+        .get("telemetry")
+        .and_then(|field| telemetry::otlp(reader, &field));
     let shared = fields
         .get("defaults")
         .map_or_else(Shared::default, |field| Shared::read(reader, &field));
@@ -374,6 +395,8 @@ fn read_top(
         listen: listen.map_or(LISTEN, |found| found.value),
         ports,
         max_agents,
+        log,
+        otlp,
         defaults,
         agents: drafts.into_iter().map(|draft| draft.agent).collect(),
         warnings,

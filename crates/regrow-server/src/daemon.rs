@@ -6,6 +6,7 @@
 mod child;
 mod listen;
 mod progress;
+mod report;
 mod request;
 mod roster;
 mod stop;
@@ -22,6 +23,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::progress::{Progress, ProgressStream, What};
+pub(crate) use self::report::ReportError;
+use self::report::Reports;
 #[cfg(test)]
 pub(crate) use self::request::asked;
 use self::roster::Cast;
@@ -111,6 +114,9 @@ pub(crate) enum DaemonError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What happens cannot be reported.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The tree cannot be made.
     #[error("the agents cannot be supervised: {source}")]
     System {
@@ -128,6 +134,7 @@ pub(crate) struct Daemon {
     roster: Arc<Roster>,
     state: StateDir,
     signals: Signals,
+    reports: Reports,
     events: Option<mpsc::Receiver<Event>>,
     down: watch::Receiver<bool>,
     /// Turned to true when the agents are gone: followers of logs are sent home.
@@ -171,7 +178,10 @@ impl Daemon {
         let changes = watch::Sender::new(0);
         let telemetry = Telemetry::default();
         let events = progress::attach(&telemetry, changes.clone());
+        let mut reports = Reports::begin(&telemetry, config.log)?;
+        let otlp = config.otlp.clone();
         let system = System::launch_with(root, telemetry).await?;
+        let exported = reports.export(&system, otlp.as_ref());
         let roster = Arc::new(Roster::new(config, host, system, cast, changes));
         note_the_boot(&roster);
 
@@ -194,16 +204,21 @@ impl Daemon {
             roster,
             state,
             signals,
+            reports,
             events: Some(events),
             down: downed,
             ended,
             stop_serving,
             serving,
         };
-        if let Err(error) = daemon.state.write_run(&run) {
-            // Nobody could find this run; its agents end before it does.
+        let written = daemon.state.write_run(&run);
+        if let Err(error) = exported
+            .map_err(DaemonError::from)
+            .and(written.map_err(Into::into))
+        {
+            // Nobody could find this run, or hear of it; its agents end before it does.
             daemon.give_up().await;
-            return Err(error.into());
+            return Err(error);
         }
         Ok(daemon)
     }

@@ -8,10 +8,11 @@ mod printer;
 mod settle;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use self::narration::Audience;
 use crate::cli::{CliError, Up, complain, read_config};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::state_dir::{DEFAULT_NAME, Layout, StateDirError};
 
 /// Starts the agents of a file, and stays with them unless told to go to the background.
@@ -27,9 +28,16 @@ pub(crate) async fn run(up: Up) -> Result<(), CliError> {
                 .to_owned(),
         ));
     }
-    let config = read_config(up.positional.clone().or_else(|| up.file.clone()))?;
+    let mut config = read_config(up.positional.clone().or_else(|| up.file.clone()))?;
+    if let Some(format) = up.log_format {
+        config.log.format = format;
+    }
     for warning in &config.warnings {
-        complain(&warning.to_string());
+        let text = warning.to_string();
+        complain(&match config.log.format {
+            LogFormat::Text => text,
+            LogFormat::Json => logging::line(SystemTime::now(), "warn", &text),
+        });
     }
     let layout = layout(&up, &config)?;
     if !up.detach {

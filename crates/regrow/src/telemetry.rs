@@ -42,6 +42,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::mpsc;
+pub use tracing::Level;
 
 use crate::trace::TraceContext;
 

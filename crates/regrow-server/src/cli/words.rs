@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use crate::config::listen_address;
+use crate::config::{LogFormat, listen_address};
 use crate::wire::{Agent, LastExit};
 
 /// The API waits no longer, and nor does a command.
@@ -37,6 +37,11 @@ pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
         Some(hint) => format!("expected {}; {hint}", refusal.expected),
         None => format!("expected {}", refusal.expected),
     })
+}
+
+/// What a log is made of.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    crate::config::log_format(text).map_err(|refusal| refusal.to_string())
 }
 
 /// A short time: `0.3 s`, `42 s`.

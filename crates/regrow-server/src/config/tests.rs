@@ -1,6 +1,8 @@
 //! Whole files: what they give, and what is said of wrong ones.
 
 use proptest::prelude::*;
+use regrow::otlp::Signal;
+use regrow::telemetry::Level;
 
 use super::*;
 
@@ -91,6 +93,8 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         listen: "127.0.0.1:8000".parse().unwrap(),
         ports: 8001..=8100,
         max_agents: 100,
+        log: LogConfig::default(),
+        otlp: None,
         defaults,
         agents: vec![worker],
         warnings: Vec::new(),
@@ -482,4 +486,30 @@ proptest! {
             prop_assert_eq!(units::duration(&units::in_words(duration)), Ok(duration));
         }
     }
+}
+
+#[test]
+fn what_regrow_tells_of_itself_is_read_with_its_defaults() {
+    let text = "log: { format: json, level: debug }\n\
+        telemetry: { otlp: { endpoint: 'http://127.0.0.1:3000/api/public/otel', service: crew, signals: [traces, logs] } }\n\
+        agents: {}\n";
+    let config = good(text);
+    let log = LogConfig {
+        format: LogFormat::Json,
+        level: Level::DEBUG,
+    };
+    assert_eq!(config.log, log);
+    let otlp = OtlpConfig {
+        endpoint: "http://127.0.0.1:3000/api/public/otel".to_owned(),
+        service: "crew".to_owned(),
+        signals: vec![Signal::Traces, Signal::Logs],
+    };
+    assert_eq!(config.otlp, Some(otlp));
+    let least = "telemetry: { otlp: { endpoint: 'http://[::1]:4318' } }\nagents: {}\n";
+    let otlp = good(least).otlp.unwrap();
+    assert_eq!(
+        (&*otlp.service, otlp.signals),
+        ("regrow", Signal::ALL.to_vec())
+    );
+    assert_eq!(good("telemetry: {}\nagents: {}\n").otlp, None);
 }

@@ -84,6 +84,7 @@ impl Daemon {
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the API ended by a failure of its own");
         }
+        self.reports.finish().await;
         if let Err(error) = self.state.remove_run() {
             tracing::warn!(%error, "failed to remove the record of this run");
         }

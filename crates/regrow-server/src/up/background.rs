@@ -98,6 +98,9 @@ fn spawn(up: &Up, file: &Path, layout: &Layout, log: File) -> io::Result<Child> 
     if let Some(listen) = up.listen {
         command.arg("--listen").arg(listen.to_string());
     }
+    if let Some(format) = up.log_format {
+        command.arg("--log-format").arg(format.as_str());
+    }
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

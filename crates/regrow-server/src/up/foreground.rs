@@ -31,12 +31,13 @@ pub(super) async fn run(
     config: Config,
     layout: &Layout,
 ) -> Result<(), CliError> {
-    logging::install()?;
+    let format = config.log.format;
+    logging::install(format)?;
     let hangups = mind_hangups(audience).map_err(CliError::Signals)?;
     let state = StateDir::open(layout.path())?;
     let width = config.agents.iter().map(|agent| agent.id.len()).max();
     let voice = Voice {
-        narrator: Narrator::new(audience, width.unwrap_or_default()),
+        narrator: Narrator::new(audience, format, width.unwrap_or_default()),
         printer: Printer::new(),
     };
     let mut daemon = Daemon::start(config, state, listen).await?;

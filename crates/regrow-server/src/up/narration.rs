@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use regrow_core::StopCause;
 
+use super::logging;
 use crate::cli::{first_line, seconds};
+use crate::config::LogFormat;
 use crate::daemon::{Progress, What};
 use crate::wire::rfc3339;
 
@@ -21,6 +23,7 @@ pub(super) enum Audience {
 #[derive(Debug)]
 pub(super) struct Narrator {
     audience: Audience,
+    format: LogFormat,
     /// Of the longest id.
     width: usize,
     end: End,
@@ -35,9 +38,10 @@ enum End {
 
 impl Narrator {
     /// A narrator of agents whose ids are at most `width` long.
-    pub(super) fn new(audience: Audience, width: usize) -> Self {
+    pub(super) fn new(audience: Audience, format: LogFormat, width: usize) -> Self {
         Self {
             audience,
+            format,
             width,
             end: End::NotYet,
         }
@@ -45,6 +49,11 @@ impl Narrator {
 
     /// The line, or lines, for one thing that happened at `now`; none if it goes without saying.
     pub(super) fn tell(&mut self, progress: &Progress, now: SystemTime) -> Option<String> {
+        match self.format {
+            LogFormat::Text => {}
+            // The events themselves are written.
+            LogFormat::Json => return None,
+        }
         let Progress { id, what, .. } = progress;
         let (phase, note) = match what {
             What::Spawned { .. } => return None,
@@ -78,9 +87,10 @@ impl Narrator {
 
     /// A line of regrow's own.
     pub(super) fn line(&self, now: SystemTime, text: &str) -> String {
-        match self.audience {
-            Audience::Terminal => text.to_owned(),
-            Audience::Log => format!("{} {text}", rfc3339(now)),
+        match (self.format, self.audience) {
+            (LogFormat::Json, _) => logging::line(now, "info", text),
+            (LogFormat::Text, Audience::Terminal) => text.to_owned(),
+            (LogFormat::Text, Audience::Log) => format!("{} {text}", rfc3339(now)),
         }
     }
 
@@ -144,7 +154,8 @@ mod tests {
             generation: 1,
             what,
         };
-        Narrator::new(Audience::Terminal, 6).tell(&progress, SystemTime::UNIX_EPOCH)
+        Narrator::new(Audience::Terminal, LogFormat::Text, 6)
+            .tell(&progress, SystemTime::UNIX_EPOCH)
     }
 
     fn some(text: &str) -> Option<String> {
@@ -208,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_ordered_stop_is_announced_once() {
-        let mut narrator = Narrator::new(Audience::Log, 6);
+        let mut narrator = Narrator::new(Audience::Log, LogFormat::Text, 6);
         let progress = Progress {
             id: "coder".to_owned(),
             generation: 1,

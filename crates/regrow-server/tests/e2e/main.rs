@@ -9,4 +9,5 @@ mod gateway;
 mod http_api;
 mod kit;
 mod real;
+mod telemetry;
 mod wrong;

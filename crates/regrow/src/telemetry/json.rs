@@ -15,6 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
+use tracing::Level;
 
 use super::handler::{Handler, Notice, Queue};
 use super::losses::Losses;
@@ -38,7 +39,7 @@ const RETRY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::fr
 impl Event {
     /// The event as one JSON object, on one line without its end.
     ///
-    /// First comes what every event has: `seq`, `at` (RFC 3339, in UTC), `event`, `path`, `kind`, `type`, `generation`, `phase`,
+    /// First comes what every event has: `seq`, `at` (RFC 3339, in UTC), `level`, `event`, `path`, `kind`, `type`, `generation`, `phase`,
     /// `span` where there is one, and `trace_id` and `span_id` where it belongs to a trace. Then come its own keys, as in [`Payload::SCHEMA`](super::Payload::SCHEMA), without the
     /// sensitive ones and those that this event does not have. Times are numbers, in seconds. A text is cut after 4 KiB, a list
     /// after 100 entries.
@@ -47,6 +48,7 @@ impl Event {
         let mut line = Object(String::new());
         line.push("seq", self.seq);
         line.push("at", rfc3339(self.at));
+        line.push("level", word(self.level()));
         line.push("event", self.name());
         line.push("path", bounded(self.subject.path.as_str()));
         line.push("kind", self.subject.kind.as_str());
@@ -78,6 +80,17 @@ impl Event {
         }
         line.0.push('}');
         line.0
+    }
+}
+
+/// How loud, as a word.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
     }
 }
 
@@ -232,6 +245,20 @@ impl Telemetry {
         id: &str,
         writer: impl Write + Send + 'static,
     ) -> Result<JsonLines, AttachJsonError> {
+        self.attach_json_from(id, Level::TRACE, writer)
+    }
+
+    /// Like [`Telemetry::attach_json`], with only the events that are at least as loud as `least`: at [`Level::INFO`] what is worth a
+    /// line in a log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attach_json_from(
+        &self,
+        id: &str,
+        least: Level,
+        writer: impl Write + Send + 'static,
+    ) -> Result<JsonLines, AttachJsonError> {
         let (queue, events) = Queue::new(QUEUE);
         self.add(Handler::queued(id, queue))?;
         let (told, end) = oneshot::channel();
@@ -240,6 +267,7 @@ impl Telemetry {
             id: Arc::clone(&name),
             shared: Arc::downgrade(&self.shared),
             events,
+            least,
             writer,
             batch: Vec::new(),
             written: 0,
@@ -267,6 +295,8 @@ struct Pen<W> {
     /// Weak, because the queue ends when the event stream does.
     shared: Weak<Shared>,
     events: Receiver<Arc<Event>>,
+    /// What is quieter is left out.
+    least: Level,
     writer: W,
     batch: Vec<u8>,
     /// How much of the batch is written.
@@ -314,6 +344,9 @@ impl<W: Write> Pen<W> {
     }
 
     fn line(&mut self, event: &Event) {
+        if event.level() > self.least {
+            return;
+        }
         self.batch.extend_from_slice(event.to_json().as_bytes());
         self.batch.push(b'\n');
     }

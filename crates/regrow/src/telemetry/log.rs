@@ -27,6 +27,14 @@ pub(crate) fn log(event: &Event) {
     }
 }
 
+impl Event {
+    /// How loud it is: `error` and `warn` are for somebody to look at, `info` are starts and ends.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        headline(&self.payload).0
+    }
+}
+
 /// How loud an event is, and what it says in a word.
 pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
     match payload {

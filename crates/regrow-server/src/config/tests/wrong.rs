@@ -205,7 +205,7 @@ fn yaml_that_a_configuration_does_not_use_is_refused() {
            write the value out",
         ],
     );
-    let top = "expected a mapping with keys of the file (version, server, ports, limits, defaults, agents)";
+    let top = "expected a mapping with keys of the file (version, server, ports, limits, log, telemetry, defaults, agents)";
     says("", &[&format!("1:1: {top}, got nothing")]);
     says("- a\n", &[&format!("1:1: {top}, got a list")]);
 }
@@ -467,4 +467,45 @@ fn a_command_names_a_program() {
     ] {
         says(&format!("agents:\n  a: {{ command: {text} }}\n"), &[want]);
     }
+}
+
+#[test]
+fn what_regrow_is_to_tell_of_itself_is_checked() {
+    says(
+        "log: { format: jsn, level: loud }\nagents: {}\n",
+        &[
+            "1:16: log.format: expected text or json, got \"jsn\"; did you mean \"json\"?",
+            "1:28: log.level: expected error, warn, info, debug or trace, got \"loud\"",
+        ],
+    );
+    says(
+        "telemetry: { otlp: { endpoint: 'https://cloud.langfuse.com', signals: [trace] } }\nagents: {}\n",
+        &[
+            "1:32: telemetry.otlp.endpoint: expected an address without TLS, got \"https://cloud.langfuse.com\"; \
+           send to a collector on this machine, which speaks TLS to the world",
+            "1:72: telemetry.otlp.signals[0]: expected traces, metrics or logs, got \"trace\"; did you mean \"traces\"?",
+        ],
+    );
+    says(
+        "telemetry: { otlp: { endpoint: 'http://me:${SECRET}@127.0.0.1' } }\nagents: {}\n",
+        &[
+            "1:32: telemetry.otlp.endpoint: expected an address without a user or a query, \
+           got \"http://me:${SECRET}@127.0.0.1\" with its variables filled; \
+           say who you are by OTEL_EXPORTER_OTLP_HEADERS in the environment",
+        ],
+    );
+    says(
+        "telemetry: { otlp: { service: crew } }\nagents: {}\n",
+        &[
+            "1:20: telemetry.otlp: expected the key endpoint, got none; \
+           add endpoint: http://127.0.0.1:4318 for a collector on this machine",
+        ],
+    );
+    says(
+        "telemetry: { otlp: { endpoint: 127.0.0.1, headers: { authorization: x } } }\nagents: {}\n",
+        &[
+            "1:32: telemetry.otlp.endpoint: expected an address such as http://127.0.0.1:4318, got \"127.0.0.1\"",
+            "1:43: telemetry.otlp.headers: expected a key of otlp (endpoint, service, signals), got \"headers\"",
+        ],
+    );
 }
