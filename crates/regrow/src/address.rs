@@ -26,6 +26,8 @@ pub(crate) struct Place {
     occupant: ArcSwapOption<Occupant>,
     /// The last life that has lived here; it outlives the supervisor, so that no two lives have one number.
     generation: AtomicU32,
+    /// Which of its supervisor's children it is; in the present life of that.
+    index: AtomicU32,
     /// The message type, where the spec knows it.
     message: OnceLock<(TypeId, &'static str)>,
     timer: Arc<CallTimer>,
@@ -48,6 +50,7 @@ impl Place {
             path,
             occupant: ArcSwapOption::empty(),
             generation: AtomicU32::new(0),
+            index: AtomicU32::new(u32::MAX),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
             timer,
         }
@@ -69,6 +72,14 @@ impl Place {
 
     pub(crate) fn set_generation(&self, generation: u32) {
         self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_index(&self, index: u32) {
+        self.index.store(index, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, cell: ActorCell, vitals: Option<Arc<Vitals>>) {

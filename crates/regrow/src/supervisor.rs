@@ -20,7 +20,9 @@
 
 mod actor;
 mod answer;
+mod directory;
 mod dynamic;
+mod numbers;
 mod operate;
 mod partition;
 mod slot;

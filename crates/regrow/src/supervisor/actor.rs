@@ -4,9 +4,7 @@
 //! message. Stops are answered by the exit of the child. One timer serves all delays and deadlines.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -16,21 +14,24 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::answer::Answer;
+use super::directory::Directory;
+use super::numbers::OfNumbers;
 use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
 use super::slot::{Kin, Slot, type_name_of};
 use super::{Supervisor, Tree};
 use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, StartContext, Started};
-use crate::exit::{ExitReason, Follows, StartFailure};
+use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::path::ChildPath;
 use crate::system::StartError;
-use crate::telemetry::{Subject, SupervisorCounts};
+use crate::telemetry::SupervisorCounts;
 use crate::time;
 
 mod ends;
 mod operations;
 mod perform;
+mod starts;
 
 /// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
 const STARTS_PER_TURN: usize = 128;
@@ -111,8 +112,9 @@ pub(crate) struct State {
     auto_shutdown: regrow_core::AutoShutdown,
     core: Supervision,
     slots: Vec<Option<Slot>>,
-    ids: HashMap<Arc<str>, u32>,
-    actors: HashMap<ActorId, Who>,
+    /// The places of the children, by id.
+    directory: Arc<Directory>,
+    actors: HashMap<ActorId, Who, OfNumbers>,
     /// Exits of children whose start has not been reported yet.
     early: HashMap<ActorId, SupervisionEvent>,
     /// How many starts are under way on tasks of their own.
@@ -142,10 +144,9 @@ impl Drop for State {
             if let Some(live) = &slot.live {
                 slot.place.clear_of(live.cell.get_id());
             }
+            self.directory.leave_place(&slot.spec.id, &slot.place);
             if slot.spec.nested.is_some() && !slot.place.is_taken() {
-                self.tree.leave_with_all_below(slot.path());
-            } else {
-                self.tree.leave_place(slot.path(), &slot.place);
+                self.tree.leave_below(slot.path());
             }
         }
     }
@@ -216,6 +217,7 @@ impl State {
             .intensity
             .map(regrow_core::RestartIntensity::max_restarts);
         let counts = tree.census.supervisor(path.clone(), max_restarts);
+        let directory = tree.directory(&path);
         tree.supervisor_up(path.clone(), myself.clone());
         let in_use = spec.partitions.map_or(spec.children.len(), |partitions| {
             tree.rings.enter(&path, partitions).size()
@@ -235,8 +237,8 @@ impl State {
             auto_shutdown: spec.policy.auto_shutdown,
             core: Supervision::new(spec.policy),
             slots: Vec::new(),
-            ids: HashMap::new(),
-            actors: HashMap::new(),
+            directory,
+            actors: HashMap::default(),
             early: HashMap::new(),
             starting: 0,
             todo: VecDeque::new(),
@@ -258,8 +260,8 @@ impl State {
         for child in &spec.children {
             for on in &child.traits.depends_on {
                 // Unknown names are refused before the start.
-                if let (Some(slot), Some(on)) = (state.ids.get(&child.id), state.ids.get(on)) {
-                    state.core.depend(*slot, *on);
+                if let (Some(slot), Some(on)) = (state.index_of(&child.id), state.index_of(on)) {
+                    state.core.depend(slot, on);
                 }
             }
         }
@@ -291,10 +293,10 @@ impl State {
         let now = time::now();
         let path = self.path.join(&spec.id);
         let message = kin.traits.message;
-        let place = self
-            .tree
-            .enter(&path, |timer| Place::new(path.clone(), message, timer));
-        self.ids.insert(Arc::clone(&spec.id), index);
+        let timer = &self.tree.timer;
+        let make = || Place::new(path.clone(), message, Arc::clone(timer));
+        let place = self.directory.enter(&spec.id, make);
+        place.set_index(index);
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
         self.tree.telemetry.emit(
             || slot.subject(),
@@ -317,6 +319,14 @@ impl State {
                 slot.desired = Desired::Down;
             }
         }
+    }
+
+    /// Where a child of this id stands.
+    fn index_of(&self, id: &str) -> Option<u32> {
+        let place = self.directory.get(id)?;
+        let slot = self.slots.get(place.index() as usize)?.as_ref()?;
+        // A place of an earlier life of this supervisor has nobody's index.
+        Arc::ptr_eq(&slot.place, &place).then(|| place.index())
     }
 
     /// What is to be done, after what is to be done already.
@@ -372,7 +382,7 @@ impl State {
             Message::Hurry => self.core.hurry(now),
             Message::Children(from, reply) => return drop(reply.send(self.page(from))),
             Message::Child(id, reply) => {
-                let index = self.ids.get(&id).copied();
+                let index = self.index_of(&id);
                 return drop(reply.send(index.and_then(|index| Some(self.slot(index)?.info()))));
             }
             // What a directive that waits is about must not be taken for something new.
@@ -410,129 +420,6 @@ impl State {
                 tracing::debug!(target: "regrow", supervisor = %self.path, actor = %id, "a stranger ended");
                 ends::discard(event);
             }
-        }
-    }
-
-    /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
-    async fn start(&mut self, who: Who) {
-        let now = time::now();
-        let generation = self.core.generation(who.slot);
-        let (myself, tree) = (self.myself.clone(), Arc::clone(&self.tree));
-        let Some(slot) = self.slot(who.slot) else {
-            return;
-        };
-        slot.begin(who, generation, now);
-        let context = StartContext {
-            subject: Subject {
-                phase: Phase::Starting,
-                ..slot.subject()
-            },
-            who,
-            attempt: slot.attempt(),
-            last_exit: slot.last_reason().cloned(),
-            uptime: slot
-                .past()
-                .map_or_else(Default::default, |past| past.uptime),
-            restarts_in_window: slot.past().map_or(0, |past| past.restarts_in_window),
-            supervisor: myself.clone(),
-            tree,
-        };
-        let cause = context.tree.causes.of(context.path().as_str());
-        let launch = Arc::clone(&slot.spec.launch);
-        self.told(who.slot, Phase::Starting, None);
-        self.begin_restart(who.slot);
-        self.pad.begin(&launch, context, cause);
-        let first = poll_fn(|waker| Poll::Ready(self.pad.poll(waker))).await;
-        match first {
-            Ok(result) => self.launched(who, result),
-            Err(start) => {
-                let task = tokio::spawn(start);
-                let abort = task.abort_handle();
-                tokio::spawn(async move {
-                    let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
-                    let result = task.await.map_err(cancelled).flatten();
-                    if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
-                        myself.cast(Message::Launched(who, result))
-                    {
-                        orphan.kill();
-                    }
-                });
-                self.starting += 1;
-                if let Some(slot) = self.slot(who.slot) {
-                    slot.start = Some(abort);
-                }
-                self.core.on_start_pending(who, now);
-            }
-        }
-    }
-
-    /// A start function has returned.
-    fn launched(&mut self, who: Who, result: Result<Started, StartFailure>) {
-        let early = result
-            .as_ref()
-            .ok()
-            .and_then(|started| self.early.remove(&started.cell.get_id()));
-        let Some(slot) = self.current(who) else {
-            // Given up on meanwhile: whoever came up has no place any more.
-            if let Ok(started) = result {
-                started.kill();
-            }
-            if let Some(event) = early {
-                ends::discard(event);
-            }
-            return;
-        };
-        slot.start = None;
-        let started = match result {
-            Ok(started) => started,
-            Err(failure) => return self.start_failed(who, failure),
-        };
-        let id = started.cell.get_id();
-        slot.place
-            .publish(started.cell.clone(), started.vitals.clone());
-        slot.live = Some(started.clone());
-        let (asked, killed, waits) = (
-            slot.asked,
-            slot.killed,
-            slot.spec.traits.announced && !slot.announced,
-        );
-        if let Some(event) = early {
-            if asked.is_none() && !waits {
-                // It has started, and ended before we were told of either.
-                self.started(who);
-            }
-            return self.exited(who, event);
-        }
-        self.actors.insert(id, who);
-        match asked {
-            Some(_) if killed => started.kill(),
-            Some((cause, _)) => started.stop(cause),
-            None if waits => self.core.on_start_pending(who, time::now()),
-            None => self.started(who),
-        }
-    }
-
-    /// Whoever is linked to us now and has no place came from a start that was given up on.
-    fn no_start_under_way(&mut self) {
-        for (_, event) in self.early.drain() {
-            ends::discard(event);
-        }
-        if std::mem::take(&mut self.aborted) {
-            for cell in self.myself.get_children() {
-                if !self.actors.contains_key(&cell.get_id()) {
-                    cell.kill();
-                }
-            }
-        }
-    }
-
-    fn announced(&mut self, who: Who) {
-        let Some(slot) = self.current(who) else {
-            return;
-        };
-        slot.announced = true;
-        if slot.live.is_some() && slot.phase == Phase::Starting {
-            self.started(who);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ractor::ActorRef;
 
+use super::directory::Directory;
 use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
@@ -25,8 +26,9 @@ pub(crate) struct Tree {
     /// How many partitions are in use, where there are any.
     pub(crate) rings: Rings,
     /// Keeps the deadlines of calls.
-    timer: Arc<CallTimer>,
-    places: RwLock<BTreeMap<ChildPath, Arc<Place>>>,
+    pub(crate) timer: Arc<CallTimer>,
+    /// The places below each supervisor.
+    directories: RwLock<BTreeMap<ChildPath, Arc<Directory>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     /// The rules of supervisors that were given new ones, for their next lives.
     rules: Mutex<HashMap<ChildPath, Arc<Supervisor>>>,
@@ -69,7 +71,7 @@ impl Tree {
             causes: Arc::default(),
             rings: Rings::default(),
             timer: Arc::default(),
-            places: RwLock::default(),
+            directories: RwLock::default(),
             supervisors: RwLock::default(),
             rules: Mutex::default(),
             hard_ends: Mutex::default(),
@@ -77,61 +79,42 @@ impl Tree {
     }
 
     pub(crate) fn place(&self, path: &str) -> Option<Arc<Place>> {
-        self.places
+        let (supervisor, id) = path.rsplit_once('/')?;
+        let directories = self
+            .directories
             .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(path)
-            .cloned()
+            .unwrap_or_else(PoisonError::into_inner);
+        directories.get(supervisor)?.get(id)
     }
 
-    /// The place at `path`: the one that was there before, if a supervisor is back, so that addresses stay good.
-    pub(crate) fn enter(
-        &self,
-        path: &ChildPath,
-        make: impl FnOnce(Arc<CallTimer>) -> Place,
-    ) -> Arc<Place> {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            places
-                .entry(path.clone())
-                .or_insert_with(|| Arc::new(make(Arc::clone(&self.timer)))),
-        )
-    }
-
-    /// Forgets this very place, unless another has come in its stead.
-    pub(crate) fn leave_place(&self, path: &ChildPath, place: &Arc<Place>) {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        if places
-            .get(path)
-            .is_some_and(|present| Arc::ptr_eq(present, place) && !present.is_taken())
-        {
-            places.remove(path);
-        }
-    }
-
-    pub(crate) fn leave(&self, path: &ChildPath) {
-        self.places
+    /// The places below a supervisor: those of its life before, if it is back.
+    pub(crate) fn directory(&self, supervisor: &ChildPath) -> Arc<Directory> {
+        let mut directories = self
+            .directories
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(path);
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(directories.entry(supervisor.clone()).or_default())
     }
 
-    /// Forgets a place and all below it.
-    pub(crate) fn leave_with_all_below(&self, path: &ChildPath) {
+    /// Forgets all places below one. Costs what is forgotten.
+    pub(crate) fn leave_below(&self, path: &ChildPath) {
         // Below a path is what begins with it and a slash; `0` is the sign after the slash.
         let from = ChildPath::from(format!("{path}/").as_str());
         let to = ChildPath::from(format!("{path}0").as_str());
-        self.rings.leave(path, from.clone()..to.clone());
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        places.remove(path);
         self.rules
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|place, _| place != path && !place.is_below(path));
-        let below = places.range(from..to);
+        self.rings.leave(path, from.clone()..to.clone());
+        let mut directories = self
+            .directories
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        directories.remove(path);
+        let below = directories.range(from..to);
         let below: Vec<ChildPath> = below.map(|(place, _)| place.clone()).collect();
         for place in below {
-            places.remove(&place);
+            directories.remove(&place);
         }
     }
 

@@ -31,8 +31,8 @@ impl State {
         let traits = Arc::clone(&kin.traits);
         self.place(index, spec, kin, true);
         for on in &traits.depends_on {
-            if let Some(on) = self.ids.get(on) {
-                self.core.depend(index, *on);
+            if let Some(on) = self.index_of(on) {
+                self.core.depend(index, on);
             }
         }
         if let Some(slot) = self.slot(index) {
@@ -63,15 +63,15 @@ impl State {
             reason,
         })?;
         let path = || self.path.join(&spec.id);
-        if let Some(index) = self.ids.get(&spec.id) {
-            let alive = self.core.phase(*index).is_some_and(Phase::is_alive);
+        if let Some(index) = self.index_of(&spec.id) {
+            let alive = self.core.phase(index).is_some_and(Phase::is_alive);
             return Err(if alive {
                 OperateError::AlreadyStarted { path: path() }
             } else {
                 OperateError::AlreadyPresent { path: path() }
             });
         }
-        let missing = |on: &&Arc<str>| !self.ids.contains_key(*on);
+        let missing = |on: &&Arc<str>| self.index_of(on).is_none();
         if let Some(on) = spec.traits.depends_on.iter().find(missing) {
             return Err(OperateError::InvalidTree(InvalidTree::UnknownDependency {
                 child: path().to_string(),
@@ -87,7 +87,7 @@ impl State {
 
     pub(super) fn operate(&mut self, verb: Verb, id: &Arc<str>, answer: Answer) {
         let now = time::now();
-        let Some(index) = self.ids.get(id).copied() else {
+        let Some(index) = self.index_of(id) else {
             let path = self.path.join(id).to_string();
             return answer.refuse(id, OperateError::NotFound { path });
         };
@@ -150,7 +150,7 @@ impl State {
     }
 
     pub(super) fn spec(&self, id: &str) -> Option<ChildSpec> {
-        let index = *self.ids.get(id)?;
+        let index = self.index_of(id)?;
         let slot = self.slots.get(index as usize)?.as_ref()?;
         let mut spec = slot.spec.clone();
         spec.edit().plan = spec.plan_under(self.otp_compat);
@@ -160,7 +160,7 @@ impl State {
     /// Goes by new rules from now on, as OTP's `code_change` does.
     pub(super) fn reconfigure(&mut self, new: Supervisor) -> Result<Reconfigured, OperateError> {
         self.may_become(&new)?;
-        let known = |child: &ChildSpec| self.ids.get(&child.id).copied();
+        let known = |child: &ChildSpec| self.index_of(&child.id);
         let listed: Vec<_> = new
             .children
             .iter()
@@ -245,9 +245,8 @@ impl State {
         new.check_at(self.path.as_str())?;
         for child in &new.children {
             let slot = self
-                .ids
-                .get(&child.id)
-                .and_then(|index| self.slots[*index as usize].as_ref());
+                .index_of(&child.id)
+                .and_then(|index| self.slots[index as usize].as_ref());
             if let Some(slot) = slot
                 && (slot.spec.traits.message != child.traits.message
                     || slot.spec.traits.kind != child.traits.kind)
@@ -275,8 +274,10 @@ impl State {
                 .slot(index)
                 .map(|slot| slot.spec.traits.depends_on.clone())
                 .unwrap_or_default();
-            for on in depends_on.iter().filter_map(|on| self.ids.get(on)) {
-                self.core.depend(index, *on);
+            for on in &depends_on {
+                if let Some(on) = self.index_of(on) {
+                    self.core.depend(index, on);
+                }
             }
         }
     }

@@ -238,11 +238,9 @@ impl State {
         };
         slot.answer_all();
         slot.class().leave(slot.phase);
-        self.ids.remove(&slot.spec.id);
+        self.directory.leave(&slot.spec.id);
         if slot.spec.nested.is_some() {
-            self.tree.leave_with_all_below(slot.path());
-        } else {
-            self.tree.leave(slot.path());
+            self.tree.leave_below(slot.path());
         }
         self.tree
             .telemetry

@@ -1,0 +1,139 @@
+//! A start, from its first poll until it is known what it came to.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use regrow_core::Phase;
+use regrow_core::supervision::Who;
+
+use super::{Message, State, ends};
+use crate::child::{StartContext, Started};
+use crate::exit::{ExitReason, Follows, StartFailure};
+use crate::telemetry::Subject;
+use crate::time;
+
+impl State {
+    /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
+    pub(super) async fn start(&mut self, who: Who) {
+        let now = time::now();
+        let generation = self.core.generation(who.slot);
+        let (myself, tree) = (self.myself.clone(), Arc::clone(&self.tree));
+        let Some(slot) = self.slot(who.slot) else {
+            return;
+        };
+        slot.begin(who, generation, now);
+        let context = StartContext {
+            subject: Subject {
+                phase: Phase::Starting,
+                ..slot.subject()
+            },
+            who,
+            attempt: slot.attempt(),
+            last_exit: slot.last_reason().cloned(),
+            uptime: slot
+                .past()
+                .map_or_else(Default::default, |past| past.uptime),
+            restarts_in_window: slot.past().map_or(0, |past| past.restarts_in_window),
+            supervisor: myself.clone(),
+            tree,
+        };
+        let cause = context.tree.causes.of(context.path().as_str());
+        let launch = Arc::clone(&slot.spec.launch);
+        self.told(who.slot, Phase::Starting, None);
+        self.begin_restart(who.slot);
+        self.pad.begin(&launch, context, cause);
+        let first = poll_fn(|waker| Poll::Ready(self.pad.poll(waker))).await;
+        match first {
+            Ok(result) => self.launched(who, result),
+            Err(start) => {
+                let task = tokio::spawn(start);
+                let abort = task.abort_handle();
+                tokio::spawn(async move {
+                    let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
+                    let result = task.await.map_err(cancelled).flatten();
+                    if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
+                        myself.cast(Message::Launched(who, result))
+                    {
+                        orphan.kill();
+                    }
+                });
+                self.starting += 1;
+                if let Some(slot) = self.slot(who.slot) {
+                    slot.start = Some(abort);
+                }
+                self.core.on_start_pending(who, now);
+            }
+        }
+    }
+
+    /// A start function has returned.
+    pub(super) fn launched(&mut self, who: Who, result: Result<Started, StartFailure>) {
+        let early = result
+            .as_ref()
+            .ok()
+            .and_then(|started| self.early.remove(&started.cell.get_id()));
+        let Some(slot) = self.current(who) else {
+            // Given up on meanwhile: whoever came up has no place any more.
+            if let Ok(started) = result {
+                started.kill();
+            }
+            if let Some(event) = early {
+                ends::discard(event);
+            }
+            return;
+        };
+        slot.start = None;
+        let started = match result {
+            Ok(started) => started,
+            Err(failure) => return self.start_failed(who, failure),
+        };
+        let id = started.cell.get_id();
+        slot.place
+            .publish(started.cell.clone(), started.vitals.clone());
+        slot.live = Some(started.clone());
+        let (asked, killed, waits) = (
+            slot.asked,
+            slot.killed,
+            slot.spec.traits.announced && !slot.announced,
+        );
+        if let Some(event) = early {
+            if asked.is_none() && !waits {
+                // It has started, and ended before we were told of either.
+                self.started(who);
+            }
+            return self.exited(who, event);
+        }
+        self.actors.insert(id, who);
+        match asked {
+            Some(_) if killed => started.kill(),
+            Some((cause, _)) => started.stop(cause),
+            None if waits => self.core.on_start_pending(who, time::now()),
+            None => self.started(who),
+        }
+    }
+
+    /// Whoever is linked to us now and has no place came from a start that was given up on.
+    pub(super) fn no_start_under_way(&mut self) {
+        for (_, event) in self.early.drain() {
+            ends::discard(event);
+        }
+        if std::mem::take(&mut self.aborted) {
+            for cell in self.myself.get_children() {
+                if !self.actors.contains_key(&cell.get_id()) {
+                    cell.kill();
+                }
+            }
+        }
+    }
+
+    pub(super) fn announced(&mut self, who: Who) {
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        slot.announced = true;
+        if slot.live.is_some() && slot.phase == Phase::Starting {
+            self.started(who);
+        }
+    }
+}

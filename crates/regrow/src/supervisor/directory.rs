@@ -1,0 +1,49 @@
+//! The places below one supervisor, by id.
+//!
+//! A directory outlives its supervisor, so that addresses stay good; it goes when the place of the supervisor does. The
+//! supervisor writes, and anybody reads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::address::Place;
+
+#[derive(Default)]
+pub(crate) struct Directory(RwLock<HashMap<Arc<str>, Arc<Place>>>);
+
+impl Directory {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Place>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, Arc<Place>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Place>> {
+        self.read().get(id).cloned()
+    }
+
+    /// The place of this id: the one that was there before, if a supervisor is back, so that addresses stay good.
+    pub(crate) fn enter(&self, id: &Arc<str>, make: impl FnOnce() -> Place) -> Arc<Place> {
+        let mut places = self.write();
+        Arc::clone(
+            places
+                .entry(Arc::clone(id))
+                .or_insert_with(|| Arc::new(make())),
+        )
+    }
+
+    pub(crate) fn leave(&self, id: &str) {
+        self.write().remove(id);
+    }
+
+    /// Forgets this very place, unless another has come in its stead.
+    pub(crate) fn leave_place(&self, id: &str, place: &Arc<Place>) {
+        let mut places = self.write();
+        let is_it = |present: &Arc<Place>| Arc::ptr_eq(present, place) && !present.is_taken();
+        if places.get(id).is_some_and(is_it) {
+            places.remove(id);
+        }
+    }
+}
