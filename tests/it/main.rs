@@ -23,6 +23,7 @@ mod scrape;
 mod semantics;
 mod stream;
 mod supervision;
+mod supervisor_suite;
 mod tasks;
 mod threads;
 mod tidy;

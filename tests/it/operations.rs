@@ -322,3 +322,21 @@ async fn a_child_that_is_added_with_a_dependency_on_nobody_is_refused() {
     let added = in_time(system.start_child("root", Puppet::spec("a").depends_on(["nobody"]))).await;
     assert!(added.is_err(), "{added:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_cannot_be_bounced() {
+    let temporary = |id| Puppet::spec(id).restart(Restart::Temporary);
+    let system = TestSystem::start(Supervisor::new("root").child(temporary("a"))).await;
+    assert_eq!(system.bounce_child("root/a").await.unwrap().generation, 2);
+
+    let tree = Supervisor::new("root").otp_compat().child(temporary("a"));
+    let mut system = TestSystem::start(tree).await;
+    let refused = system.bounce_child("root/a").await.unwrap_err();
+    assert!(
+        matches!(refused, OperateError::Forgotten { .. }),
+        "{refused}"
+    );
+    system.quiet().await;
+    let info = system.child("root/a").await.unwrap();
+    assert_eq!((info.phase, info.generation), (Phase::Running, 1));
+}

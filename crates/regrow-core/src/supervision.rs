@@ -396,11 +396,15 @@ impl Supervision {
         let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
+        let leads_a_group = slot.state != State::Pending && slot.is_restarting();
         let after = if self.keeps_place(index) {
             After::Stopped
         } else {
             After::Remove
         };
+        if leads_a_group && self.policy.otp_compat && self.booted {
+            self.give_up_group(index, &mut out);
+        }
         let slot = self.operable(index)?;
         match slot.state {
             State::Starting | State::Running => {
@@ -457,14 +461,7 @@ impl Supervision {
     /// # Errors
     /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
     pub fn restart_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        let slot = self.operable(index)?;
-        match slot.state {
-            State::Starting | State::Running | State::Leaving { .. } => {
-                return Err(Refused::Running);
-            }
-            State::Pending | State::Backoff => return Err(Refused::Restarting),
-            State::Completed | State::Stopped | State::Failed => {}
-        }
+        self.at_rest(index)?;
         self.start_anew(index, Trial::Again, now)
     }
 
@@ -507,14 +504,26 @@ impl Supervision {
     /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
     pub fn delete_child(&mut self, index: u32) -> Result<Vec<Directive>, Refused> {
         let mut out = Vec::new();
-        match self.operable(index)?.state {
-            State::Starting | State::Running | State::Leaving { .. } => {
-                return Err(Refused::Running);
-            }
-            State::Pending | State::Backoff => return Err(Refused::Restarting),
-            State::Completed | State::Stopped | State::Failed => self.remove(index, &mut out),
-        }
+        self.at_rest(index)?;
+        self.remove(index, &mut out);
         Ok(out)
+    }
+
+    /// Refuses what is only for a child that has no life and waits for none.
+    fn at_rest(&mut self, index: u32) -> Result<(), Refused> {
+        let slot = self.operable(index)?;
+        match slot.state {
+            State::Pending | State::Backoff => Err(Refused::Restarting),
+            State::Starting if slot.is_restarting() => Err(Refused::Restarting),
+            State::Starting | State::Running | State::Leaving { .. } => Err(Refused::Running),
+            State::Completed | State::Stopped | State::Failed => Ok(()),
+        }
+    }
+
+    /// Whether a child waits for its next start, or a start that follows its own failure is under way.
+    #[must_use]
+    pub fn is_restarting(&self, index: u32) -> bool {
+        self.slot(index).is_some_and(Slot::is_restarting)
     }
 
     /// Where a child stands.

@@ -360,6 +360,11 @@ impl Started {
         }
     }
 
+    /// Whether the actor is gone, whoever has been told.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.cell.get_status() == ractor::ActorStatus::Stopped
+    }
+
     /// Waits for an end that was asked for, and uses force when it takes too long.
     pub(crate) async fn end(&self, patience: Option<Duration>) -> ExitReason {
         if self.cell.wait(patience).await.is_ok() {

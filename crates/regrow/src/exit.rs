@@ -119,7 +119,23 @@ impl ExitReason {
     }
 }
 
-impl Error for ExitReason {}
+impl Error for ExitReason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Error(error) | Self::StartFailed(error) => Some(&**error),
+            Self::Panic(panic) => Some(&**panic),
+            Self::Intensity(intensity) => Some(&intensity.last),
+            Self::Normal
+            | Self::Shutdown
+            | Self::Killed
+            | Self::StartTimeout
+            | Self::Cancelled
+            | Self::Unresponsive
+            | Self::Exit(_)
+            | Self::Signal(_) => None,
+        }
+    }
+}
 
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 //! million children of a kind allocates for one start.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use tokio_util::sync::ReusableBoxFuture;
@@ -20,6 +20,15 @@ pub(crate) type Launched = Result<Started, StartFailure>;
 
 /// How a spec starts its child: it puts a future on the pad. The user's own code runs when that is polled.
 pub(crate) type Launch = dyn Fn(StartContext, &mut Launchpad) + Send + Sync;
+
+/// The start of a child of which nobody knows any more what it was started from.
+pub(crate) fn forgotten() -> Arc<Launch> {
+    static FORGOTTEN: LazyLock<Arc<Launch>> = LazyLock::new(|| {
+        let failure = || StartFailure::permanent("its start function was not kept");
+        Arc::new(move |_, pad| pad.set(async move { Err(failure()) }))
+    });
+    Arc::clone(&FORGOTTEN)
+}
 
 /// Where a start is polled.
 #[derive(Default)]

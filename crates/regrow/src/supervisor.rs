@@ -107,6 +107,14 @@ pub enum InvalidTree {
         /// Why that cannot be.
         reason: &'static str,
     },
+    /// A limit of restarts without a time in which they count never holds.
+    #[error(
+        "\"{who}\" is limited to so many restarts in no time at all, which limits nothing; give the limit a period"
+    )]
+    Period {
+        /// Whose limit it is: a supervisor's, or a child's own.
+        who: String,
+    },
     /// A supervisor of dynamic children has settings that make no sense with them.
     #[error("supervisor \"{supervisor}\" takes dynamic children, so {reason}")]
     Dynamic {
@@ -220,8 +228,10 @@ impl Supervisor {
     /// What of one child could never work.
     pub(crate) fn check_child(&self, path: &str, child: &ChildSpec) -> Result<(), InvalidTree> {
         check_significant(self.policy.auto_shutdown, path, child)?;
+        let path = format!("{path}/{}", child.id);
+        check_limit(child.traits.plan.limit, &path)?;
         match &child.nested {
-            Some(nested) => nested.check_at(&format!("{path}/{}", child.id)),
+            Some(nested) => nested.check_at(&path),
             None => Ok(()),
         }
     }
@@ -234,10 +244,11 @@ impl Supervisor {
             reason,
         };
         check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
-        if self.policy.dynamic && !self.children.is_empty() {
+        check_limit(self.policy.intensity, path)?;
+        if let Some(reason) = self.cannot_be_dynamic() {
             return Err(InvalidTree::Dynamic {
                 supervisor: supervisor(),
-                reason: "it cannot have children from the start; add them when it runs",
+                reason,
             });
         }
         self.check_partitions(path)?;
@@ -281,6 +292,27 @@ impl Supervisor {
         }
     }
 
+    /// What a supervisor of dynamic children cannot have.
+    fn cannot_be_dynamic(&self) -> Option<&'static str> {
+        let one_for_one = match self.policy.strategy {
+            Strategy::OneForOne => true,
+            Strategy::OneForAll | Strategy::RestForOne => false,
+        };
+        let ends = match self.policy.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant | AutoShutdown::AllSignificant => true,
+        };
+        if !self.policy.dynamic {
+            None
+        } else if !self.children.is_empty() {
+            Some("it cannot have children from the start; add them when it runs")
+        } else if !one_for_one {
+            Some("one that fails can take nobody along; leave the strategy at one_for_one")
+        } else {
+            ends.then_some("it cannot end with one of them; leave auto_shutdown at never")
+        }
+    }
+
     /// Starts one life of this supervisor under another.
     pub(crate) async fn launch(
         self: Arc<Self>,
@@ -318,6 +350,16 @@ impl Supervisor {
             context: None,
         };
         SupervisorActor::spawn(None, SupervisorActor, arguments).await
+    }
+}
+
+/// A limit needs a time in which it counts.
+fn check_limit(limit: Option<RestartIntensity>, who: &str) -> Result<(), InvalidTree> {
+    match limit {
+        Some(limit) if limit.period().is_zero() => Err(InvalidTree::Period {
+            who: who.to_owned(),
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -37,6 +37,7 @@ pub enum StartError {
         /// The child.
         path: ChildPath,
         /// Why.
+        #[source]
         reason: ExitReason,
     },
     /// The system was shut down, or gave up, before all its children had started.
@@ -45,6 +46,7 @@ pub enum StartError {
         /// The root.
         path: ChildPath,
         /// Why.
+        #[source]
         reason: ExitReason,
     },
 }
@@ -71,6 +73,7 @@ impl StartError {
 #[error("child \"{path}\" did not start: {reason}")]
 pub(crate) struct ChildDidNotStart {
     path: ChildPath,
+    #[source]
     reason: ExitReason,
 }
 

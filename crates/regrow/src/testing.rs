@@ -86,6 +86,8 @@ pub enum PuppetMessage {
     Exit,
     /// End by itself with the reason `shutdown`.
     ShutDown,
+    /// End by itself with the reason `shutdown: ` and this text, which is OTP's `{shutdown, Term}`.
+    ShutDownFor(String),
     /// Never finish handling this message.
     Hang,
 }
@@ -186,6 +188,10 @@ impl Puppet {
                 myself.stop(Some("shutdown".to_owned()));
                 Ok(())
             }
+            PuppetMessage::ShutDownFor(why) => {
+                myself.stop(Some(format!("shutdown: {why}")));
+                Ok(())
+            }
             PuppetMessage::Hang => std::future::pending().await,
         }
     }
@@ -248,6 +254,15 @@ impl Strings {
     #[track_caller]
     pub fn shut_down(&self) {
         self.pull(PuppetMessage::ShutDown);
+    }
+
+    /// Makes it end by itself with the reason `shutdown: why`.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn shut_down_for(&self, why: &str) {
+        self.pull(PuppetMessage::ShutDownFor(why.to_owned()));
     }
 
     /// Kills it from outside: nobody asked its supervisor.

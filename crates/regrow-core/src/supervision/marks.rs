@@ -283,6 +283,14 @@ impl Supervision {
         }
     }
 
+    /// In OTP a group restart goes on from the child that has failed: without it, those that wait for their turn stay down.
+    pub(super) fn give_up_group(&mut self, victim: u32, out: &mut Vec<Directive>) {
+        let waiting: Vec<u32> = self.starts.iter().map(|(_, index)| *index).collect();
+        for index in waiting.into_iter().filter(|index| *index != victim) {
+            self.rest(index, After::Stopped, out);
+        }
+    }
+
     fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
         if self.is_closing() {
             self.rest(index, After::Stopped, out);

@@ -179,6 +179,19 @@ impl Slot {
         self.plan.significant && self.state.is_going_on()
     }
 
+    /// Whether it waits for its next start, or a start that follows its own failure is under way.
+    pub(super) fn is_restarting(&self) -> bool {
+        match self.state {
+            State::Pending | State::Backoff => true,
+            State::Starting => self.attempts != Attempts::default(),
+            State::Running
+            | State::Leaving { .. }
+            | State::Completed
+            | State::Stopped
+            | State::Failed => false,
+        }
+    }
+
     pub(super) fn forget_failures(&mut self) {
         self.attempts.clear();
         if let Some(window) = &mut self.window {

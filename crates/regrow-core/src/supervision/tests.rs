@@ -88,6 +88,18 @@ fn a_boot_starts_one_child_after_the_other_and_tells_when_all_are_up() {
 }
 
 #[test]
+fn an_idle_supervisor_wants_no_wakeup() {
+    let plan = ChildPlan::default();
+    let (mut sup, now) = up_with(Policy::default(), &[plan.clone(), plan]);
+    assert_eq!(sup.next_wakeup(), None);
+    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
+    sup.on_start_pending(who(0, 2), now);
+    assert!(sup.next_wakeup().is_some(), "a start has a timeout");
+    drop(sup.on_started(who(0, 2), now));
+    assert_eq!(sup.next_wakeup(), None, "what was counted needs none");
+}
+
+#[test]
 fn a_supervisor_without_children_is_up_at_once() {
     assert_eq!(
         Supervision::new(Policy::default()).boot(t0()),

@@ -72,9 +72,17 @@ pub enum OperateError {
         /// The child.
         path: ChildPath,
     },
-    /// It waits for its next start.
+    /// It waits for its next start, or that start is under way.
     #[error("child \"{path}\" is waiting for its next start")]
     Restarting {
+        /// The child.
+        path: ChildPath,
+    },
+    /// Nobody knows any more how to start it.
+    #[error(
+        "child \"{path}\" is temporary, and its supervisor does as OTP's: it does not keep what it was started from; terminate it and add it anew"
+    )]
+    Forgotten {
         /// The child.
         path: ChildPath,
     },
@@ -90,6 +98,7 @@ pub enum OperateError {
         /// The child.
         path: ChildPath,
         /// Why.
+        #[source]
         reason: ExitReason,
         /// When it will be tried again, if it will be.
         next_start_at: Option<SystemTime>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use regrow_core::supervision::{ChildPlan, Who};
-use regrow_core::{Desired, Health, Phase, StopCause};
+use regrow_core::{Desired, Health, Phase, Restart, StopCause};
 use tokio::task::AbortHandle;
 
 use super::answer::{Until, Waiters};
@@ -220,6 +220,11 @@ impl Slot {
                 past.attempt = 0;
             }
         }
+    }
+
+    /// Whether what it is started from is of no use any more: OTP does not keep it for one that is never started again.
+    pub(crate) fn is_forgotten(&self, otp_compat: bool) -> bool {
+        otp_compat && self.spec.traits.plan.restart == Restart::Temporary
     }
 
     /// How the end came about, seen from here.

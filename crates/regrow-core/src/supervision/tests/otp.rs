@@ -253,6 +253,64 @@ fn otp_does_not_revive_what_stands_before_the_victim_of_rest_for_one() {
 }
 
 #[test]
+fn a_stopped_victim_leaves_its_group_down_in_otp_and_with_us_the_others_go_on() {
+    for (policy, goes_on) in [
+        (policy(Strategy::RestForOne), true),
+        (compat(Strategy::RestForOne), false),
+    ] {
+        let (mut sup, now) = up_with(policy, &[otp(), otp(), otp()]);
+        drop(sup.on_exit(who(1, 1), ExitKind::Error, now));
+        drop(sup.on_exit(who(2, 1), ExitKind::Shutdown, now));
+        assert_eq!(
+            (sup.phase(1), sup.phase(2)),
+            (Some(Phase::Starting), Some(Phase::Pending))
+        );
+        drop(sup.terminate_child(1, now));
+        drop(sup.on_exit(who(1, 2), ExitKind::Shutdown, now));
+        let expected = if goes_on {
+            Phase::Starting
+        } else {
+            Phase::Stopped
+        };
+        assert_eq!(sup.phase(2), Some(expected), "{policy:?}");
+        assert_eq!(sup.phase(1), Some(Phase::Stopped));
+        assert_eq!(sup.phase(0), Some(Phase::Running));
+    }
+}
+
+#[test]
+fn a_stopped_follower_leaves_the_restart_of_its_group_alone() {
+    let (mut sup, now) = up_with(compat(Strategy::OneForAll), &[otp(), otp(), otp()]);
+    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
+    drop(sup.on_exit(who(2, 1), ExitKind::Shutdown, now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Shutdown, now));
+    assert_eq!(
+        sup.terminate_child(1, now),
+        Ok(vec![rest(1, Phase::Stopped)])
+    );
+    assert_eq!(
+        sup.on_started(who(0, 2), now),
+        [Directive::Start(who(2, 2))]
+    );
+}
+
+#[test]
+fn a_start_that_follows_a_failure_is_a_restart_and_one_for_an_operator_is_not() {
+    let (mut sup, now) = up(Strategy::OneForOne);
+    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
+    assert!(sup.is_restarting(0));
+    assert_eq!(sup.restart_child(0, now), Err(Refused::Restarting));
+    assert_eq!(sup.delete_child(0), Err(Refused::Restarting));
+    drop(sup.on_started(who(0, 2), now));
+    assert!(!sup.is_restarting(0));
+    drop(sup.terminate_child(0, now));
+    drop(sup.on_exit(who(0, 2), ExitKind::Shutdown, now));
+    drop(sup.restart_child(0, now));
+    assert!(!sup.is_restarting(0));
+    assert_eq!(sup.delete_child(0), Err(Refused::Running));
+}
+
+#[test]
 fn a_child_that_was_added_and_does_not_start_is_forgotten_by_otp_and_kept_by_us() {
     let down = ExitKind::StartFailed;
     let (mut sup, now) = up(Strategy::OneForOne);

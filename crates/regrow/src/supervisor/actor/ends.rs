@@ -4,11 +4,12 @@ use std::time::{Instant, SystemTime};
 
 use ractor::SupervisionEvent;
 use regrow_core::supervision::Who;
-use regrow_core::{Phase, Shutdown};
+use regrow_core::{ExitKind, Phase, Shutdown};
 
 use super::State;
 use crate::child::{Force, LastExit};
 use crate::exit::{ExitReason, Follows, Ignore, StartFailure};
+use crate::launch;
 use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload};
 use crate::time;
@@ -16,10 +17,13 @@ use crate::time;
 impl State {
     /// A life is up.
     pub(super) fn started(&mut self, who: Who) {
-        let now = time::now();
+        let (now, otp_compat) = (time::now(), self.otp_compat);
         let Some(slot) = self.current(who) else {
             return;
         };
+        if slot.is_forgotten(otp_compat) {
+            slot.spec.launch = launch::forgotten();
+        }
         slot.enter(Phase::Running);
         slot.up_since = Some(now);
         slot.started_at = Some(SystemTime::now());
@@ -115,14 +119,29 @@ impl State {
         let Some(slot) = self.current(who) else {
             return;
         };
+        let mut reason = ExitReason::Unresponsive;
         if let Some(live) = &slot.live {
-            if live.force == Force::Reaches {
+            if live.has_ended() {
+                reason = ExitReason::Killed;
+            } else if live.force == Force::Reaches {
                 live.cell.kill();
             }
             let id = live.cell.get_id();
             self.actors.remove(&id);
         }
-        self.over(who, ExitReason::Unresponsive, time::now());
+        self.over(who, reason, time::now());
+    }
+
+    /// A life has ended in the time that it had, and nobody has told us: it has cut its link.
+    pub(super) fn lost(&mut self, who: Who) {
+        let now = time::now();
+        if let Some(live) = self.current(who).and_then(|slot| slot.live.as_ref()) {
+            let id = live.cell.get_id();
+            self.actors.remove(&id);
+        }
+        self.over(who, ExitReason::Shutdown, now);
+        let directives = self.core.on_exit(who, ExitKind::Shutdown, now);
+        self.todo.extend(directives);
     }
 
     /// Notes and tells the end of a life.
@@ -212,7 +231,8 @@ pub(super) fn discard(event: SupervisionEvent) {
 fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
     let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_ref());
     let orderly = |text: Option<&str>| {
-        if slot.asked.is_some() || text == Some("shutdown") {
+        let says_so = |text: &str| text == "shutdown" || text.starts_with("shutdown:");
+        if slot.asked.is_some() || text.is_some_and(says_so) {
             ExitReason::Shutdown
         } else {
             ExitReason::Normal

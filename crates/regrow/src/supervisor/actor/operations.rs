@@ -9,7 +9,7 @@ use super::State;
 use crate::child::ChildSpec;
 use crate::supervisor::answer::{Answer, Batch, Until};
 use crate::supervisor::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
-use crate::supervisor::{InvalidTree, Supervisor, check_significant};
+use crate::supervisor::{InvalidTree, Supervisor, check_limit, check_significant};
 use crate::telemetry::Payload;
 use crate::time;
 
@@ -65,7 +65,7 @@ impl State {
         let path = || self.path.join(&spec.id);
         if let Some(index) = self.index_of(&spec.id) {
             let alive = self.core.phase(index).is_some_and(Phase::is_alive);
-            return Err(if alive {
+            return Err(if alive && !self.core.is_restarting(index) {
                 OperateError::AlreadyStarted { path: path() }
             } else {
                 OperateError::AlreadyPresent { path: path() }
@@ -79,6 +79,7 @@ impl State {
             }));
         }
         check_significant(self.auto_shutdown, self.path.as_str(), spec)?;
+        check_limit(spec.traits.plan.limit, path().as_str())?;
         if let Some(nested) = &spec.nested {
             nested.check_at(path().as_str())?;
         }
@@ -92,6 +93,15 @@ impl State {
             return answer.refuse(id, OperateError::NotFound { path });
         };
         let before = self.slot(index).map_or(0, |slot| slot.generation);
+        let otp_compat = self.otp_compat;
+        if verb == Verb::Bounce
+            && self
+                .slot(index)
+                .is_some_and(|slot| slot.is_forgotten(otp_compat))
+        {
+            let path = self.path.join(id);
+            return answer.refuse(id, OperateError::Forgotten { path });
+        }
         let result = match verb {
             Verb::Terminate => self.core.terminate_child(index, now),
             Verb::Restart => self.core.restart_child(index, now),

@@ -157,6 +157,7 @@ impl State {
             return;
         };
         match (&slot.live, &slot.start) {
+            (Some(live), _) if live.has_ended() => self.lost(who),
             (Some(live), _) => live.kill(),
             (None, Some(start)) => {
                 start.abort();
