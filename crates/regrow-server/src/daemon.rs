@@ -22,6 +22,7 @@ use regrow_process::{Host, Leftovers, become_subreaper};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::child::ROOT;
 pub(crate) use self::progress::{Progress, ProgressStream, What};
 pub(crate) use self::report::ReportError;
 use self::report::Reports;
@@ -169,7 +170,7 @@ impl Daemon {
             .url(format!("http://{address}"));
         let about = about(&config, &state, address, &host);
         let mut cast = Cast::of(&config, &host, address.port())?;
-        let mut root = Supervisor::new(child::ROOT)
+        let mut root = Supervisor::new(ROOT)
             .order(Order::Dependencies)
             .no_intensity_limit();
         for process in std::mem::take(&mut cast.processes) {
@@ -236,6 +237,11 @@ impl Daemon {
     /// The state directory.
     pub(crate) fn state(&self) -> &StateDir {
         &self.state
+    }
+
+    /// The event stream of the tree.
+    pub(crate) fn telemetry(&self) -> Telemetry {
+        self.roster.system().telemetry().clone()
     }
 
     /// What happens to the agents from the first start on. It can be taken once.

@@ -4,7 +4,7 @@ mod background;
 mod foreground;
 mod logging;
 mod narration;
-mod printer;
+mod outlet;
 mod settle;
 
 use std::path::PathBuf;

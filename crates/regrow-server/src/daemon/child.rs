@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{AgentConfig, RestartConfig, StdinSetting, StopConfig, StopSignal};
 
 /// The id of the root supervisor of the program.
-pub(super) const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 
 /// An agent that lived so long is started again at once.
 const AT_ONCE_AFTER: Duration = Duration::from_secs(10);

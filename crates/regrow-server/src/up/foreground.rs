@@ -7,11 +7,11 @@ use regrow_process::Leftovers;
 use rustix::process::{Signal, getpid, kill_process, setsid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::logging;
 use super::narration::{Audience, Narrator, list};
-use super::printer::Printer;
+use super::outlet::Outlet;
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::daemon::{Cause, Daemon, Progress, ProgressStream, Report};
@@ -32,15 +32,34 @@ pub(super) async fn run(
     layout: &Layout,
 ) -> Result<(), CliError> {
     let format = config.log.format;
-    logging::install(format)?;
+    let log = logging::install(format)?;
+    let progress = Outlet::stdout(format);
+    let ended = live(audience, listen, config, layout, [&log, &progress]).await;
+    progress.finish();
+    log.finish();
+    ended
+}
+
+async fn live(
+    audience: Audience,
+    listen: Option<SocketAddr>,
+    config: Config,
+    layout: &Layout,
+    [log, progress]: [&Outlet; 2],
+) -> Result<(), CliError> {
+    let format = config.log.format;
     let hangups = mind_hangups(audience).map_err(CliError::Signals)?;
     let state = StateDir::open(layout.path())?;
     let width = config.agents.iter().map(|agent| agent.id.len()).max();
     let voice = Voice {
         narrator: Narrator::new(audience, format, width.unwrap_or_default()),
-        printer: Printer::new(),
+        outlet: progress.clone(),
     };
     let mut daemon = Daemon::start(config, state, listen).await?;
+    let mut losses = JoinSet::new();
+    for outlet in [log, progress] {
+        losses.spawn(outlet.clone().tell_losses(daemon.telemetry()));
+    }
     for text in of_leftovers(daemon.leftovers()) {
         voice.say(&text);
     }
@@ -56,7 +75,6 @@ pub(super) async fn run(
     if report.leaked.is_empty() {
         voice.say("all agents have ended");
     }
-    voice.printer.finish();
     verdict(report)
 }
 
@@ -64,18 +82,18 @@ pub(super) async fn run(
 #[derive(Debug)]
 struct Voice {
     narrator: Narrator,
-    printer: Printer,
+    outlet: Outlet,
 }
 
 impl Voice {
     fn say(&self, text: &str) {
         let line = self.narrator.line(SystemTime::now(), text);
-        self.printer.line(line);
+        self.outlet.line(line);
     }
 
     fn tell(&mut self, progress: &Progress) {
         if let Some(line) = self.narrator.tell(progress, SystemTime::now()) {
-            self.printer.line(line);
+            self.outlet.line(line);
         }
     }
 

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::outlet::Outlet;
 use crate::cli::CliError;
 use crate::config::LogFormat;
 use crate::wire::rfc3339;
@@ -25,20 +26,22 @@ const NO_EVENTS: &str = "regrow[{event}]=off";
 /// ractor logs each actor; who wants that names it.
 const QUIET: &str = "ractor=warn";
 
-/// Sends events of `tracing` to stderr, as `REGROW_LOG` says.
-pub(super) fn install(format: LogFormat) -> Result<(), CliError> {
+/// Sends events of `tracing` to stderr, as `REGROW_LOG` says, without waiting for it.
+pub(super) fn install(format: LogFormat) -> Result<Outlet, CliError> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     let filter = filter(&text, format)?;
+    let outlet = Outlet::stderr(format);
+    let end = outlet.clone();
     let writer = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || end.clone())
         .with_ansi(false);
     // Only a test, which is not this program, can have installed another one.
     match format {
         LogFormat::Text => drop(writer.try_init()),
         LogFormat::Json => drop(writer.event_format(Json).try_init()),
     }
-    Ok(())
+    Ok(outlet)
 }
 
 /// A line of JSON in regrow's own words.

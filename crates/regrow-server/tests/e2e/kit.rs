@@ -199,11 +199,21 @@ impl Daemon {
 
     /// The same, of a team that is there.
     pub(crate) fn of(team: Team) -> Self {
+        Self::started(team, |_| {})
+    }
+
+    /// The same, started in another way; what it says is read where it goes into a pipe that the command does not keep.
+    pub(crate) fn started(team: Team, how: impl FnOnce(&mut Command)) -> Self {
         let mut command = team.command(&["up", "--listen", "127.0.0.1:0"]);
+        how(&mut command);
         let mut child = command.spawn().expect("regrow starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().expect("a pipe"), &lines);
-        collect(child.stderr.take().expect("a pipe"), &lines);
+        if let Some(stdout) = child.stdout.take() {
+            collect(stdout, &lines);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, &lines);
+        }
         let pid = child.id();
         let record = until("regrow is up", || {
             let ended = child.try_wait().expect("it is our child");

@@ -8,6 +8,7 @@ mod endings;
 mod gateway;
 mod http_api;
 mod kit;
+mod losses;
 mod real;
 mod telemetry;
 mod wrong;
