@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const FIRST_BLOCK: u16 = 21_000;
 const BLOCK: u16 = 12;
 const BLOCKS: u16 = 700;
+/// Which of a block regrow gives to no agent by itself.
+const OWN: u16 = 10;
 
 /// Looks again and again until there is something to see.
 #[track_caller]
@@ -91,7 +93,7 @@ impl Team {
 
     /// A port that is this test's alone, and that regrow gives to no agent by itself.
     pub(crate) fn own_port(&self) -> u16 {
-        self.first_port + 10
+        self.first_port + OWN
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -175,7 +177,12 @@ impl Drop for Team {
 fn block_of_ports() -> (TcpListener, u16) {
     (0..BLOCKS)
         .map(|number| FIRST_BLOCK + number * BLOCK)
-        .find_map(|first| Some((TcpListener::bind(("127.0.0.1", first)).ok()?, first)))
+        .find_map(|first| {
+            let block = TcpListener::bind(("127.0.0.1", first)).ok()?;
+            // An earlier test of this process may still listen where it was somebody's agent.
+            drop(TcpListener::bind(("127.0.0.1", first + OWN)).ok()?);
+            Some((block, first))
+        })
         .expect("one of so many blocks of ports is free")
 }
 
