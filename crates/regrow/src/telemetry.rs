@@ -287,15 +287,15 @@ impl Telemetry {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let event = self.event(origin, subject(), payload());
-        self.shared
-            .recorder
-            .record(handler::without_secrets(&event));
+        let mut event = self.event(origin, subject(), payload());
         let mut notices = self.run(&handlers, &event, None, News::Now);
         notices.extend(self.emitted_by_handlers());
-        if !notices.is_empty() {
-            self.notice(notices, &event.subject);
+        if notices.is_empty() {
+            return self.shared.recorder.record(&mut event);
         }
+        let subject = event.subject.clone();
+        self.shared.recorder.record(&mut event);
+        self.notice(notices, &subject);
     }
 
     /// The events that handlers emitted since this was last told.
@@ -340,10 +340,10 @@ impl Telemetry {
             } else {
                 News::Later
             };
-            let event = self.event(Origin::Current, subject.clone(), payload);
-            self.shared.recorder.record(Arc::clone(&event));
+            let mut event = self.event(Origin::Current, subject.clone(), payload);
             let handlers = self.shared.handlers.load();
             notices.extend(self.run(&handlers, &event, Some(&about), news));
+            self.shared.recorder.record(&mut event);
         }
     }
 
@@ -352,7 +352,8 @@ impl Telemetry {
         Arc::as_ptr(&self.shared).addr()
     }
 
-    fn event(&self, origin: Origin<'_>, subject: Subject, payload: Payload) -> Arc<Event> {
+    #[inline]
+    fn event(&self, origin: Origin<'_>, subject: Subject, payload: Payload) -> Event {
         #[cfg(feature = "test-util")]
         crate::testing::seen(payload.name());
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
@@ -360,20 +361,20 @@ impl Telemetry {
             Origin::Span(span, lineage) => (Some(span), lineage.cloned()),
             Origin::Current => (None, current_lineage()),
         };
-        Arc::new(Event {
+        Event {
             seq,
             at: SystemTime::now(),
             span,
             lineage,
             subject,
             payload,
-        })
+        }
     }
 
     fn run(
         &self,
         handlers: &[Arc<Handler>],
-        event: &Arc<Event>,
+        event: &Event,
         except: Option<&str>,
         news: News,
     ) -> Vec<Notice> {

@@ -116,7 +116,7 @@ impl Handler {
     /// Calls it. Queues share one copy without what must not leave the process.
     pub(super) fn call(
         &self,
-        event: &Arc<Event>,
+        event: &Event,
         redacted: &mut Option<Arc<Event>>,
         news: News,
     ) -> Option<Notice> {
@@ -140,13 +140,12 @@ impl Handler {
     }
 }
 
-/// The event itself, or a copy where it holds what must not leave the process.
-pub(super) fn without_secrets(event: &Arc<Event>) -> Arc<Event> {
-    if !event.payload.is_sensitive() {
-        return Arc::clone(event);
+/// A copy without what must not leave the process.
+pub(super) fn without_secrets(event: &Event) -> Arc<Event> {
+    let mut copy = event.clone();
+    if copy.payload.is_sensitive() {
+        copy.payload.redact();
     }
-    let mut copy = Event::clone(event);
-    copy.payload.redact();
     Arc::new(copy)
 }
 

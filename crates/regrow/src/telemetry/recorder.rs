@@ -1,8 +1,8 @@
 //! The flight recorder: the last events of the whole system in one ring, for the report when something has crashed.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::handler::without_secrets;
 use super::{AttachError, Event, Payload, Telemetry};
 use crate::path::ChildPath;
 
@@ -12,26 +12,48 @@ const CAPACITY: usize = 1_024;
 /// How many of its events a crash report carries.
 const PER_REPORT: usize = 32;
 
-/// One ring for all: a quiet child's events may have been pushed out by a loud one's.
+/// One ring for all: a quiet child's events may have been pushed out by a loud one's. Events lie in it as they are, so that keeping
+/// one costs no allocation.
 #[derive(Debug, Default)]
-pub(super) struct FlightRecorder(Mutex<VecDeque<Arc<Event>>>);
+pub(super) struct FlightRecorder(Mutex<Ring>);
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: Vec<Event>,
+    /// Where the oldest is, once the ring is full.
+    oldest: usize,
+}
 
 impl FlightRecorder {
-    pub(super) fn record(&self, event: Arc<Event>) {
-        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.len() == CAPACITY {
-            events.pop_front();
+    /// Keeps an event in the place of the oldest, which is there afterwards: to be dropped without the lock, for a user's error may
+    /// be in it, with a `Drop` of its own. Events are large, so they are exchanged where they lie.
+    pub(super) fn record(&self, event: &mut Event) {
+        if event.payload.is_sensitive() {
+            event.payload.redact();
         }
-        events.push_back(event);
+        let mut ring = self.lock();
+        if ring.events.len() < CAPACITY {
+            return ring.events.push(event.clone());
+        }
+        let oldest = ring.oldest;
+        ring.oldest = (oldest + 1) % CAPACITY;
+        std::mem::swap(&mut ring.events[oldest], event);
     }
 
-    fn of(&self, path: &ChildPath) -> Vec<Arc<Event>> {
-        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = events
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last events about a child, oldest first, at most so many.
+    fn of(&self, path: &ChildPath, at_most: usize) -> Vec<Arc<Event>> {
+        let ring = self.lock();
+        let (newest, before) = ring.events.split_at(ring.oldest);
+        let own = newest
             .iter()
             .rev()
+            .chain(before.iter().rev())
             .filter(|event| event.subject.path == *path);
-        let mut own: Vec<Arc<Event>> = own.take(PER_REPORT).cloned().collect();
+        let mut own: Vec<Arc<Event>> = own.take(at_most).cloned().map(Arc::new).collect();
         own.reverse();
         own
     }
@@ -81,10 +103,10 @@ impl std::fmt::Display for CrashReport {
 
 impl Telemetry {
     /// The last events about a child that are still known, oldest first, at most 32. The ring holds 1,024 events of the whole
-    /// system; looking costs a walk over it.
+    /// system; looking costs a walk over it. One that inline handlers are still being told of is not in it yet.
     #[must_use]
     pub fn recent(&self, path: &ChildPath) -> Vec<Arc<Event>> {
-        self.shared.recorder.of(path)
+        self.shared.recorder.of(path, PER_REPORT)
     }
 
     /// Calls `handler`, inline, with a report of each life that ends abnormally and each start that fails.
@@ -99,9 +121,10 @@ impl Telemetry {
         let shared = Arc::downgrade(&self.shared);
         self.attach(id, move |event| {
             if let (true, Some(shared)) = (is_crash(&event.payload), shared.upgrade()) {
-                handler(&CrashReport {
-                    events: shared.recorder.of(&event.subject.path),
-                });
+                let path = &event.subject.path;
+                let mut events = shared.recorder.of(path, PER_REPORT - 1);
+                events.push(without_secrets(event));
+                handler(&CrashReport { events });
             }
         })
     }
