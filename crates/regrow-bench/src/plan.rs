@@ -383,6 +383,7 @@ pub const CELLS: &[Cell] = &[
             RACTOR,
             REGROW,
             here("regrow-bare"),
+            here("regrow-uncounted"),
             here("regrow-past"),
             KAMEO,
             here("kameo-unbounded"),

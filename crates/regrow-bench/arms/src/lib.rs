@@ -8,6 +8,7 @@ mod ours;
 mod raw;
 mod telemetry;
 mod tokio_arms;
+mod uncounted;
 mod worker;
 
 use regrow_bench_harness::{Arm, arm};
@@ -19,6 +20,7 @@ pub fn arms() -> Vec<Arm> {
         arm!("cast", "ractor", raw::cast),
         arm!("cast", "regrow", ours::cast),
         arm!("cast", "regrow-bare", ours::cast_bare),
+        arm!("cast", "regrow-uncounted", ours::cast_uncounted),
         arm!("cast", "regrow-past", ours::cast_past),
         arm!("cast", "kameo", kameo_arms::cast),
         arm!("cast", "kameo-unbounded", kameo_arms::cast_unbounded),

@@ -7,6 +7,7 @@ use regrow::{Address, Backoff, ChildSpec, StartContext, Strategy, Supervisor, Sy
 use regrow_bench_harness::{Figures, Latencies, Task, each, millis, silence_panics};
 
 use crate::meter::Meter;
+use crate::uncounted::Uncounted;
 use crate::worker::{Order, Up, Worker, ups};
 
 /// More restarts than any run makes, in a window longer than any run: each of them is kept and counted.
@@ -63,6 +64,18 @@ pub async fn cast_bare(task: Task) -> Figures {
     casts(system, address, task).await
 }
 
+/// The same to an actor in a copy of our adapter that counts nothing.
+pub async fn cast_uncounted(task: Task) -> Figures {
+    let start = |context: StartContext| async move {
+        let spawned = Uncounted::spawn_linked(None, Uncounted, None, context.supervisor());
+        spawned.await.map(|(actor, _)| actor)
+    };
+    let uncounted = ChildSpec::start_with("w0", start);
+    let system = up(Supervisor::new("root").child(uncounted)).await;
+    let address = system.address("root/w0").expect("it is there");
+    casts(system, address, task).await
+}
+
 /// Casts by ractor's own reference to an actor in our adapter: the address is left out.
 pub async fn cast_past(task: Task) -> Figures {
     let (sender, mut ups) = ups();
@@ -103,13 +116,12 @@ pub async fn call_deadline(task: Task) -> Figures {
     vec![("mean", took)]
 }
 
-/// The same without any deadline: a reply port of one's own.
+/// The same without any deadline.
 pub async fn call_open(task: Task) -> Figures {
     let (system, address) = one().await;
     let since = Instant::now();
     for _ in 0..task.ops {
-        let (reply, answer) = ractor::concurrency::oneshot();
-        address.send(Order::Ping(reply.into())).expect("it runs");
+        let answer = address.call_without_limit(Order::Ping);
         answer.await.expect("it answers");
     }
     let took = each(since, task.ops);
