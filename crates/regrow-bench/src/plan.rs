@@ -28,11 +28,11 @@ pub struct Cell {
     pub n: usize,
     /// How often.
     pub ops: usize,
-    /// How many times each process does it; the median counts.
+    /// How many times each process does it; the least or the median counts.
     pub inner: usize,
     /// How many of those come first and do not count.
     pub warm_up: usize,
-    /// Whether the arms of one program take turns in one process, or have one each.
+    /// Whether the arms of one program take turns in one process, many short ones of which the least counts; or have one each.
     pub together: bool,
     /// Which of its figures are shown, and their units.
     pub figures: &'static [(&'static str, &'static str)],
@@ -370,11 +370,11 @@ pub const CELLS: &[Cell] = &[
     Cell {
         row: 9,
         name: "cast",
-        what: "a message one way, in bursts of 200,000",
+        what: "a message one way, in bursts of 50,000",
         cell: "cast",
         n: 1,
-        ops: 200_000,
-        inner: 6,
+        ops: 50_000,
+        inner: 24,
         warm_up: 1,
         together: true,
         figures: MEAN,
@@ -399,8 +399,8 @@ pub const CELLS: &[Cell] = &[
         what: "a message and its answer, one after the other",
         cell: "call",
         n: 1,
-        ops: 100_000,
-        inner: 6,
+        ops: 25_000,
+        inner: 24,
         warm_up: 1,
         together: true,
         figures: MEAN,
@@ -422,8 +422,8 @@ pub const CELLS: &[Cell] = &[
         what: "an event that is told and counted",
         cell: "event",
         n: 1,
-        ops: 200_000,
-        inner: 6,
+        ops: 50_000,
+        inner: 24,
         warm_up: 1,
         together: true,
         figures: MEAN,

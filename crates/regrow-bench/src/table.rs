@@ -90,7 +90,8 @@ impl Results {
     }
 
     fn was_run(&self, cell: &Cell) -> bool {
-        self.values.keys().any(|(name, ..)| *name == cell.name)
+        let failed = |(name, _): &(&str, &str)| *name == cell.name;
+        self.values.keys().any(|(name, ..)| *name == cell.name) || self.nothing.keys().any(failed)
     }
 
     /// Everything for a person.
@@ -342,7 +343,13 @@ mod tests {
         let table = results.table();
         let line = table.lines().find(|line| line.contains("  erlang "));
         assert!(line.is_some_and(|line| line.contains("not installed: NOT MEASURED")));
+    }
+
+    #[test]
+    fn a_cell_in_which_everything_failed_is_shown_all_the_same() {
+        let mut results = Results::default();
         results.miss("cast", "regrow", Nothing::Failed("it crashed".to_owned()));
         assert!(results.failed());
+        assert!(results.table().contains("FAILED: it crashed"));
     }
 }
