@@ -9,7 +9,7 @@ use regrow_core::lifecycle::{Stage, StopPlan};
 use regrow_core::supervision::{ChildPlan, Policy};
 use regrow_core::{
     Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, Phase, Restart,
-    RestartIntensity, Shutdown, StopCause, Strategy,
+    RestartIntensity, Shutdown, StopCause, Strategy, Unresponsive,
 };
 
 use crate::tree::{between, read, rust_files};
@@ -102,6 +102,7 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
         ("Restart types", all(Restart::ALL, Restart::as_str)),
         ("Strategies", all(Strategy::ALL, Strategy::as_str)),
         ("Giving up", all(GiveUp::ALL, GiveUp::as_str)),
+        ("Unresponsive", all(Unresponsive::ALL, Unresponsive::as_str)),
         ("Order", all(Order::ALL, Order::as_str)),
         ("Stages of a stop", all(&Stage::ALL, Stage::as_str)),
     ];

@@ -30,4 +30,5 @@ mod tidy;
 mod tools;
 mod traces;
 mod tree;
+mod unresponsive;
 mod walk;

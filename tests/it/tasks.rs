@@ -332,12 +332,14 @@ async fn a_killed_task_is_gone_only_when_what_it_held_is() {
     }
     let leave = Arc::new(Barrier::new(2));
     let (entered, mut entry) = mpsc::channel(1);
+    let (runs, mut running) = mpsc::channel(1);
     let gate = Arc::clone(&leave);
     let spec = ChildSpec::task("a", move |_| {
         let held = Slow {
             entered: entered.clone(),
             leave: Arc::clone(&gate),
         };
+        runs.try_send(()).ok();
         async move {
             let _held = held;
             std::future::pending::<Ended>().await
@@ -345,6 +347,10 @@ async fn a_killed_task_is_gone_only_when_what_it_held_is() {
     });
     let spec = spec.shutdown(Shutdown::BrutalKill);
     let system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    running
+        .recv()
+        .await
+        .expect("it runs, so it holds something");
     let (stopped, ()) = tokio::join!(system.terminate_child("root/a"), async {
         entry.recv().await.expect("it is being dropped");
         let phase = system.child("root/a").await.unwrap().phase;

@@ -113,12 +113,13 @@ async fn a_thread_that_waits_is_woken_and_told_why_it_shall_stop() {
     let (causes, mut heard) = channel::channel(10);
     let spec = ChildSpec::thread("a", move |context: ThreadContext| {
         let before = context.stopped_within(Duration::ZERO);
+        context.announce();
         let cause = context.stopped_within(LONG);
         let again = (context.stopped(), context.stop_requested());
         causes.blocking_send((before, cause, again, context)).ok();
         Ended::Ok(())
     });
-    let system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    let system = TestSystem::start(Supervisor::new("root").child(spec.announced())).await;
     let info = system.terminate_child("root/a").await.unwrap();
     assert_eq!(info.last_exit.unwrap().reason.kind(), ExitKind::Shutdown);
     let operator = Some(StopCause::Operator);

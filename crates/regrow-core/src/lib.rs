@@ -29,6 +29,8 @@ pub use id::{InvalidId, check_id};
 pub use intensity::{RestartIntensity, RestartWindow, Verdict};
 pub use partition::partition;
 pub use phase::{ChildKind, Desired, Health, Phase};
-pub use restart::{AutoShutdown, ExitKind, GiveUp, Restart, Shutdown, StopCause, Strategy};
+pub use restart::{
+    AutoShutdown, ExitKind, GiveUp, Restart, Shutdown, StopCause, Strategy, Unresponsive,
+};
 pub use rng::SplitMix64;
 pub use words::UnknownWord;

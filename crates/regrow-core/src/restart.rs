@@ -185,6 +185,21 @@ words! {
 }
 
 words! {
+    /// What happens to the place of a child that could not be ended: neither by asking nor by force.
+    ///
+    /// It runs on, and nobody can help that. The choice is whether another life of it may run at the same time.
+    pub enum Unresponsive {
+        /// It counts as gone: if it was to be started again, its next life starts beside it. The default.
+        Beside = "beside",
+        /// If it was to be started again, it is parked as `failed` instead; an operator may start it.
+        Park = "park",
+        /// The whole program is aborted, at once and without ending anything else. A supervisor that ends because it was asked
+        /// to only reports it.
+        Abort = "abort",
+    }
+}
+
+words! {
     /// Which siblings a failed child takes along.
     pub enum Strategy {
         /// None.

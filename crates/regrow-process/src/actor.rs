@@ -161,7 +161,7 @@ async fn start(template: Arc<Template>, context: StartContext) -> Result<Started
     let (actor, _joined) = Keeper::spawn_linked(None, Keeper, arguments, supervisor)
         .await
         .map_err(StartFailure::retry)?;
-    Ok(Started::new(actor.get_cell()).control(control))
+    Ok(Started::new(actor.get_cell()).control(control).proxy())
 }
 
 fn failure(error: SpawnError) -> StartFailure {

@@ -28,6 +28,8 @@ pub(crate) struct Place {
     generation: AtomicU32,
     /// Which of its supervisor's children it is; in the present life of that.
     index: AtomicU32,
+    /// How many lives were given up on here and still run.
+    lingering: AtomicU32,
     /// The message type, where the spec knows it.
     message: OnceLock<(TypeId, &'static str)>,
     timer: Arc<CallTimer>,
@@ -51,6 +53,7 @@ impl Place {
             occupant: ArcSwapOption::empty(),
             generation: AtomicU32::new(0),
             index: AtomicU32::new(u32::MAX),
+            lingering: AtomicU32::new(0),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
             timer,
         }
@@ -80,6 +83,21 @@ impl Place {
 
     pub(crate) fn set_index(&self, index: u32) {
         self.index.store(index, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lingering(&self) -> u32 {
+        self.lingering.load(Ordering::Relaxed)
+    }
+
+    /// So many more, or fewer, of its lives were given up on and still run.
+    pub(crate) fn linger(&self, change: i32) {
+        if change < 0 {
+            self.lingering
+                .fetch_sub(change.unsigned_abs(), Ordering::Relaxed);
+        } else {
+            self.lingering
+                .fetch_add(change.unsigned_abs(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn publish(&self, cell: ActorCell, vitals: Option<Arc<Vitals>>) {

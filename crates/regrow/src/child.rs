@@ -9,19 +9,16 @@ use ractor::{Actor, ActorCell};
 use regrow_core::supervision::{ChildPlan, Who};
 use regrow_core::{
     Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
-    StopCause,
+    Unresponsive,
 };
 
 use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
-use crate::panics::catch;
 use crate::path::ChildPath;
+use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{Identity, Payload, Span, Subject, Telemetry, Vitals};
-
-/// How long a child may take to end by force when its supervisor was stopped from outside.
-const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// How to start a child, how to stop it, and when to start it again.
 ///
@@ -111,7 +108,7 @@ impl ChildSpec {
                         cell: actor.get_cell(),
                         control: None,
                         vitals: Some(vitals),
-                        force: Force::Reaches,
+                        force: Force::OnActor,
                     }),
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
@@ -230,6 +227,12 @@ impl ChildSpec {
         self
     }
 
+    /// What happens to its place when it could not be ended; its next life starts beside it by default.
+    pub fn unresponsive(mut self, unresponsive: Unresponsive) -> Self {
+        self.edit().plan.unresponsive = unresponsive;
+        self
+    }
+
     /// How long a start may take; 30 s by default.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.edit().plan.start_timeout = timeout;
@@ -298,114 +301,6 @@ impl ChildSpec {
         self.edit().announced = true;
         self
     }
-}
-
-/// A life that a start function has brought up.
-#[derive(Clone)]
-pub struct Started {
-    pub(crate) cell: ActorCell,
-    pub(crate) control: Option<Arc<dyn Control>>,
-    pub(crate) vitals: Option<Arc<Vitals>>,
-    pub(crate) force: Force,
-}
-
-/// Whether the end of the actor is the end of the life that it stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Force {
-    /// Who kills the actor ends the life.
-    Reaches,
-    /// The actor only waits for the life, which no force can end.
-    CannotReach,
-}
-
-impl fmt::Debug for Started {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started")
-            .field("cell", &self.cell)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Started {
-    /// An actor that is stopped and killed by `ractor`'s own means.
-    #[must_use]
-    pub fn new(cell: ActorCell) -> Self {
-        Self {
-            cell,
-            control: None,
-            vitals: None,
-            force: Force::Reaches,
-        }
-    }
-
-    pub(crate) fn force(mut self, force: Force) -> Self {
-        self.force = force;
-        self
-    }
-
-    /// Means of its own to stop and kill it.
-    #[must_use]
-    pub fn control(mut self, control: Arc<dyn Control>) -> Self {
-        self.control = Some(control);
-        self
-    }
-
-    pub(crate) fn stop(&self, cause: StopCause) {
-        let Some(control) = &self.control else {
-            return self.cell.stop(None);
-        };
-        if let Err(panic) = catch(|| control.stop(cause)) {
-            tracing::error!(target: "regrow", %panic, "a control panicked when asked to stop; stopping the actor instead");
-            self.cell.stop(None);
-        }
-    }
-
-    /// Whether the actor is gone, whoever has been told.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.cell.get_status() == ractor::ActorStatus::Stopped
-    }
-
-    /// Waits for an end that was asked for, and uses force when it takes too long.
-    pub(crate) async fn end(&self, patience: Option<Duration>) -> ExitReason {
-        if self.cell.wait(patience).await.is_ok() {
-            return ExitReason::Shutdown;
-        }
-        self.kill();
-        match self.cell.wait(Some(KILL_GRACE)).await {
-            Ok(()) => ExitReason::Killed,
-            Err(_) => ExitReason::Unresponsive,
-        }
-    }
-
-    pub(crate) fn kill(&self) {
-        let Some(control) = &self.control else {
-            return self.cell.kill();
-        };
-        if let Err(panic) = catch(|| control.kill()) {
-            tracing::error!(target: "regrow", %panic, "a control panicked when asked to kill; killing the actor instead");
-            self.cell.kill();
-        }
-    }
-}
-
-impl From<ActorCell> for Started {
-    fn from(cell: ActorCell) -> Self {
-        Self::new(cell)
-    }
-}
-
-impl<M> From<ractor::ActorRef<M>> for Started {
-    fn from(actor: ractor::ActorRef<M>) -> Self {
-        Self::new(actor.get_cell())
-    }
-}
-
-/// How to end a life that is more than an actor. Neither method may wait; the end shows when the actor ends.
-pub trait Control: Send + Sync + 'static {
-    /// Asks it to stop.
-    fn stop(&self, cause: StopCause);
-    /// Ends it by force.
-    fn kill(&self);
 }
 
 /// What a start function is told.
@@ -592,4 +487,6 @@ pub struct ChildInfo {
     pub last_exit: Option<LastExit>,
     /// Why it was given up on, in words.
     pub parked_because: Option<String>,
+    /// How many of its earlier lives were given up on as `unresponsive` and still run.
+    pub unresponsive: u32,
 }

@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::child::{StartContext, Started};
+use crate::child::StartContext;
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::panics::catch;
+use crate::started::Started;
 use crate::trace::{TraceContext, with_context};
 use crate::whose::{Whose, run_as};
 

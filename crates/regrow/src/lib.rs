@@ -64,6 +64,7 @@ mod panics;
 mod path;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+mod started;
 #[cfg(feature = "statsd")]
 pub mod statsd;
 mod supervisor;
@@ -78,14 +79,15 @@ pub mod trace;
 mod whose;
 
 pub use address::{Address, CallError, LookupError, SendError};
-pub use child::{ChildInfo, ChildSpec, Control, LastExit, StartContext, Started};
+pub use child::{ChildInfo, ChildSpec, LastExit, StartContext};
 pub use exit::{BoxError, ExitReason, Ignore, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
 pub use regrow_core::supervision::{ChildPlan, Order};
 pub use regrow_core::{
     AutoShutdown, Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId,
-    Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy,
+    Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy, Unresponsive,
 };
+pub use started::{Control, Started};
 pub use supervisor::{
     ChildCounts, DynamicSupervisor, InvalidTree, OperateError, PartitionSupervisor, Partitions,
     Reconfigured, RouteError, StartReport, Supervisor,

@@ -22,6 +22,7 @@ mod actor;
 mod answer;
 mod directory;
 mod dynamic;
+mod lingering;
 mod numbers;
 mod operate;
 mod partition;
@@ -49,9 +50,10 @@ pub use partition::{PartitionSupervisor, Partitions, RouteError};
 pub(crate) use partition::{Ring, Rings};
 pub(crate) use tree::{HardEnds, Tree};
 
-use crate::child::{ChildSpec, Control, StartContext, Started};
+use crate::child::{ChildSpec, StartContext};
 use crate::exit::StartFailure;
 use crate::path::ChildPath;
+use crate::started::{Control, Started};
 use actor::SupervisorActor;
 
 /// A supervisor with its children, as a value: it can be built by functions, looked at, and started as often as you like.

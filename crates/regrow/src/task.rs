@@ -31,10 +31,11 @@ use ractor::{Actor as _, ActorCell, ActorProcessingErr, ActorRef};
 use regrow_core::{ChildKind, StopCause};
 use tokio::sync::watch;
 
-use crate::child::{ChildSpec, Control, StartContext, Started};
+use crate::child::{ChildSpec, StartContext};
 use crate::exit::{BoxError, ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::panics::{catch, guarded};
+use crate::started::{Control, Started};
 use crate::whose::future_as;
 
 /// What one life of a task comes to.

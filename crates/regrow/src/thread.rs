@@ -30,10 +30,11 @@ use regrow_core::{ChildKind, StopCause};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::child::{ChildSpec, Control, Force, StartContext, Started};
+use crate::child::{ChildSpec, StartContext};
 use crate::exit::{BoxError, ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::panics::catch;
+use crate::started::{Control, Started};
 use crate::whose::run_as;
 
 /// What one life of a thread comes to.
@@ -82,7 +83,7 @@ impl ChildSpec {
                 match Thread::spawn_linked(None, Thread, arguments, supervisor).await {
                     Ok((actor, _)) => Ok(Started::new(actor.get_cell())
                         .control(Arc::new(Rope(bell)))
-                        .force(Force::CannotReach)),
+                        .beyond_force()),
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
                 }

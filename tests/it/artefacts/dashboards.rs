@@ -138,6 +138,12 @@ fn children() -> Row {
                     "{{supervisor}}",
                 )
                 .help("Pending, starting, in backoff, ending, or given up on."),
+            Panel::stack("Could not be ended, and still running", Unit::Count)
+                .with(
+                    sum("kind, type", &of("regrow_children_unresponsive", TYPE)),
+                    "{{type}} ({{kind}})",
+                )
+                .help("Lives in code that neither asking nor force reaches; their places may have others by now."),
         ],
     }
 }

@@ -31,6 +31,8 @@ pub enum Directive {
     StartTimeout(Who),
     /// This life did not end by force either: count it as gone, with `unresponsive`.
     Abandon(Who),
+    /// This life could not be ended, and its plan says that the program must not go on so.
+    Abort(Who),
     /// The failed child will be started again at `at`. The phase is now `backoff`.
     Backoff(Scheduled),
     /// The child has come to rest, or waits for its turn: `pending`, `completed` or `stopped`.
@@ -102,6 +104,8 @@ pub enum Parked {
     },
     /// Its start can never succeed as it stands.
     CannotStart,
+    /// It could not be ended, and no life may run beside it.
+    Unresponsive,
     /// A child that it depends on was parked before it had started.
     Dependency {
         /// The place of that child.

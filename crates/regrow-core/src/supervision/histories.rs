@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};
-use crate::restart::{GiveUp, Restart, Shutdown};
+use crate::restart::{GiveUp, Restart, Shutdown, Unresponsive};
 use crate::testing::t0;
 
 /// What a shell would have in its hands, and what it has been told.
@@ -47,6 +47,7 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
         start_timeout: millis(25),
         significant: rng.below(3) == 0,
         ends_itself: rng.below(8) == 0,
+        unresponsive: Unresponsive::ALL[pick(rng, 3)],
     }
 }
 
@@ -173,6 +174,11 @@ impl World {
                 self.phases.insert(who.slot, Phase::Stopping);
             }
             Directive::Abandon(who) => self.forget(who),
+            // The shell does not return from it; here it is over, which must do no harm either.
+            Directive::Abort(who) => {
+                let alive = self.starting.contains(&who) || self.running.contains(&who);
+                self.check(!alive, "aborted for one that is not given up on");
+            }
             Directive::Backoff(scheduled) => {
                 self.check(
                     scheduled.in_window <= scheduled.max_restarts.unwrap_or(u32::MAX),

@@ -20,10 +20,11 @@ impl Supervision {
     ) {
         self.set_timer(index, None);
         self.alive -= 1;
+        let after = self.follows(index, ending, out);
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a living child has a slot");
-        let (before, after, order) = (slot.state, slot.after.take(), slot.order);
+        let (before, order) = (slot.state, slot.order);
         let uptime = if before == State::Running {
             now.saturating_duration_since(slot.since)
         } else {
@@ -44,6 +45,7 @@ impl Supervision {
             Some(After::InTurn) => self.due_in_turn(index, out),
             Some(After::AtOnce) => self.start(index, now, out),
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
+            Some(After::Parked) => self.park(index, Parked::Unresponsive, out),
             Some(After::StartTimedOut) => {
                 self.start_failed(index, trial, (ExitKind::StartTimeout, false), now, out);
             }

@@ -7,7 +7,7 @@ use super::directive::Who;
 use crate::backoff::{Attempts, Backoff};
 use crate::intensity::{RestartIntensity, RestartWindow};
 use crate::phase::{Desired, Phase};
-use crate::restart::{ExitKind, GiveUp, Restart, Shutdown};
+use crate::restart::{ExitKind, GiveUp, Restart, Shutdown, Unresponsive};
 
 /// What a supervisor has to know of a child in order to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub struct ChildPlan {
     /// A kill is sure to end it, however long that takes: it is a supervisor, which sees to its own children. Others are
     /// abandoned after the policy's `kill_grace`.
     pub ends_itself: bool,
+    /// What happens when it could not be ended.
+    pub unresponsive: Unresponsive,
 }
 
 impl Default for ChildPlan {
@@ -43,6 +45,7 @@ impl Default for ChildPlan {
             start_timeout: Duration::from_secs(30),
             significant: false,
             ends_itself: false,
+            unresponsive: Unresponsive::Beside,
         }
     }
 }
@@ -60,6 +63,8 @@ pub(super) enum After {
     Remove,
     /// What follows a start that took too long.
     StartTimedOut,
+    /// Nothing: it could not be ended, and no life may run beside it.
+    Parked,
 }
 
 /// Whether the start under way was asked for by an operator: if it fails, that is the answer, and no failure to count.
@@ -189,6 +194,23 @@ impl Slot {
             | State::Completed
             | State::Stopped
             | State::Failed => false,
+        }
+    }
+
+    /// What follows an end as `unresponsive`, where `after` would follow another end.
+    pub(super) fn after_unresponsive(&self, after: Option<After>) -> Option<After> {
+        match self.plan.unresponsive {
+            Unresponsive::Beside | Unresponsive::Abort => return after,
+            Unresponsive::Park => {}
+        }
+        let rolls_back = self.holds_boot && self.plan.give_up == GiveUp::Escalate;
+        match after {
+            Some(After::StartTimedOut) | None if rolls_back => after,
+            None if self.plan.restart == Restart::Temporary => after,
+            Some(After::InTurn | After::AtOnce | After::StartTimedOut) | None => {
+                Some(After::Parked)
+            }
+            Some(After::Stopped | After::Remove | After::Parked) => after,
         }
     }
 

@@ -4,7 +4,19 @@ use std::time::Instant;
 
 use super::slot::{After, Ending, State};
 use super::{Closed, Directive, Mode, Order, Supervision};
-use crate::restart::{ExitKind, Shutdown, StopCause};
+use crate::restart::{ExitKind, Shutdown, StopCause, Unresponsive};
+
+impl Mode {
+    /// It ends in order: what becomes of a child that is left is for its parent to decide.
+    const fn ends_in_order(self) -> bool {
+        match self {
+            Self::Closing(Closed::ShutDown | Closed::AutoShutdown) | Self::Closed => true,
+            Self::New
+            | Self::Up
+            | Self::Closing(Closed::Intensity { .. } | Closed::StartFailed { .. }) => false,
+        }
+    }
+}
 
 impl Supervision {
     /// Fires what is due and takes steps until nothing moves any more.
@@ -50,6 +62,31 @@ impl Supervision {
             State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {
             }
         }
+    }
+
+    /// What shall follow the present life, now that it is gone.
+    pub(super) fn follows(
+        &mut self,
+        index: u32,
+        ending: Ending,
+        out: &mut Vec<Directive>,
+    ) -> Option<After> {
+        let ends_in_order = self.mode.ends_in_order();
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("a living child has a slot");
+        let after = slot.after.take();
+        match ending {
+            Ending::Exit {
+                end: ExitKind::Unresponsive,
+                ..
+            } => {}
+            Ending::Exit { .. } | Ending::Ignored => return after,
+        }
+        if slot.plan.unresponsive == Unresponsive::Abort && !ends_in_order {
+            out.push(Directive::Abort(slot.who(index)));
+        }
+        slot.after_unresponsive(after)
     }
 
     /// One step of the plan; whether there was one.

@@ -306,6 +306,7 @@ fn describe(directive: Directive, child: u32) -> String {
         Directive::Kill(who, cause) => format!("{}kill({cause})", of(who.slot)),
         Directive::StartTimeout(who) => format!("{}start_timeout", of(who.slot)),
         Directive::Abandon(who) => format!("{}abandon", of(who.slot)),
+        Directive::Abort(who) => format!("{}abort", of(who.slot)),
         Directive::Backoff(scheduled) => {
             format!("{}backoff({:?})", of(scheduled.slot), scheduled.delay)
         }
@@ -318,6 +319,10 @@ fn describe(directive: Directive, child: u32) -> String {
             slot,
             why: Parked::CannotStart,
         } => format!("{}park(cannot_start)", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::Unresponsive,
+        } => format!("{}park(unresponsive)", of(slot)),
         Directive::Park {
             slot,
             why: Parked::Dependency { .. },

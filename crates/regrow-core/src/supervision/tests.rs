@@ -2,6 +2,7 @@
 
 mod operators;
 mod otp;
+mod unresponsive;
 
 use super::*;
 use crate::backoff::{Backoff, FirstRestart};

@@ -20,10 +20,11 @@ use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb}
 use super::slot::{Kin, Slot, type_name_of};
 use super::{Supervisor, Tree};
 use crate::address::Place;
-use crate::child::{ChildInfo, ChildSpec, StartContext, Started};
+use crate::child::{ChildInfo, ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::path::ChildPath;
+use crate::started::Started;
 use crate::system::StartError;
 use crate::telemetry::SupervisorCounts;
 use crate::time;
@@ -468,7 +469,11 @@ impl State {
                 None => ExitReason::Shutdown,
             };
             let end = reason.kind();
-            self.over(who, reason, time::now());
+            if matches!(reason, ExitReason::Unresponsive) {
+                self.abandon(who);
+            } else {
+                self.over(who, reason, time::now());
+            }
             let directives = self.core.on_exit(who, end, time::now());
             self.queue(directives);
         }

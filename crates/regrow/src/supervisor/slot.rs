@@ -5,14 +5,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use regrow_core::supervision::{ChildPlan, Who};
 use regrow_core::{Desired, Health, Phase, Restart, StopCause};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::answer::{Until, Waiters};
 use super::operate::OperateError;
 use crate::address::Place;
-use crate::child::{ChildInfo, ChildSpec, LastExit, Started, Traits};
+use crate::child::{ChildInfo, ChildSpec, LastExit, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
+use crate::started::Started;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
 /// What children of one kind share.
@@ -25,6 +27,13 @@ pub(crate) struct Kin {
     pub(crate) type_name: Arc<str>,
 }
 
+/// A start that runs on a task of its own.
+pub(crate) struct Pending {
+    pub(crate) task: AbortHandle,
+    /// Done when the task is; where code does not come back that may be long after it was aborted.
+    pub(crate) over: oneshot::Receiver<()>,
+}
+
 /// One place, as the shell sees it: the core decides by its own. Kept small: a supervisor may have a million.
 pub(crate) struct Slot {
     pub(crate) spec: ChildSpec,
@@ -32,7 +41,7 @@ pub(crate) struct Slot {
     pub(crate) place: Arc<Place>,
     pub(crate) who: Option<Who>,
     pub(crate) live: Option<Started>,
-    pub(crate) start: Option<AbortHandle>,
+    pub(crate) start: Option<Box<Pending>>,
     pub(crate) asked: Option<(StopCause, Instant)>,
     pub(crate) born: Instant,
     pub(crate) up_since: Option<Instant>,
@@ -78,7 +87,7 @@ pub(crate) struct Past {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(start) = &self.start {
-            start.abort();
+            start.task.abort();
         }
         // By now the next life of the whole supervisor may have filled the place again.
         if let Some(live) = &self.live {
@@ -259,6 +268,7 @@ impl Slot {
             next_start_at: past.and_then(|past| past.next_start_at),
             last_exit: past.and_then(|past| past.last_exit.clone()),
             parked_because: past.and_then(|past| past.parked_because.clone()),
+            unresponsive: self.place.lingering(),
         }
     }
 

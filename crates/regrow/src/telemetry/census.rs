@@ -115,6 +115,8 @@ impl SupervisorCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     supervisors: Arc<Roll<SupervisorCounts>>,
+    /// Lives that were given up on and still run. Their supervisors may be gone.
+    lingering: Mutex<BTreeMap<(ChildKind, Arc<str>), i32>>,
 }
 
 macro_rules! computed {
@@ -134,6 +136,8 @@ computed! {
     BUILD = Gauge "regrow_build_info" ["version"], "Build metadata; the value is always 1.";
     CHILDREN = Gauge "regrow_children" ["kind", "type", "status"], "Children by kind, type and phase.";
     BY_SUPERVISOR = Gauge "regrow_supervisor_children" ["supervisor", "state"], "Children by supervisor and phase.";
+    UNRESPONSIVE = Gauge "regrow_children_unresponsive" ["kind", "type"],
+        "Lives that could not be ended, were given up on, and still run.";
     INTENSITY = Gauge "regrow_supervisor_intensity_ratio" ["supervisor"],
         "Restarts in the window over the allowed maximum; at 1 the next failure melts down.";
     PROCESSES = Gauge "regrow_process_processes" ["type", "state"], "OS processes by type and phase.";
@@ -190,6 +194,28 @@ impl Census {
         })
     }
 
+    /// So many more, or fewer, lives of a kind and type were given up on and still run.
+    pub(crate) fn linger(&self, kind: ChildKind, type_name: &Arc<str>, change: i32) {
+        let mut lingering = self
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *lingering.entry((kind, Arc::clone(type_name))).or_default() += change;
+    }
+
+    /// A kind and type of which all have ended after all stands there with 0.
+    fn unresponsive(&self) -> ComputedFamily {
+        let mut family = ComputedFamily::new(&UNRESPONSIVE);
+        let lingering = self
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for ((kind, type_name), count) in lingering.iter() {
+            *family.at([kind.as_str(), type_name]) = f64::from(*count);
+        }
+        family
+    }
+
     /// The gauges as they are now. State sets are complete: a phase in which nobody is stands there with 0.
     #[cfg_attr(
         not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
@@ -226,7 +252,15 @@ impl Census {
         });
         let mut build = ComputedFamily::new(&BUILD);
         *build.at([env!("CARGO_PKG_VERSION")]) = 1.0;
-        let families = [build, children, by_supervisor, ratio, processes];
+        let unresponsive = self.unresponsive();
+        let families = [
+            build,
+            children,
+            by_supervisor,
+            unresponsive,
+            ratio,
+            processes,
+        ];
         families
             .into_iter()
             .filter(|family| !family.values.is_empty())

@@ -262,6 +262,8 @@ events! {
         Metadata outcome: Outcome,
         Metadata cause: Option<StopCause>,
     }
+    /// A life that was given up on as `unresponsive` has ended after all. Its place may have another by now.
+    ChildEndedLate = "regrow.child.ended_late" { Measurement overdue: Duration }
     /// The phase changed in a way that no other event tells.
     ChildStateChanged = "regrow.child.state_changed" {
         Metadata from: Phase,

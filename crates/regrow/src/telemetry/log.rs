@@ -45,6 +45,7 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
             (Level::WARN, "ended")
         }
         Payload::ChildTerminated { .. } => (Level::INFO, "ended"),
+        Payload::ChildEndedLate { .. } => (Level::INFO, "ended after it was given up on"),
         Payload::ChildStateChanged {
             to: Phase::Failed, ..
         } => (Level::ERROR, "given up on"),

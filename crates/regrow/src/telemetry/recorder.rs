@@ -136,6 +136,7 @@ fn is_crash(payload: &Payload) -> bool {
         Payload::ChildStartFailed { .. } | Payload::Meltdown { .. } => true,
         Payload::ChildStarted { .. }
         | Payload::ChildStopping { .. }
+        | Payload::ChildEndedLate { .. }
         | Payload::ChildStateChanged { .. }
         | Payload::SupervisorChildAdded {}
         | Payload::SupervisorChildRemoved {}

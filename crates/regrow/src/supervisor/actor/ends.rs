@@ -1,5 +1,6 @@
 //! How lives begin and end, as the shell sees it.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ractor::SupervisionEvent;
@@ -7,9 +8,11 @@ use regrow_core::supervision::Who;
 use regrow_core::{ExitKind, Phase, Shutdown};
 
 use super::State;
-use crate::child::{Force, LastExit};
+use crate::child::LastExit;
 use crate::exit::{ExitReason, Follows, Ignore, StartFailure};
 use crate::launch;
+use crate::started::Force;
+use crate::supervisor::lingering::Lingering;
 use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload};
 use crate::time;
@@ -119,17 +122,33 @@ impl State {
         let Some(slot) = self.current(who) else {
             return;
         };
-        let mut reason = ExitReason::Unresponsive;
-        if let Some(live) = &slot.live {
+        let (subject, place) = (slot.subject(), Arc::clone(&slot.place));
+        let started = slot.live.clone();
+        let start = slot.start.take();
+        if let Some(live) = &started {
             if live.has_ended() {
-                reason = ExitReason::Killed;
-            } else if live.force == Force::Reaches {
-                live.cell.kill();
+                self.actors.remove(&live.cell.get_id());
+                return self.over(who, ExitReason::Killed, time::now());
             }
-            let id = live.cell.get_id();
-            self.actors.remove(&id);
+            match live.force {
+                Force::OnActor => live.cell.kill(),
+                Force::ByControl | Force::None => {}
+            }
+            // From here on it is nobody's child: neither its end nor ours concerns the other.
+            live.cell.unlink(self.myself.get_cell());
+            self.actors.remove(&live.cell.get_id());
         }
-        self.over(who, reason, time::now());
+        self.over(who, ExitReason::Unresponsive, time::now());
+        let end = async move {
+            match (started, start) {
+                // Without a limit, waiting can only succeed.
+                (Some(live), _) => drop(live.cell.wait(None).await),
+                // The sender is dropped when the start is over.
+                (None, Some(start)) => drop(start.over.await),
+                (None, None) => {}
+            }
+        };
+        Lingering::watch(Arc::clone(&self.tree), place, subject, end);
     }
 
     /// A life has ended in the time that it had, and nobody has told us: it has cut its link.

@@ -69,6 +69,7 @@ impl State {
                 }
             }
             Directive::Abandon(who) => self.abandon(who),
+            Directive::Abort(who) => self.abort(who),
             Directive::Backoff(scheduled) => self.backoff(&scheduled),
             Directive::Rest { slot, phase } => {
                 // One that asked not to be started has been told already.
@@ -134,7 +135,7 @@ impl State {
         match (&slot.live, &slot.start) {
             (Some(live), _) => live.stop(cause),
             (None, Some(start)) => {
-                start.abort();
+                start.task.abort();
                 self.aborted = true;
             }
             (None, None) => {}
@@ -160,11 +161,26 @@ impl State {
             (Some(live), _) if live.has_ended() => self.lost(who),
             (Some(live), _) => live.kill(),
             (None, Some(start)) => {
-                start.abort();
+                start.task.abort();
                 self.aborted = true;
             }
             (None, None) => {}
         }
+    }
+
+    /// Its specification says that the program must not go on with it.
+    fn abort(&mut self, who: Who) {
+        let slot = self.slot(who.slot);
+        if slot
+            .as_ref()
+            .is_some_and(|slot| matches!(slot.last_reason(), Some(ExitReason::Killed)))
+        {
+            // It had ended after all: it has only cut its link, so that nobody was told.
+            return;
+        }
+        let path = slot.map(|slot| slot.path().to_string());
+        tracing::error!(target: "regrow", ?path, "a child could not be ended; aborting the program, as its specification wants it");
+        std::process::abort();
     }
 
     fn backoff(&mut self, scheduled: &Scheduled) {
@@ -204,7 +220,7 @@ impl State {
     fn park(&mut self, index: u32, why: Parked) {
         let on_path = match why {
             Parked::Dependency { on } => self.slot(on).map(|slot| slot.path().to_string()),
-            Parked::Intensity { .. } | Parked::CannotStart => None,
+            Parked::Intensity { .. } | Parked::CannotStart | Parked::Unresponsive => None,
         };
         let Some(slot) = self.slot(index) else { return };
         let last = slot
@@ -220,6 +236,7 @@ impl State {
                 )
             }
             Parked::CannotStart => last,
+            Parked::Unresponsive => "its last life could not be ended and still runs".to_owned(),
             Parked::Dependency { .. } => {
                 format!(
                     "depends on \"{}\", which was given up on",

@@ -6,10 +6,13 @@ use std::task::Poll;
 
 use regrow_core::Phase;
 use regrow_core::supervision::Who;
+use tokio::sync::oneshot;
 
 use super::{Message, State, ends};
-use crate::child::{StartContext, Started};
+use crate::child::StartContext;
 use crate::exit::{ExitReason, Follows, StartFailure};
+use crate::started::Started;
+use crate::supervisor::slot::Pending;
 use crate::telemetry::Subject;
 use crate::time;
 
@@ -48,8 +51,10 @@ impl State {
             Ok(result) => self.launched(who, result),
             Err(start) => {
                 let task = tokio::spawn(start);
-                let abort = task.abort_handle();
+                let pending = task.abort_handle();
+                let (running, over) = oneshot::channel();
                 tokio::spawn(async move {
+                    let _running: oneshot::Sender<()> = running;
                     let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
                     let result = task.await.map_err(cancelled).flatten();
                     if let Err(ractor::MessagingErr::SendErr(Message::Launched(_, Ok(orphan)))) =
@@ -60,7 +65,10 @@ impl State {
                 });
                 self.starting += 1;
                 if let Some(slot) = self.slot(who.slot) {
-                    slot.start = Some(abort);
+                    slot.start = Some(Box::new(Pending {
+                        task: pending,
+                        over,
+                    }));
                 }
                 self.core.on_start_pending(who, now);
             }
