@@ -3,8 +3,10 @@
 mod artefacts;
 mod children;
 mod conformance;
+mod delayed_restart_forks;
 mod docs;
 mod dynamic;
+mod dynamic_supervisor;
 mod echo;
 mod edges;
 mod examples;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tree::read;
+use crate::tree::rust_files;
 
 /// What becomes of a case of another's test suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +15,17 @@ pub(crate) enum Port {
     Left(&'static str),
 }
 
-/// Fails unless `file` has exactly one test for each case that is ported, and none for one that is not.
+/// Fails unless the module `file`, with those below it, has exactly one test for each case that is ported, and none for one that is not.
 #[track_caller]
 pub(crate) fn every_case_has_its_test(file: &str, cases: &[(&str, Port)]) {
-    let text = read(file);
+    let below = format!("{}/", file.trim_end_matches(".rs"));
+    let of_module = |path: &str| path == file || path.starts_with(&below);
+    let files = rust_files().into_iter();
+    let text: Vec<String> = files
+        .filter(|(path, _)| of_module(path))
+        .map(|(_, text)| text)
+        .collect();
+    let text = text.join("\n");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let tests: Vec<&str> = lines
         .windows(2)
