@@ -19,6 +19,7 @@ mod otlp;
 mod partition_supervisor;
 mod peers;
 mod push;
+mod ractor_supervisor_defects;
 mod reconfigure;
 mod runtime;
 mod scrape;
