@@ -182,7 +182,10 @@ async fn temporary_bystander() {
         suite
             .add(worker("child2").restart(Restart::Temporary))
             .await;
+        suite.told();
         suite.end("child1", End::Normal).await;
+        let expected = ["child1/1 normal", "child2/1 shutdown", "child1/2 started"];
+        assert_eq!(suite.told(), expected, "nobody tries to");
         assert!(suite.end_reason().is_none());
         assert_eq!(suite.which().await, ["child1/2"]);
     }
