@@ -27,6 +27,7 @@ mod semantics;
 mod stream;
 mod supervision;
 mod supervisor_suite;
+mod task_supervisor;
 mod tasks;
 mod threads;
 mod tidy;
