@@ -160,7 +160,7 @@ impl<A: Actor> Supervised<A> {
         }
         let timed = self.vitals.begin();
         let result = {
-            let future = pin!(async { self.actor.handle(myself, message, state).await });
+            let future = pin!(self.actor.handle(myself, message, state));
             let handler = hook(whose, future);
             #[cfg(feature = "trace-messages")]
             let handler = self.traced(handler);
