@@ -260,3 +260,33 @@ async fn a_significant_child_added_where_it_can_have_no_effect_is_refused() {
     );
     assert!(invalid, "{refused:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_batch_keeps_nobody_from_being_answered() {
+    let system = TestSystem::start(crowd()).await;
+    let batch = (0..5_000).map(|number| member(&number.to_string()));
+    let started = system.start_children("crowd", batch);
+    let meanwhile = async {
+        tokio::task::yield_now().await;
+        system.count_children("crowd").await.unwrap().active
+    };
+    let (report, active) = tokio::join!(started, meanwhile);
+    assert_eq!(report.unwrap().started, 5_000);
+    assert!(active < 5_000, "{active} were up when it answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_supervisor_closes_tells_of_all_its_children() {
+    let system = TestSystem::start(crowd()).await;
+    let batch = (0..1_000).map(|number| member(&number.to_string()));
+    let started = system.start_children("crowd", batch);
+    let close = async {
+        tokio::task::yield_now().await;
+        system.begin_shut_down();
+    };
+    let (report, ()) = tokio::join!(started, close);
+    // Those that were not up by then are told as failed; a supervisor that is gone first answers for none.
+    if let Ok(report) = report {
+        assert_eq!(report.started as usize + report.failed.len(), 1_000);
+    }
+}

@@ -13,7 +13,7 @@ use regrow_core::{Desired, Phase};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::answer::Answer;
+use super::answer::{Answer, Batch};
 use super::directory::Directory;
 use super::numbers::OfNumbers;
 use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
@@ -131,6 +131,8 @@ pub(crate) struct State {
     paused: bool,
     /// Operations that wait until the rest of `todo` is done.
     deferred: VecDeque<Message>,
+    /// Batches of children that are being added.
+    arrivals: VecDeque<(std::vec::IntoIter<ChildSpec>, Arc<Batch>)>,
     /// A start was aborted since there was last none under way: it may have left somebody behind.
     aborted: bool,
     /// How many restarts within how much time were too many.
@@ -250,6 +252,7 @@ impl State {
             closed: false,
             paused: false,
             deferred: VecDeque::new(),
+            arrivals: VecDeque::new(),
             aborted: false,
             melted: None,
         };
@@ -400,7 +403,10 @@ impl State {
             Message::Reconfigure(spec, reply) => {
                 return drop(reply.send(self.reconfigure(*spec)));
             }
-            Message::StartChild(spec, answer) => return self.start_child(*spec, answer),
+            Message::StartChild(spec, answer) => {
+                self.start_child(*spec, answer);
+                return;
+            }
             Message::StartChildren(specs, reply) => return self.start_children(specs, reply),
             Message::Operate(verb, id, answer) => return self.operate(verb, &id, answer),
         };

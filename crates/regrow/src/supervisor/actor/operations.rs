@@ -14,9 +14,11 @@ use crate::telemetry::Payload;
 use crate::time;
 
 impl State {
-    pub(super) fn start_child(&mut self, spec: ChildSpec, answer: Answer) {
+    /// Adds a child and has it started, or refuses it; whether it did.
+    pub(super) fn start_child(&mut self, spec: ChildSpec, answer: Answer) -> bool {
         if let Err(error) = self.may_start(&spec) {
-            return answer.refuse(&spec.id, error);
+            answer.refuse(&spec.id, error);
+            return false;
         }
         let kin = self.kin(&spec);
         let started = self.core.start_child(Arc::clone(&kin.plan), time::now());
@@ -25,7 +27,8 @@ impl State {
             Err(refused) => {
                 let path = self.path.join(&spec.id);
                 let error = OperateError::refused(refused, path, self.path.clone());
-                return answer.refuse(&spec.id, error);
+                answer.refuse(&spec.id, error);
+                return false;
             }
         };
         let traits = Arc::clone(&kin.traits);
@@ -40,6 +43,7 @@ impl State {
             slot.waiters.push(Until::UpAfter(before), answer);
         }
         self.queue(directives);
+        true
     }
 
     pub(super) fn start_children(
@@ -51,8 +55,17 @@ impl State {
             return drop(reply.send(Ok(StartReport::default())));
         }
         let batch = Batch::new(specs.len(), reply);
-        for spec in specs {
-            self.start_child(spec, Answer::Batch(Arc::clone(&batch)));
+        self.arrivals.push_back((specs.into_iter(), batch));
+    }
+
+    /// The next child of a batch. They come one by one, so that a long batch makes nobody wait.
+    pub(super) fn next_arrival(&mut self) -> Option<(ChildSpec, Answer)> {
+        loop {
+            let (specs, batch) = self.arrivals.front_mut()?;
+            if let Some(spec) = specs.next() {
+                return Some((spec, Answer::Batch(Arc::clone(batch))));
+            }
+            self.arrivals.pop_front();
         }
     }
 

@@ -32,29 +32,38 @@ impl State {
                 };
                 if starts == STARTS_PER_TURN {
                     self.todo.push_front(directive);
-                    self.paused = true;
-                    // Whoever waits for an answer gets to run, and to ask again.
-                    tokio::task::yield_now().await;
-                    drop(self.myself.cast(Message::Continue));
+                    self.pause().await;
                 } else {
                     starts += 1;
                     self.start(who).await;
                 }
             }
+            if self.paused {
+                break;
+            }
             // An operation is looked at only when nothing that was decided before it is left to do.
-            match self.deferred.pop_front() {
-                Some(message) if !self.paused => self.on_message(message),
-                Some(message) => {
-                    self.deferred.push_front(message);
-                    break;
-                }
-                None => break,
+            if let Some(message) = self.deferred.pop_front() {
+                self.on_message(message);
+            } else if starts == STARTS_PER_TURN && !self.arrivals.is_empty() {
+                self.pause().await;
+            } else if let Some((spec, answer)) = self.next_arrival() {
+                // One that is refused takes its time too.
+                starts += usize::from(!self.start_child(spec, answer));
+            } else {
+                break;
             }
         }
         if !self.closed {
             self.arm();
         }
         Ok(())
+    }
+
+    /// Leaves the rest for the next turn: whoever waits for an answer gets to run, and to ask again.
+    async fn pause(&mut self) {
+        self.paused = true;
+        tokio::task::yield_now().await;
+        drop(self.myself.cast(Message::Continue));
     }
 
     pub(super) fn perform(&mut self, directive: Directive) -> Performed {
