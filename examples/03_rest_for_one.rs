@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    let store = system.child("engine/store").await?;
+    let store = system.which_child("engine/store").await?;
     println!(
         "{} has seen nothing of it: life {}",
         store.path, store.generation

@@ -119,7 +119,10 @@ async fn a_state_whose_drop_panics_harms_only_its_own_child() {
     system.puppet("root/bomb").hang();
     drop(system.terminate_child("root/bomb").await.unwrap());
     assert_eq!(system.last_exit("root/bomb").await.kind(), ExitKind::Killed);
-    assert_eq!(system.child("root/b").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.which_child("root/b").await.unwrap().phase,
+        Phase::Running
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,7 +360,7 @@ async fn generations_go_on_when_the_supervisor_is_started_again() {
     let system = TestSystem::start(Supervisor::new("root").child(crew)).await;
     drop(system.bounce_child("root/crew").await.unwrap());
     assert_eq!(
-        system.child("root/crew/a").await.unwrap().generation,
+        system.which_child("root/crew/a").await.unwrap().generation,
         2,
         "no two lives of a place have one number"
     );
@@ -375,7 +378,10 @@ async fn a_window_without_end_is_a_window() {
     let mut system = TestSystem::start(tree).await;
     system.puppet("root/a").crash("one");
     system.expect("regrow.child.started", "root/a").await;
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Running
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +404,7 @@ async fn a_child_that_is_added_while_a_boot_has_a_pause_takes_no_place_of_anothe
         tree.child(Puppet::spec(&format!("c{n}")))
     });
     let system = TestSystem::launch(tree).await;
-    while system.child("root/t").await.unwrap().phase != Phase::Running {}
+    while system.which_child("root/t").await.unwrap().phase != Phase::Running {}
     system.puppet("root/t").exit();
     let added = system.start_child("root", Puppet::spec("x")).await.unwrap();
     assert_eq!(added.phase, Phase::Running);

@@ -44,7 +44,7 @@ fn at_once(child: ChildSpec) -> ChildSpec {
 }
 
 async fn generation(system: &TestSystem, path: &str) -> u32 {
-    let child = system.child(path).await;
+    let child = system.which_child(path).await;
     child.expect("the child is there").generation
 }
 
@@ -73,7 +73,7 @@ async fn a_start_that_fails_after_a_delay_is_tried_again() {
         system
             .expect("regrow.supervisor.restart.scheduled", "root/a")
             .await;
-        let child = system.child("root/a").await.unwrap();
+        let child = system.which_child("root/a").await.unwrap();
         assert_eq!(child.phase, Phase::Backoff, "it is known to be on its way");
         system.expect("regrow.child.start_failed", "root/a").await;
     }
@@ -145,7 +145,7 @@ async fn a_child_that_waits_for_its_restart_can_be_removed() {
     system.happened().await;
     tokio::time::advance(2 * TEN).await;
     system.quiet().await;
-    assert!(system.children("root").await.unwrap().is_empty());
+    assert!(system.which_children("root").await.unwrap().is_empty());
     drop(system.start_child("root", Puppet::spec("a")).await.unwrap());
 
     let mut system = TestSystem::start(tree(at_once(Puppet::spec("a"))).otp_compat()).await;

@@ -33,7 +33,7 @@ async fn dynamic_children_come_and_go_by_id() {
     system.expect("regrow.child.started", "root/crowd/a").await;
 
     system.terminate_child("root/crowd/a").await.unwrap();
-    let gone = system.child("root/crowd/a").await;
+    let gone = system.which_child("root/crowd/a").await;
     assert!(
         matches!(gone, Err(OperateError::NotFound { .. })),
         "{gone:?}"
@@ -99,7 +99,7 @@ async fn a_batch_tells_how_many_have_started_and_why_others_have_not() {
         ]
     );
     let ids: Vec<String> = system
-        .children("crowd")
+        .which_children("crowd")
         .await
         .unwrap()
         .iter()
@@ -115,7 +115,7 @@ async fn a_batch_tells_how_many_have_started_and_why_others_have_not() {
 async fn an_ignored_start_answers_and_a_static_child_keeps_its_place() {
     let tree = Supervisor::new("root").child(Puppet::ignoring("a", 1));
     let mut system = TestSystem::start(tree).await;
-    let info = system.child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
     assert_eq!(
         (info.phase, info.last_exit.is_none()),
         (Phase::Completed, true)

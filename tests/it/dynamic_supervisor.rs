@@ -132,7 +132,13 @@ fn restarting(id: &str, then: PuppetStart) -> ChildSpec {
 #[tokio::test(start_paused = true)]
 async fn can_be_supervised_directly() {
     let system = TestSystem::start(Supervisor::new("root").child(crowd())).await;
-    assert!(system.children("root/crowd").await.unwrap().is_empty());
+    assert!(
+        system
+            .which_children("root/crowd")
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Case 2: by id; a second one of the same id is refused.
@@ -143,7 +149,7 @@ async fn multiple_supervisors_can_be_supervised_and_identified_with_simple_child
     let system = TestSystem::start(tree).await;
     drop(system.start_child("root", named("c")).await.unwrap());
     for path in ["root/a", "root/b", "root/c"] {
-        assert!(system.children(path).await.unwrap().is_empty());
+        assert!(system.which_children(path).await.unwrap().is_empty());
     }
     let again = system.start_child("root", named("c")).await;
     assert!(
@@ -167,7 +173,7 @@ async fn init_set_default_options() {
         system.puppet("crowd/c7").crash("boom");
         system.expect("regrow.child.started", "crowd/c7").await;
     }
-    let other = system.child("crowd/c8").await.unwrap();
+    let other = system.which_child("crowd/c8").await.unwrap();
     assert_eq!(other.generation, 1, "nobody is taken along");
     system.puppet("crowd/c7").crash("boom");
     assert_eq!(system.ended().await.kind(), ExitKind::Intensity);
@@ -400,7 +406,7 @@ async fn child_is_restarted_with_different_values() {
     assert_eq!(counted(&mut system, "b", PuppetStart::Up).await, (2, 2));
     assert_eq!(counted(&mut system, "c", PuppetStart::Ignore).await, (2, 2));
     assert_eq!(counted(&mut system, "d", PuppetStart::Refuse).await, (3, 2));
-    let d = system.child("root/crowd/d").await.unwrap();
+    let d = system.which_child("root/crowd/d").await.unwrap();
     assert_eq!(d.phase, Phase::Backoff);
     assert_eq!(counted(&mut system, "e", PuppetStart::Panic).await, (4, 2));
 }
@@ -460,7 +466,10 @@ async fn child_is_restarted_when_trying_again() {
     })
     .await;
     assert_eq!(counts(&system).await, (1, 1));
-    assert_eq!(system.child("root/crowd/a").await.unwrap().generation, 3);
+    assert_eq!(
+        system.which_child("root/crowd/a").await.unwrap().generation,
+        3
+    );
 }
 
 /// Case 27.

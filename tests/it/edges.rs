@@ -47,7 +47,7 @@ async fn context_of(
 }
 
 async fn phase(system: &TestSystem, path: &str) -> Phase {
-    system.child(path).await.unwrap().phase
+    system.which_child(path).await.unwrap().phase
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn a_nested_supervisor_that_is_stopped_during_its_boot_leaves_nobody() {
             .is_running()
     );
     assert!(matches!(
-        system.children("root/crew").await,
+        system.which_children("root/crew").await,
         Err(OperateError::Gone { .. })
     ));
     system.booted().await.unwrap();
@@ -149,9 +149,9 @@ async fn a_nested_supervisor_can_be_terminated_started_and_bounced() {
         3
     );
     assert!(address.is_running());
-    assert_eq!(system.child("root/crew").await.unwrap().restarts, 0);
+    assert_eq!(system.which_child("root/crew").await.unwrap().restarts, 0);
     assert_eq!(
-        system.child("root/crew/a").await.unwrap().generation,
+        system.which_child("root/crew/a").await.unwrap().generation,
         3,
         "generations count the lives of a place, whichever life its supervisor is in"
     );
@@ -344,7 +344,7 @@ async fn a_root_that_is_stopped_from_outside_stops_its_children_first() {
     assert_eq!(system.ended().await.kind(), ExitKind::Shutdown);
     assert_eq!(before.elapsed(), SECOND);
     assert!(matches!(
-        system.children("root").await,
+        system.which_children("root").await,
         Err(OperateError::Gone { .. })
     ));
 }

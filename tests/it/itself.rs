@@ -184,7 +184,7 @@ async fn what_a_handler_spawns_may_ask() {
     let tree = Supervisor::new("root").child(spec);
     let system = start(&later, tree).await;
     system.address::<()>("root/a").unwrap().send(()).unwrap();
-    while system.child("root/a").await.unwrap().generation < 2 {}
+    while system.which_child("root/a").await.unwrap().generation < 2 {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,8 +194,14 @@ async fn a_child_of_another_system_may_end_one_of_the_same_path() {
     let other = TestSystem::start(Supervisor::new("root").child(asker("a", &later))).await;
     let done = told(&other, "root/a", Ask::Terminate("root/a")).await;
     assert_eq!(done, Ok("done".to_owned()));
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Stopped);
-    assert_eq!(other.child("root/a").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Stopped
+    );
+    assert_eq!(
+        other.which_child("root/a").await.unwrap().phase,
+        Phase::Running
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +299,7 @@ async fn a_bare_actor_that_waits_for_itself_is_ended_by_its_shutdown() {
         .await;
     assert!(answer.is_err(), "it was killed: {answer:?}");
     assert_eq!(before.elapsed(), limit);
-    let gone = system.child("root/a").await;
+    let gone = system.which_child("root/a").await;
     assert!(
         matches!(gone, Err(OperateError::NotFound { .. })),
         "{gone:?}"

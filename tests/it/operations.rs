@@ -31,7 +31,7 @@ async fn operations_on_a_supervisor_that_closes_meanwhile_are_answered() {
             system.restart_child("root/b"),
             system.delete_child("root/b"),
             system.start_child("root", Puppet::spec("c")),
-            system.children("root"),
+            system.which_children("root"),
         )
     };
     let (bounced, terminated, restarted, deleted, added, children) = in_time(begun).await;
@@ -165,7 +165,7 @@ async fn a_temporary_child_that_does_not_start_is_an_error_for_who_adds_it() {
         "{added:?}"
     );
     assert!(matches!(
-        system.child("root/t").await,
+        system.which_child("root/t").await,
         Err(OperateError::NotFound { .. })
     ));
 }
@@ -181,7 +181,7 @@ async fn a_child_that_is_stopped_in_its_delay_has_no_next_start() {
         .await;
     assert!(
         system
-            .child("root/a")
+            .which_child("root/a")
             .await
             .unwrap()
             .next_start_at
@@ -218,7 +218,10 @@ async fn an_operators_restart_that_fails_is_not_counted_as_a_restart() {
         matches!(failed, Err(OperateError::DidNotStart { .. })),
         "{failed:?}"
     );
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Stopped);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Stopped
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,6 +340,6 @@ async fn what_is_not_kept_cannot_be_bounced() {
         "{refused}"
     );
     system.quiet().await;
-    let info = system.child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
     assert_eq!((info.phase, info.generation), (Phase::Running, 1));
 }

@@ -133,8 +133,8 @@ async fn start_link_on_success_with_atom_name() {
         system.start_child(&crowd, Puppet::spec(key)).await.unwrap();
     }
     let mut found = BTreeSet::new();
-    for crowd in system.children("root/p").await.unwrap() {
-        let children = system.children(crowd.path.as_str()).await.unwrap();
+    for crowd in system.which_children("root/p").await.unwrap() {
+        let children = system.which_children(crowd.path.as_str()).await.unwrap();
         assert!(!children.is_empty(), "{} has its share", crowd.path);
         found.extend(children.into_iter().map(|child| child.id.to_string()));
     }
@@ -295,7 +295,7 @@ async fn resize_raises_if_trying_to_increase_the_number_of_partitions() {
 #[tokio::test(start_paused = true)]
 async fn which_children_returns_all_partitions() {
     let system = under_root(numbered(12)).await;
-    let children = system.children("root/p").await.unwrap();
+    let children = system.which_children("root/p").await.unwrap();
     let ids: Vec<String> = children.iter().map(|child| child.id.to_string()).collect();
     assert_eq!(ids, (0..12).map(|n| n.to_string()).collect::<Vec<_>>());
     assert!(children.iter().all(|child| child.phase == Phase::Running));
@@ -359,7 +359,7 @@ async fn a_key_keeps_its_partition_over_its_lives() {
     system.expect("regrow.child.started", &path).await;
     assert_eq!(partitions.route("alice").unwrap().path(), path.as_str());
     assert!(address.is_running());
-    assert_eq!(system.child(&path).await.unwrap().generation, 2);
+    assert_eq!(system.which_child(&path).await.unwrap().generation, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,7 +371,7 @@ async fn a_size_outlives_the_supervisor_and_keys_find_its_next_life() {
     system.expect("regrow.child.started", "root/p").await;
     assert_eq!((partitions.len(), counts(&system).await), (2, (2, 4)));
     assert!(partitions.iter().all(regrow::Address::is_running));
-    let stopped = system.child("root/p/3").await.unwrap();
+    let stopped = system.which_child("root/p/3").await.unwrap();
     assert_eq!(stopped.phase, Phase::Stopped);
     assert_eq!(system.resize_partitions("root/p", 4).await.unwrap(), 2);
     assert_eq!(counts(&system).await, (4, 4));

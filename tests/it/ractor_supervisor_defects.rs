@@ -114,7 +114,7 @@ async fn a_start_returns_when_every_child_on_every_level_is_up() {
         "root/leaf",
     ] {
         assert_eq!(
-            system.child(path).await.unwrap().phase,
+            system.which_child(path).await.unwrap().phase,
             Phase::Running,
             "{path}"
         );
@@ -203,10 +203,13 @@ async fn a_sibling_that_blocks_its_thread_is_waited_for_and_not_counted() {
         .unwrap();
     system.puppet("root/b").crash("boom");
     system.expect("regrow.child.stopping", "root/a").await;
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Stopping);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Stopping
+    );
     open.send(()).unwrap();
     system.expect("regrow.child.started", "root/b").await;
-    let a = system.child("root/a").await.unwrap();
+    let a = system.which_child("root/a").await.unwrap();
     assert_eq!((a.phase, a.generation), (Phase::Running, 2));
     assert!(system.end_reason().is_none(), "it was one restart");
 }
@@ -272,7 +275,7 @@ async fn an_id_that_is_taken_is_an_error_and_harms_nobody() {
         "{taken:?}"
     );
     system.quiet().await;
-    assert_eq!(system.child("root/a").await.unwrap().generation, 1);
+    assert_eq!(system.which_child("root/a").await.unwrap().generation, 1);
 }
 
 /// Defect 9: a full supervisor refused the restart of a child of its own, and died of it.
@@ -402,7 +405,7 @@ async fn finished_children_leave_nothing_behind() {
         .expect("regrow.supervisor.child.removed", "root/t199")
         .await;
     assert_eq!(system.count_children("root").await.unwrap().specs, 0);
-    assert!(system.children("root").await.unwrap().is_empty());
+    assert!(system.which_children("root").await.unwrap().is_empty());
     assert!(
         system.address::<()>("root/t7").is_err(),
         "its place is gone"
@@ -451,8 +454,11 @@ async fn two_trees_have_the_same_ids_side_by_side() {
     one.puppet("root/crew/a").crash("boom");
     one.expect("regrow.child.started", "root/crew/a").await;
     other.quiet().await;
-    assert_eq!(other.child("root/crew/a").await.unwrap().generation, 1);
-    assert_eq!(one.child("root/a").await.unwrap().generation, 1);
+    assert_eq!(
+        other.which_child("root/crew/a").await.unwrap().generation,
+        1
+    );
+    assert_eq!(one.which_child("root/a").await.unwrap().generation, 1);
 }
 
 /// Defect 17: a task ran inside its own start: it never counted as running, heard of no stop, and said nothing of its end.
@@ -463,7 +469,7 @@ async fn a_task_runs_is_asked_to_stop_and_says_how_it_ended() {
         Err::<(), BoxError>("left in a hurry".into())
     });
     let system = TestSystem::start(Supervisor::new("root").child(task)).await;
-    let info = system.child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
     assert_eq!((info.kind, info.phase), (ChildKind::Task, Phase::Running));
     let before = Instant::now();
     drop(system.terminate_child("root/a").await.unwrap());
@@ -489,7 +495,10 @@ async fn what_a_supervisor_can_do_is_all_there() {
         )
         .child(Puppet::scripted("c", [PuppetStart::Up, PuppetStart::Hang]).start_timeout(SECOND));
     let mut system = TestSystem::start(tree).await;
-    assert_eq!(&*system.child("root/a").await.unwrap().type_name, "planner");
+    assert_eq!(
+        &*system.which_child("root/a").await.unwrap().type_name,
+        "planner"
+    );
     drop(system.start_child("root", child("d")).await.unwrap());
     drop(system.terminate_child("root/d").await.unwrap());
     drop(system.restart_child("root/d").await.unwrap());

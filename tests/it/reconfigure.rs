@@ -14,7 +14,7 @@ fn ids(list: &[std::sync::Arc<str>]) -> Vec<&str> {
 }
 
 async fn phases(system: &TestSystem, supervisor: &str) -> Vec<(String, Phase)> {
-    let children = system.children(supervisor).await;
+    let children = system.which_children(supervisor).await;
     let children = children.expect("the supervisor runs");
     children
         .iter()
@@ -113,7 +113,7 @@ async fn rules_that_cannot_work_change_nothing() {
         "failed to reconfigure supervisor \"root\": child \"a\" would take other messages or be of another kind; delete it first"
     );
     system.quiet().await;
-    assert_eq!(system.children("root").await.unwrap().len(), 2);
+    assert_eq!(system.which_children("root").await.unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

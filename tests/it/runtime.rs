@@ -90,7 +90,10 @@ async fn a_child_in_code_that_cannot_be_ended_is_given_up_on_and_reported() {
     );
     let info = system.restart_child("root/stuck").await.unwrap();
     assert_eq!(info.generation, 2, "its place is free again");
-    assert_eq!(system.child("root/b").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.which_child("root/b").await.unwrap().phase,
+        Phase::Running
+    );
     door.send(&system).await;
     let report = system.shut_down().await;
     assert!(
@@ -140,7 +143,7 @@ async fn give_up(system: &System, round: u32) {
     let address = system.address::<PuppetMessage>("root/crew/a").unwrap();
     address.send(PuppetMessage::Exit).unwrap();
     loop {
-        let info = system.child("root/crew").await.unwrap();
+        let info = system.which_child("root/crew").await.unwrap();
         if info.generation > round && info.phase == Phase::Running {
             return;
         }
@@ -175,13 +178,13 @@ async fn ten_thousand_children_come_and_go_quickly_and_questions_are_answered_me
         let mut longest = Duration::ZERO;
         while !system.is_booted() {
             let asked = Instant::now();
-            drop(system.child("root/c0").await.unwrap());
+            drop(system.which_child("root/c0").await.unwrap());
             longest = longest.max(asked.elapsed());
         }
         let booted = began.elapsed();
         assert_eq!(
             system
-                .children("root")
+                .which_children("root")
                 .await
                 .unwrap()
                 .iter()
@@ -236,7 +239,7 @@ async fn however_many_children_end_during_their_start_all_are_noticed() {
         tree.child(parked(spec(n)).limit(regrow::RestartIntensity::new(0, Duration::from_secs(5))))
     });
     let system = System::start(tree).await.unwrap();
-    let children = system.children("root").await.unwrap();
+    let children = system.which_children("root").await.unwrap();
     let running = children
         .iter()
         .filter(|child| child.phase == Phase::Running)
@@ -261,7 +264,7 @@ async fn questions_are_answered_all_through_a_long_boot() {
     };
     system.telemetry().attach("count", note).unwrap();
     let (mut up, mut longest) = (0, 0);
-    while !system.child("root/c9999").await.unwrap().ready {
+    while !system.which_child("root/c9999").await.unwrap().ready {
         let now = started.load(Ordering::Relaxed);
         longest = longest.max(now - up);
         up = now;

@@ -95,9 +95,9 @@ async fn a_child_that_was_added_is_lost_when_its_supervisor_is_started_again() {
     );
     system.puppet("root/crew/a").crash("boom");
     system.expect("regrow.child.started", "root/crew").await;
-    let found = system.child("root/crew/a").await.unwrap();
+    let found = system.which_child("root/crew/a").await.unwrap();
     assert_eq!(found.phase, Phase::Running);
-    let lost = system.child("root/crew/added").await;
+    let lost = system.which_child("root/crew/added").await;
     assert!(
         matches!(lost, Err(OperateError::NotFound { .. })),
         "{lost:?}"
@@ -118,7 +118,7 @@ async fn the_children_are_told_in_start_order_and_an_added_one_is_last() {
             .await
             .unwrap(),
     );
-    let children = system.children("root").await.unwrap();
+    let children = system.which_children("root").await.unwrap();
     let ids: Vec<&str> = children.iter().map(|child| &*child.id).collect();
     assert_eq!(ids, ["z", "crew", "a", "added"]);
 }
@@ -139,5 +139,5 @@ async fn a_message_that_is_not_a_supervisors_is_refused_and_harms_nobody() {
         .expect("the child has started");
     assert!(supervisor.send_message::<u32>(7).is_err());
     system.quiet().await;
-    assert_eq!(system.children("root").await.unwrap().len(), 1);
+    assert_eq!(system.which_children("root").await.unwrap().len(), 1);
 }

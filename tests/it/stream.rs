@@ -122,10 +122,10 @@ async fn each_child_tells_its_phases_in_an_order_that_makes_sense() {
     let system = TestSystem::start(tree).await;
     let events = record(&system);
     for child in ["root/c0", "root/c8", "root/c4"] {
-        let pid = system.child(child).await.unwrap().generation;
+        let pid = system.which_child(child).await.unwrap().generation;
         system.puppet(child).crash("boom");
         while system
-            .child("root/c8")
+            .which_child("root/c8")
             .await
             .map(|info| info.generation == pid || !info.ready)
             .unwrap_or(false)

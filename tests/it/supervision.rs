@@ -334,7 +334,7 @@ async fn intensity_escalates_to_the_parent_which_starts_the_supervisor_again() {
         address.is_running(),
         "an address survives the restart of its supervisor"
     );
-    assert_eq!(system.child("root/crew").await.unwrap().generation, 2);
+    assert_eq!(system.which_child("root/crew").await.unwrap().generation, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,7 +353,7 @@ async fn a_root_that_gives_up_ends_with_its_reason_and_leaves_nobody() {
             .is_running()
     );
     assert!(matches!(
-        system.children("root").await,
+        system.which_children("root").await,
         Err(OperateError::Gone { .. })
     ));
     assert!(matches!(
@@ -373,7 +373,7 @@ async fn a_parked_child_leaves_the_others_alone_and_an_operator_can_start_it() {
         .order(Order::Dependencies);
     let mut system = TestSystem::launch(tree.child(parked).child(Puppet::spec("good"))).await;
     system.booted().await.unwrap();
-    let bad = system.child("root/bad").await.unwrap();
+    let bad = system.which_child("root/bad").await.unwrap();
     assert_eq!(bad.phase, Phase::Failed);
     let why = bad.parked_because.unwrap();
     assert_eq!(
@@ -381,7 +381,7 @@ async fn a_parked_child_leaves_the_others_alone_and_an_operator_can_start_it() {
         "failed again after 1 restarts within 60s; the last time: failed to start: the puppet refuses to start"
     );
     assert_eq!(
-        system.child("root/good").await.unwrap().phase,
+        system.which_child("root/good").await.unwrap().phase,
         Phase::Running
     );
     system.happened().await;
@@ -391,7 +391,7 @@ async fn a_parked_child_leaves_the_others_alone_and_an_operator_can_start_it() {
     );
     assert!(
         system
-            .child("root/bad")
+            .which_child("root/bad")
             .await
             .unwrap()
             .parked_because
@@ -433,7 +433,7 @@ async fn operations_answer_when_their_effect_is_visible() {
     drop(system.terminate_child("root/slow").await.unwrap());
     drop(system.delete_child("root/slow").await.unwrap());
     assert!(matches!(
-        system.child("root/slow").await,
+        system.which_child("root/slow").await,
         Err(OperateError::NotFound { .. })
     ));
     assert!(matches!(
@@ -480,7 +480,7 @@ async fn children_can_be_added_while_it_runs() {
     drop(system.start_child("root", temporary).await.unwrap());
     drop(system.terminate_child("root/t").await.unwrap());
     assert!(matches!(
-        system.child("root/t").await,
+        system.which_child("root/t").await,
         Err(OperateError::NotFound { .. })
     ));
 }
@@ -489,7 +489,7 @@ async fn children_can_be_added_while_it_runs() {
 async fn a_supervisor_answers_while_its_children_start_and_a_stop_cancels_a_start() {
     let tree = Supervisor::new("root").child(Puppet::hanging("a", 1).start_timeout(Duration::MAX));
     let system = TestSystem::launch(tree).await;
-    let info = system.child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
     assert_eq!(info.phase, Phase::Starting);
     assert_eq!(
         system.terminate_child("root/a").await.unwrap().phase,

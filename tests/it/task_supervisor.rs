@@ -66,7 +66,13 @@ fn waits(id: &str) -> ChildSpec {
 #[tokio::test(start_paused = true)]
 async fn can_be_supervised_directly() {
     let system = TestSystem::start(Supervisor::new("root").child(tasks())).await;
-    assert!(system.children("root/tasks").await.unwrap().is_empty());
+    assert!(
+        system
+            .which_children("root/tasks")
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Case 3: by id.
@@ -77,8 +83,14 @@ async fn multiple_supervisors_can_be_supervised_and_identified_with_simple_child
         .child(DynamicSupervisor::new("others"));
     let system = TestSystem::start(tree).await;
     drop(system.start_child("root/others", waits("a")).await.unwrap());
-    assert!(system.children("root/tasks").await.unwrap().is_empty());
-    assert_eq!(system.children("root/others").await.unwrap().len(), 1);
+    assert!(
+        system
+            .which_children("root/tasks")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(system.which_children("root/others").await.unwrap().len(), 1);
 }
 
 /// Case 4: tasks are workers.
@@ -94,7 +106,7 @@ async fn counts_and_returns_children() {
         counts.workers,
     );
     assert_eq!(all, (1, 1, 0, 1));
-    let children = system.children("tasks").await.unwrap();
+    let children = system.which_children("tasks").await.unwrap();
     let only = children.first().expect("one");
     assert_eq!((only.kind, only.phase), (ChildKind::Task, Phase::Running));
 }
@@ -154,7 +166,7 @@ async fn start_child_with_custom_restart() {
     drop(system.start_child("tasks", once).await.unwrap());
     system.expect("regrow.child.terminated", "tasks/a").await;
     system.expect("regrow.child.started", "tasks/a").await;
-    assert_eq!(system.child("tasks/a").await.unwrap().generation, 2);
+    assert_eq!(system.which_child("tasks/a").await.unwrap().generation, 2);
 }
 
 /// Case 19.

@@ -84,7 +84,10 @@ async fn the_end_of_a_task_is_told_as_what_it_was() {
     let spec = spec.backoff(Backoff::none());
     let tree = Supervisor::new("root").no_intensity_limit().child(spec);
     let mut system = TestSystem::start(tree).await;
-    assert_eq!(system.child("root/a").await.unwrap().kind, ChildKind::Task);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().kind,
+        ChildKind::Task
+    );
     let mut ended = async |order_: Order| {
         order(&mut lives, order_).await;
         drop(system.expect("regrow.child.terminated", "root/a").await);
@@ -108,7 +111,7 @@ async fn the_end_of_a_task_is_told_as_what_it_was() {
     assert_eq!(typed.kind(), ExitKind::Exit(7), "a typed end stays typed");
     drop(system.bounce_child("root/a").await.unwrap());
     assert_eq!(system.last_exit("root/a").await.kind(), ExitKind::Shutdown);
-    assert_eq!(system.child("root/a").await.unwrap().generation, 6);
+    assert_eq!(system.which_child("root/a").await.unwrap().generation, 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +126,7 @@ async fn a_panic_before_the_first_await_is_an_end_of_the_task_and_not_of_its_sup
         panic!("{ended:?}")
     };
     assert!(reason.to_string().contains("at once"), "{reason}");
-    assert_eq!(system.children("root").await.unwrap().len(), 0);
+    assert_eq!(system.which_children("root").await.unwrap().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +154,7 @@ async fn a_task_that_shall_come_to_an_end_does_and_a_failure_brings_it_back() {
     drop(life.orders.send(Order::Return).await);
     system.expect("regrow.child.terminated", "root/a").await;
     assert_eq!(
-        system.child("root/a").await.unwrap().phase,
+        system.which_child("root/a").await.unwrap().phase,
         Phase::Completed
     );
     system.happened().await;
@@ -232,7 +235,7 @@ async fn a_task_that_panics_when_it_is_dropped_harms_nobody() {
         system.last_exit("root/killed").await.kind(),
         ExitKind::Killed
     );
-    assert_eq!(system.children("root").await.unwrap().len(), 2);
+    assert_eq!(system.which_children("root").await.unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +251,10 @@ async fn an_announced_task_is_up_when_it_says_so_and_an_end_before_is_a_failed_s
     let before = tokio::time::Instant::now();
     let system = TestSystem::start(Supervisor::new("root").child(ready("a").announced())).await;
     assert_eq!(before.elapsed(), SECOND);
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Running
+    );
 
     let fails = ChildSpec::task("a", |_| async { Ended::Err("no way".into()) });
     let error = TestSystem::start_error(Supervisor::new("root").child(fails.announced())).await;
@@ -290,7 +296,7 @@ async fn tasks_can_be_added_while_it_runs_as_with_elixirs_task_supervisor() {
         .unwrap();
     assert_eq!((added.kind, added.phase), (ChildKind::Task, Phase::Running));
     order(&mut lives, Order::Return).await;
-    while system.child("root/once").await.is_ok() {}
+    while system.which_child("root/once").await.is_ok() {}
     // start_child with a custom restart: permanent, so it comes back.
     let (spec, mut lives) = told("again");
     drop(system.start_child("root", spec).await.unwrap());
@@ -307,7 +313,7 @@ async fn tasks_can_be_added_while_it_runs_as_with_elixirs_task_supervisor() {
     dropped.recv().await.expect("its future is gone");
     let gone = system.terminate_child("root/brutal").await.unwrap_err();
     assert!(matches!(gone, OperateError::NotFound { .. }), "{gone}");
-    assert_eq!(system.children("root").await.unwrap().len(), 1);
+    assert_eq!(system.which_children("root").await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -353,7 +359,7 @@ async fn a_killed_task_is_gone_only_when_what_it_held_is() {
         .expect("it runs, so it holds something");
     let (stopped, ()) = tokio::join!(system.terminate_child("root/a"), async {
         entry.recv().await.expect("it is being dropped");
-        let phase = system.child("root/a").await.unwrap().phase;
+        let phase = system.which_child("root/a").await.unwrap().phase;
         tokio::task::spawn_blocking(move || leave.wait())
             .await
             .unwrap();

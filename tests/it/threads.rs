@@ -61,7 +61,7 @@ async fn the_end_of_a_thread_is_told_as_what_it_was() {
     let spec = spec.backoff(Backoff::none());
     let tree = Supervisor::new("root").no_intensity_limit().child(spec);
     let mut system = TestSystem::start(tree).await;
-    let kind = system.child("root/a").await.unwrap().kind;
+    let kind = system.which_child("root/a").await.unwrap().kind;
     assert_eq!(kind, ChildKind::Thread);
     let mut ended = async |order: Order| {
         let life = lives.recv().await.expect("a life has begun");
@@ -83,7 +83,7 @@ async fn the_end_of_a_thread_is_told_as_what_it_was() {
     assert_eq!(typed.kind(), ExitKind::Exit(7), "a typed end stays typed");
     drop(system.bounce_child("root/a").await.unwrap());
     assert_eq!(system.last_exit("root/a").await.kind(), ExitKind::Shutdown);
-    assert_eq!(system.child("root/a").await.unwrap().generation, 6);
+    assert_eq!(system.which_child("root/a").await.unwrap().generation, 6);
     let report = system.shut_down().await;
     assert!(report.killed.is_empty() && report.unresponsive.is_empty());
 }
@@ -189,7 +189,7 @@ async fn an_announced_thread_is_up_when_it_says_so_and_an_end_before_is_a_failed
         Ended::Ok(())
     });
     let system = TestSystem::launch(Supervisor::new("root").child(spec.announced())).await;
-    let phase = system.child("root/a").await.unwrap().phase;
+    let phase = system.which_child("root/a").await.unwrap().phase;
     assert_eq!(phase, Phase::Starting);
     tokio::task::spawn_blocking(move || gate.wait())
         .await
@@ -218,7 +218,7 @@ async fn a_thread_takes_no_messages_and_its_place_goes_when_it_is_done() {
     );
     let life = lives.recv().await.unwrap();
     drop(life.send(Order::Return).await);
-    while system.child("root/a").await.is_ok() {
+    while system.which_child("root/a").await.is_ok() {
         tokio::task::yield_now().await;
     }
 }

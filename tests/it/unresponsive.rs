@@ -184,7 +184,7 @@ async fn a_child_that_cannot_be_ended_is_told_and_counted_and_its_next_life_runs
         "once each"
     );
     for kind in KINDS {
-        let info = system.child(&format!("root/{kind}")).await.unwrap();
+        let info = system.which_child(&format!("root/{kind}")).await.unwrap();
         let undisturbed = (info.generation, info.phase, info.unresponsive);
         assert_eq!(undisturbed, (2, Phase::Running, 0));
         assert!(gauge(&system, kind, 0), "{}", system.exporter().render());
@@ -204,7 +204,7 @@ async fn a_child_that_may_have_no_life_beside_it_is_parked_until_an_operator_sta
             panic!("{refused}")
         };
         assert_eq!(reason.kind(), ExitKind::Unresponsive);
-        let info = system.child(&path).await.unwrap();
+        let info = system.which_child(&path).await.unwrap();
         assert_eq!((info.generation, info.phase), (1, Phase::Failed));
         assert_eq!(
             info.parked_because.as_deref(),
@@ -291,12 +291,12 @@ async fn a_start_that_cannot_be_ended_has_timed_out_and_is_counted_until_it_ends
         panic!("{failed:?}")
     };
     assert_eq!(reason.kind(), ExitKind::StartTimeout);
-    let info = system.child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
     assert_eq!((info.phase, info.unresponsive), (Phase::Failed, 1));
     drop(opener);
     let late = system.expect("regrow.child.ended_late", "root/a").await;
     assert_eq!(late.subject.generation, 1);
-    assert_eq!(system.child("root/a").await.unwrap().unresponsive, 0);
+    assert_eq!(system.which_child("root/a").await.unwrap().unresponsive, 0);
     let report = system.shut_down().await;
     assert!(report.unresponsive.is_empty(), "{report:?}");
 }
@@ -344,7 +344,10 @@ async fn a_proxy_is_left_alone_until_what_it_stands_for_has_ended() {
     assert!(
         matches!(late.payload, Payload::ChildEndedLate { overdue } if overdue >= Duration::from_secs(1))
     );
-    assert_eq!(system.child("root/a").await.unwrap().phase, Phase::Stopped);
+    assert_eq!(
+        system.which_child("root/a").await.unwrap().phase,
+        Phase::Stopped
+    );
 }
 
 #[tokio::test(start_paused = true)]

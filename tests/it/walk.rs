@@ -166,7 +166,7 @@ impl Walk {
     /// as there is a pause they agree.
     async fn compare(&mut self) {
         for _ in 0..1_000 {
-            let children = self.system.children("root").await.unwrap();
+            let children = self.system.which_children("root").await.unwrap();
             while let Some(event) = self.events.try_next() {
                 self.listener.hear(&event);
             }

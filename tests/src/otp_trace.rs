@@ -285,7 +285,7 @@ impl Player {
         let here = path_in_system(path);
         let (Ok(counts), Ok(children)) = (
             system.count_children(&here).await,
-            system.children(&here).await,
+            system.which_children(&here).await,
         ) else {
             return Look::default();
         };

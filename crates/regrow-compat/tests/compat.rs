@@ -91,7 +91,7 @@ async fn a_child_that_is_killed_or_fails_comes_back_at_the_same_address() {
         end(&life);
         life = lives.recv().await.unwrap();
         assert_eq!(sum(&system).await, 0, "a new life begins anew");
-        let info = system.child("root/crew/counter").await.unwrap();
+        let info = system.which_child("root/crew/counter").await.unwrap();
         assert_eq!(info.last_exit.unwrap().reason.kind(), how);
     }
     let report = system.shut_down().await;
@@ -116,7 +116,7 @@ async fn an_operator_starts_bounces_and_deletes() {
         others.recv().await.is_none(),
         "nobody is left that knows it"
     );
-    assert_eq!(system.children("root/crew").await.unwrap().len(), 1);
+    assert_eq!(system.which_children("root/crew").await.unwrap().len(), 1);
     drop(system.shut_down().await);
 }
 

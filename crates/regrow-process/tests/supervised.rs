@@ -43,7 +43,7 @@ async fn up(process: Process) -> (System, ProcessHandle) {
 }
 
 async fn info(system: &System) -> ChildInfo {
-    system.child("root/agent").await.unwrap()
+    system.which_child("root/agent").await.unwrap()
 }
 
 async fn reaches(system: &System, phase: Phase) -> ChildInfo {
@@ -316,7 +316,7 @@ async fn a_start_that_is_given_up_on_while_it_waits_for_its_place_is_told_as_can
     let system = System::launch(tree).await.unwrap();
     let mut events = system.telemetry().subscribe(1_000).unwrap();
     until("the second waits for the first", || async {
-        let info = system.child("root/two/agent").await;
+        let info = system.which_child("root/two/agent").await;
         info.is_ok_and(|info| info.phase == Phase::Starting)
     })
     .await;

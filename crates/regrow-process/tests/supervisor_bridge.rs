@@ -60,7 +60,7 @@ async fn until(system: &System, what: impl Fn(&ChildInfo) -> bool) -> ChildInfo 
     let deadline = Instant::now() + SOON;
     let mut look = tokio::time::interval(Duration::from_millis(10));
     loop {
-        let info = system.child("root/bridge").await.unwrap();
+        let info = system.which_child("root/bridge").await.unwrap();
         if what(&info) {
             return info;
         }

@@ -421,7 +421,7 @@ impl TestSystem {
     /// # Panics
     /// When there is no such child, or it has not ended yet.
     pub async fn last_exit(&self, path: &str) -> ExitReason {
-        match self.system.child(path).await {
+        match self.system.which_child(path).await {
             Ok(info) => {
                 info.last_exit
                     .expect("no life of this child has ended yet")

@@ -60,7 +60,7 @@ async fn child_adm() {
     assert!(by_its_path.is_err(), "a child has one path");
     assert_eq!(suite.counts().await, [1, 1, 0, 1]);
 
-    let nobody = suite.children("foo").await.unwrap_err();
+    let nobody = suite.which_children("foo").await.unwrap_err();
     assert_eq!(refusal(&nobody), "noproc");
     let nobody = suite.count_children("foo").await.unwrap_err();
     assert_eq!(refusal(&nobody), "noproc");
@@ -159,11 +159,11 @@ async fn extra_return() {
     assert_eq!(suite.add(child).await, "child1/1");
     assert_eq!(suite.which().await, ["child1/1"]);
     assert_eq!(suite.counts().await, [1, 1, 0, 1]);
-    let before = suite.child("sup/child1").await.unwrap().restarts;
+    let before = suite.which_child("sup/child1").await.unwrap().restarts;
     suite.end("child1", End::Abnormal).await;
     assert_eq!(suite.which().await, ["child1/2"]);
     assert_eq!(
-        suite.child("sup/child1").await.unwrap().restarts,
+        suite.which_child("sup/child1").await.unwrap().restarts,
         before + 1
     );
     suite.stop().await;

@@ -327,7 +327,10 @@ async fn an_idle_supervisor_holds_no_timers() {
     let tree = Supervisor::new("sup").child(worker("a")).child(crew);
     let mut suite = Suite::start(tree).await;
     suite.end("a", End::Abnormal).await;
-    assert_eq!(suite.child("sup/a").await.unwrap().phase, Phase::Running);
+    assert_eq!(
+        suite.which_child("sup/a").await.unwrap().phase,
+        Phase::Running
+    );
     // The runtime's clock has a few turns of its own, a timer that comes again would have many.
     let pauses = pauses_in_a_year().await;
     assert!(pauses < without_anybody + 5, "{without_anybody}, {pauses}");

@@ -220,7 +220,7 @@ impl Suite {
     }
 
     pub(super) async fn which_of(&self, path: &str) -> Vec<String> {
-        let children = self.system.children(path).await;
+        let children = self.system.which_children(path).await;
         let children = children.expect("the supervisor runs");
         let tell = |child: &regrow::ChildInfo| match child.phase {
             Phase::Running => format!("{}/{}", child.id, child.generation),

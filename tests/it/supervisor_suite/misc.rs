@@ -429,7 +429,7 @@ async fn already_started_outside_supervisor() {
 async fn which_children() {
     let suite = Suite::start(one_for_one()).await;
     let kind_of = async |id: &str| {
-        let child = suite.child(&format!("sup/{id}")).await;
+        let child = suite.which_child(&format!("sup/{id}")).await;
         child.map(|child| (child.kind, child.generation))
     };
     assert!(suite.which().await.is_empty());
@@ -465,13 +465,13 @@ async fn which_children_simple_one_for_one() {
         suite.add(worker(id)).await;
     }
     assert_eq!(suite.which().await, ["child1/1", "child2/1"]);
-    let child = suite.child("sup/child2").await.unwrap();
+    let child = suite.which_child("sup/child2").await.unwrap();
     assert_eq!((&*child.id, child.generation), ("child2", 1));
     suite.end("child2", End::Abnormal).await;
     assert_eq!(suite.which().await, ["child1/1", "child2/2"]);
     suite.terminate("child1").await;
     assert_eq!(suite.which().await, ["child2/2"]);
-    let gone = suite.child("sup/child1").await;
+    let gone = suite.which_child("sup/child1").await;
     assert!(
         matches!(gone, Err(OperateError::NotFound { .. })),
         "{gone:?}"

@@ -175,7 +175,7 @@ async fn simple_one_for_one_extra() {
         .add(worker("child1").of_type("extra").tags(["info"]))
         .await;
     suite.end("child1", End::Abnormal).await;
-    let child = suite.child("sup/child1").await.unwrap();
+    let child = suite.which_child("sup/child1").await.unwrap();
     let told = (&*child.type_name, &*child.tags[0], child.generation);
     assert_eq!(told, ("extra", "info", 2));
 }

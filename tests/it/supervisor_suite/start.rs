@@ -34,7 +34,7 @@ async fn sup_start_ignore_init() {
     let added = suite.add(ignored.kind(ChildKind::Supervisor)).await;
     assert_eq!(added, "inner undefined");
     assert!(suite.story().await.is_empty());
-    assert!(suite.children("sup/inner").await.is_err());
+    assert!(suite.which_children("sup/inner").await.is_err());
 }
 
 /// Case 3: a permanent child that asks not to be started keeps its place, and the next one starts.
@@ -189,7 +189,7 @@ async fn sup_start_map() {
     assert_eq!(told("sup/child2").await, permanent(Shutdown::BrutalKill));
     assert_eq!(told("sup/child3").await, permanent(Shutdown::Infinity));
     let kinds: Vec<ChildKind> = suite
-        .children("sup")
+        .which_children("sup")
         .await
         .unwrap()
         .iter()
@@ -235,7 +235,7 @@ async fn sup_start_map_faulty_specs() {
     let no_id = TestSystem::start(one_for_one()).await;
     let error = no_id.start_child("sup", worker("")).await.unwrap_err();
     assert_eq!(refusal(&error), "invalid");
-    assert_eq!(no_id.children("sup").await.unwrap().len(), 0);
+    assert_eq!(no_id.which_children("sup").await.unwrap().len(), 0);
 
     let doubled = one_for_one()
         .child(worker("child1"))
@@ -250,6 +250,6 @@ async fn sup_start_map_faulty_specs() {
     );
     let all_said = worker("child1").tags(["silly"]).of_type("silly");
     let suite = Suite::start(one_for_one().child(all_said)).await;
-    let child = suite.child("sup/child1").await.unwrap();
+    let child = suite.which_child("sup/child1").await.unwrap();
     assert_eq!(child.phase, Phase::Running);
 }

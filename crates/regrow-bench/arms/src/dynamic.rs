@@ -102,7 +102,7 @@ pub async fn among(task: Task) -> Figures {
     for place in 0..task.ops {
         let path = format!("root/w{}", place * 7_919 % task.n);
         let since = Instant::now();
-        system.child(&path).await.expect("it is there");
+        system.which_child(&path).await.expect("it is there");
         looks.note(since);
     }
     figures.push(("child", looks.median()));

@@ -321,7 +321,7 @@ impl Roster {
     /// One agent.
     pub(crate) async fn one(&self, id: &str) -> Option<Agent> {
         let entry = self.read().get(id).cloned()?;
-        let info = self.system.child(&child::path(id)).await.ok();
+        let info = self.system.which_child(&child::path(id)).await.ok();
         Some(view::agent(&entry, info.as_ref()))
     }
 
@@ -410,7 +410,7 @@ impl Roster {
         let path = child::path(id);
         let done = match verb {
             Verb::Stop => self.system.terminate_child(&path).await,
-            Verb::Start | Verb::Restart => match self.system.child(&path).await {
+            Verb::Start | Verb::Restart => match self.system.which_child(&path).await {
                 Ok(info) if needs_nothing(verb, &info) => Ok(info),
                 Ok(_) | Err(_) => self.system.bounce_child(&path).await,
             },
@@ -498,7 +498,7 @@ impl Roster {
     /// Those that are in the tree, if there still is one. Others that were are forgotten.
     async fn children(&self) -> Option<Vec<ChildInfo>> {
         let known = self.known();
-        let children = self.system.children(child::ROOT).await.ok()?;
+        let children = self.system.which_children(child::ROOT).await.ok()?;
         self.forget_the_gone(known, &children);
         Some(children)
     }
@@ -546,7 +546,7 @@ impl Agents for Roster {
         if standing.alive {
             return Some(standing);
         }
-        let info = self.system.child(&child::path(id)).await.ok();
+        let info = self.system.which_child(&child::path(id)).await.ok();
         let standing = view::standing(standing, info.as_ref(), now);
         Some(match self.phase() {
             DaemonPhase::Starting | DaemonPhase::Running => standing,

@@ -253,7 +253,7 @@ async fn nobody_has_a_turn_of_a_millisecond_while_ten_thousand_children_are_scra
         let (answer, longest) = between_turns(client).await;
         assert!(answer.unwrap().contains("regrow_children"));
         scrapes.push(longest);
-        let (children, longest) = between_turns(system.children("root")).await;
+        let (children, longest) = between_turns(system.which_children("root")).await;
         let children = children.unwrap();
         assert!(
             (0..CHILDREN).eq(children

@@ -25,7 +25,7 @@ impl System {
     ///
     /// # Errors
     /// [`OperateError::Gone`] when it is not running, or ends meanwhile.
-    pub async fn children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
+    pub async fn which_children(&self, supervisor: &str) -> Result<Vec<ChildInfo>, OperateError> {
         let actor = self.supervisor(supervisor)?;
         let mut children = Vec::new();
         let mut next = Some(0);
@@ -42,7 +42,7 @@ impl System {
     ///
     /// # Errors
     /// [`OperateError::NotFound`], [`OperateError::Gone`].
-    pub async fn child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+    pub async fn which_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
         let info = self
             .ask(supervisor, Some(QUESTION_TIMEOUT), |reply| {
