@@ -343,3 +343,23 @@ async fn what_is_not_kept_cannot_be_bounced() {
     let info = system.which_child("root/a").await.unwrap();
     assert_eq!((info.phase, info.generation), (Phase::Running, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_down_already_is_answered_even_when_a_siblings_delay_ends_in_the_same_moment() {
+    let delay = Duration::from_micros(1_500);
+    let slow = Backoff::exponential(delay..=delay).first(FirstRestart::Delayed);
+    let tree = Supervisor::new("root")
+        .child(Puppet::spec("a").backoff(slow))
+        .child(Puppet::spec("b"));
+    let mut system = TestSystem::start(tree).await;
+    drop(system.terminate_child("root/b").await.unwrap());
+    system.puppet("root/a").crash("boom");
+    system
+        .expect("regrow.supervisor.restart.scheduled", "root/a")
+        .await;
+    // The delay is over, and the timer, which counts in milliseconds, has not told of it yet.
+    tokio::time::advance(Duration::from_micros(1_600)).await;
+    let again = tokio::time::timeout(Duration::from_secs(60), system.terminate_child("root/b"));
+    drop(again.await.expect("it is answered").unwrap());
+    system.expect("regrow.child.started", "root/a").await;
+}

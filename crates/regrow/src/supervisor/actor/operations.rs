@@ -129,7 +129,7 @@ impl State {
                 return answer.refuse(id, error);
             }
         };
-        let desired = self.core.desired(index);
+        let (desired, stands) = (self.core.desired(index), self.core.phase(index));
         if let Some(slot) = self.slot(index) {
             slot.desired = desired.unwrap_or(slot.desired);
             let until = match verb {
@@ -139,7 +139,8 @@ impl State {
             slot.forgive();
             slot.overtake(until);
             slot.waiters.push(until, answer);
-            if directives.is_empty() {
+            // Nothing will be told of it. What else there is to do may be about others.
+            if stands == Some(slot.phase) {
                 slot.answer_waiters();
             }
         }
