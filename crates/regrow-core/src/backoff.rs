@@ -63,20 +63,14 @@ impl Backoff {
     /// By how much each delay is longer than the one before; values below 1 and non-numbers count as 1.
     #[must_use]
     pub const fn factor(mut self, factor: f64) -> Self {
-        self.factor = if factor > 1.0 { factor } else { 1.0 };
+        self.factor = factor.max(1.0);
         self
     }
 
     /// The share by which a delay may be shorter or longer, so that many children do not return in step; within `0.0 ..= 1.0`.
     #[must_use]
     pub const fn jitter(mut self, share: f64) -> Self {
-        self.jitter = if share > 1.0 {
-            1.0
-        } else if share > 0.0 {
-            share
-        } else {
-            0.0
-        };
+        self.jitter = share.max(0.0).min(1.0);
         self
     }
 
@@ -173,9 +167,6 @@ impl Attempts {
 }
 
 fn jittered(plain: Duration, share: f64, rng: &mut SplitMix64) -> Duration {
-    if share == 0.0 || plain.is_zero() {
-        return plain;
-    }
     let swing = 1.0 + share * (2.0 * rng.unit() - 1.0);
     Duration::try_from_secs_f64(plain.as_secs_f64() * swing).unwrap_or(plain)
 }
@@ -281,6 +272,34 @@ mod tests {
         assert_eq!(
             Backoff::exponential(MS(100)..=MS(150)).least_time_of(4),
             MS(400)
+        );
+    }
+
+    #[test]
+    fn the_jitter_of_a_seed_is_always_the_same_and_more_of_the_unit_is_a_longer_delay() {
+        let mut rng = SplitMix64::new(1);
+        let units = [rng.unit(), rng.unit(), rng.unit()];
+        let backoff = Backoff::exponential(MS(1_000)..=MS(1_000))
+            .jitter(0.5)
+            .first(FirstRestart::Delayed);
+        let expected = units.map(|unit| MS(500) + MS(1_000).mul_f64(unit));
+        let expected = expected.map(|delay| delay.as_millis());
+        assert_eq!(delays(backoff, &[MS(0); 3]), expected);
+    }
+
+    #[test]
+    fn a_share_of_jitter_beyond_its_bounds_is_the_nearest_bound() {
+        assert_eq!(
+            Backoff::default().jitter(7.0),
+            Backoff::default().jitter(1.0)
+        );
+        assert_eq!(
+            Backoff::default().jitter(-1.0),
+            Backoff::default().jitter(0.0)
+        );
+        assert_eq!(
+            Backoff::default().factor(0.5),
+            Backoff::default().factor(1.0)
         );
     }
 }

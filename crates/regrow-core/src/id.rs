@@ -72,4 +72,12 @@ mod tests {
         assert_eq!(check_id(&"a".repeat(64)), Ok(()));
         assert_eq!(check_id(&"a".repeat(65)), Err(InvalidId::TooLong));
     }
+
+    #[test]
+    fn what_is_wrong_with_an_id_is_said_with_the_character() {
+        let said = |id: &str| check_id(id).unwrap_err().to_string();
+        assert_eq!(said(""), "an id cannot be empty");
+        assert!(said("-a").ends_with("not with '-'"), "{}", said("-a"));
+        assert!(said("a/b").ends_with("not '/'"), "{}", said("a/b"));
+    }
 }

@@ -369,6 +369,7 @@ impl Lifecycle {
 
 /// `now + wait`, or a time that never comes where that cannot be said.
 fn after(now: Instant, wait: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    /// Thirty years.
+    const NEVER: Duration = Duration::from_secs(946_080_000);
     now + wait.min(NEVER)
 }

@@ -99,3 +99,27 @@ words! {
         Down = "down",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_is_settled_when_nothing_follows_without_a_new_event() {
+        let settled: Vec<_> = Phase::ALL
+            .iter()
+            .copied()
+            .filter(|phase| phase.is_settled())
+            .collect();
+        assert_eq!(
+            settled,
+            [
+                Phase::Running,
+                Phase::Paused,
+                Phase::Completed,
+                Phase::Stopped,
+                Phase::Failed
+            ]
+        );
+    }
+}

@@ -222,3 +222,36 @@ impl Strategy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_end_has_its_word() {
+        let words = ExitKind::ALL.map(ExitKind::as_str);
+        assert_eq!(
+            words[..],
+            [
+                "normal",
+                "shutdown",
+                "error",
+                "panic",
+                "killed",
+                "start_failed",
+                "start_timeout",
+                "intensity",
+                "cancelled",
+                "unresponsive",
+                "exit",
+                "signal"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_strategy_has_its_scope() {
+        let scopes = Strategy::ALL.iter().copied().map(Strategy::scope);
+        assert_eq!(scopes.collect::<Vec<_>>(), ["one", "all", "rest"]);
+    }
+}

@@ -36,3 +36,32 @@ impl SplitMix64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_seed_are_those_of_the_published_generator() {
+        let mut rng = SplitMix64::new(1_234_567);
+        let published = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(published.map(|_| rng.next_u64()), published);
+    }
+
+    #[test]
+    fn a_number_below_a_bound_is_any_of_them_and_no_other() {
+        let mut rng = SplitMix64::new(1);
+        let mut seen = [0; 5];
+        for _ in 0..1_000 {
+            seen[usize::try_from(rng.below(5)).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|times| *times > 100), "{seen:?}");
+        assert_eq!(rng.below(0), 0);
+    }
+}

@@ -415,6 +415,7 @@ impl Supervision {
             State::Pending | State::Backoff | State::Completed | State::Failed => {
                 self.rest(index, after, &mut out);
             }
+            State::Stopped if after == After::Remove => self.remove(index, &mut out),
             State::Stopped => {}
         }
         self.settle(now, &mut out);

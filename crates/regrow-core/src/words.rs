@@ -56,3 +56,15 @@ impl std::fmt::Display for UnknownWord {
 }
 
 impl std::error::Error for UnknownWord {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_word_that_is_not_understood_names_those_that_would_be() {
+        let error = "one_for_two".parse::<crate::Strategy>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected one of one_for_one, one_for_all, rest_for_one"
+        );
+    }
+}

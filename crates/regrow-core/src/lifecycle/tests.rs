@@ -445,3 +445,24 @@ proptest! {
         prop_assert!(matches!(witness.actions.last(), Some(Action::Finish(_))));
     }
 }
+
+#[test]
+fn force_is_never_skipped_even_without_time_for_it() {
+    let now = t0();
+    let nothing = Stage::ALL
+        .into_iter()
+        .fold(full(), |plan, stage| plan.stage(stage, Duration::ZERO));
+    let mut life = Lifecycle::new(nothing, Duration::ZERO);
+    drop(life.on_spawned(now));
+    let actions = life.on_stop(now);
+    assert!(actions.contains(&Action::KillGroup), "{actions:?}");
+}
+
+#[test]
+fn a_plan_with_no_room_for_it_does_not_stretch_force() {
+    assert_eq!(
+        StopPlan::within(SECOND).budget(Stage::Kill),
+        Duration::from_millis(100)
+    );
+    assert_eq!(StopPlan::within(SECOND * 2).budget(Stage::Kill), SECOND / 2);
+}

@@ -230,13 +230,13 @@ impl Supervision {
             .order;
         match self.policy.strategy {
             Strategy::OneForOne => self.set_timer(index, Some(at)),
-            Strategy::OneForAll => self.take_along(0, index, at, out),
-            Strategy::RestForOne => self.take_along(order, index, at, out),
+            Strategy::OneForAll => self.take_along(0, at, out),
+            Strategy::RestForOne => self.take_along(order, at, out),
         }
     }
 
     /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
-    fn take_along(&mut self, from: u64, victim: u32, at: Instant, out: &mut Vec<Directive>) {
+    fn take_along(&mut self, from: u64, at: Instant, out: &mut Vec<Directive>) {
         let otp_compat = self.policy.otp_compat;
         self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
         let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
@@ -245,9 +245,9 @@ impl Supervision {
                 .as_mut()
                 .expect("a child in order has a slot");
             match slot.state {
-                // One that waits for what it depends on is started by that.
-                State::Pending if slot.links.as_ref().is_some_and(|links| links.unmet > 0) => {}
-                State::Backoff | State::Pending => {
+                // It is due in turn already, or is started by what it waits for.
+                State::Pending => {}
+                State::Backoff => {
                     let (order, timer) = (slot.order, slot.timer);
                     self.hold_until = self.hold_until.max(timer);
                     self.set_timer(index, None);
@@ -272,15 +272,13 @@ impl Supervision {
                         self.leaving += 1;
                     }
                 }
-                State::Completed if slot.desired == Desired::Up && index != victim => {
-                    self.due_in_turn(index, out);
-                }
+                State::Completed => self.due_in_turn(index, out),
                 // OTP has no mark for what an operator has stopped.
-                State::Completed | State::Stopped if otp_compat && index != victim => {
+                State::Stopped if otp_compat => {
                     slot.desired = Desired::Up;
                     self.due_in_turn(index, out);
                 }
-                State::Completed | State::Stopped | State::Failed => {}
+                State::Stopped | State::Failed => {}
             }
         }
     }

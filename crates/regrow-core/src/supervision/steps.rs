@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::slot::{After, Ending, State};
-use super::{Closed, Directive, Mode, Order, Supervision};
+use super::{Closed, Directive, Mode, Supervision};
 use crate::restart::{ExitKind, Shutdown, StopCause, Unresponsive};
 
 impl Mode {
@@ -94,9 +94,6 @@ impl Supervision {
         if self.step_stop(now, out) {
             return true;
         }
-        if self.leaving > 0 || !self.stops.is_empty() {
-            return false;
-        }
         if let Mode::Closing(why) = self.mode {
             if self.alive == 0 {
                 self.mode = Mode::Closed;
@@ -117,13 +114,9 @@ impl Supervision {
     }
 
     fn step_stop(&mut self, now: Instant, out: &mut Vec<Directive>) -> bool {
-        let closing = matches!(self.mode, Mode::Closing(_));
-        if closing && (self.policy.order == Order::Dependencies || self.policy.stop_together) {
-            // Begun by `close`, and then by each that is gone; a cycle among dependencies must not hang the shutdown.
-            if self.leaving > 0 || self.stops.is_empty() {
-                return false;
-            }
-        } else if self.leaving > 0 {
+        // Those that stop together or by dependencies are asked by `close`, and by each that is gone. What is left when nobody is
+        // on the way out any more is a cycle among dependencies, which must not hang the shutdown.
+        if self.leaving > 0 {
             return false;
         }
         let Some((_, index)) = self.stops.last().copied() else {

@@ -249,3 +249,150 @@ fn a_dependency_that_is_removed_before_it_has_started_leaves_nobody_waiting() {
         ]
     );
 }
+
+#[test]
+fn a_temporary_child_that_never_started_loses_its_place_when_it_is_terminated() {
+    let temporary = ChildPlan {
+        restart: Restart::Temporary,
+        ..otp()
+    };
+    let (mut sup, now) = up_with(policy(Strategy::OneForOne), &[]);
+    let places = sup.reconfigure(policy(Strategy::OneForOne), vec![(None, temporary)], now);
+    assert_eq!(places, Ok(vec![0]));
+    assert_eq!(sup.terminate_child(0, now), Ok(vec![Directive::Remove(0)]));
+    assert_eq!(sup.phase(0), None);
+}
+
+#[test]
+fn children_are_told_of_in_start_order_from_any_place_on() {
+    let (sup, _) = up(Strategy::OneForOne);
+    assert_eq!(
+        sup.in_order_from(0).collect::<Vec<_>>(),
+        [(0, 0), (1, 1), (2, 2)]
+    );
+    assert_eq!(sup.in_order_from(1).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+    assert_eq!(sup.in_order_from(3).next(), None);
+}
+
+#[test]
+fn the_period_is_that_of_the_policy() {
+    assert_eq!(up(Strategy::OneForOne).0.period(), Some(SECOND * 5));
+    let unlimited = Policy {
+        intensity: None,
+        ..policy(Strategy::OneForOne)
+    };
+    assert_eq!(Supervision::new(unlimited).period(), None);
+}
+
+#[test]
+fn one_that_has_started_tells_those_that_came_to_depend_on_it_later_nothing() {
+    let (mut sup, now) = up(Strategy::OneForOne);
+    sup.depend(1, 0);
+    assert_eq!(
+        sup.on_exit(who(0, 1), ExitKind::Error, now),
+        [scheduled(0, now, 1, 1), Directive::Start(who(0, 2))]
+    );
+    assert_eq!(sup.on_started(who(0, 2), now), []);
+}
+
+#[test]
+fn a_limit_of_its_own_is_what_a_scheduled_restart_tells_of() {
+    let own = ChildPlan {
+        limit: Some(RestartIntensity::new(9, SECOND)),
+        ..otp()
+    };
+    let (mut sup, now) = up_with(policy(Strategy::OneForOne), &[own]);
+    let seen = sup.on_exit(who(0, 1), ExitKind::Error, now);
+    let Directive::Backoff(scheduled) = seen[0] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(scheduled.max_restarts, Some(9));
+}
+
+#[test]
+fn one_that_an_operator_stops_stays_down_when_its_group_restarts_meanwhile() {
+    let (mut sup, now) = up(Strategy::OneForAll);
+    drop(sup.terminate_child(1, now));
+    assert_eq!(
+        sup.on_exit(who(0, 1), ExitKind::Error, now),
+        [scheduled(0, now, 1, 1)],
+        "the group waits for the stop that is under way"
+    );
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
+        [
+            rest(1, Phase::Stopped),
+            Directive::Stop(who(2, 1), StopCause::Sibling)
+        ]
+    );
+}
+
+#[test]
+fn one_that_an_operator_bounces_starts_with_its_group_when_that_restarts_meanwhile() {
+    let (mut sup, now) = up(Strategy::OneForAll);
+    drop(sup.bounce_child(1, now));
+    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
+        [
+            rest(1, Phase::Pending),
+            Directive::Stop(who(2, 1), StopCause::Sibling)
+        ]
+    );
+}
+
+#[test]
+fn in_sequence_nobody_is_stopped_early_for_what_depended_on_it() {
+    let (mut sup, now) = up(Strategy::OneForOne);
+    sup.depend(2, 0);
+    drop(sup.shut_down(now));
+    assert_eq!(
+        sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
+        [
+            rest(2, Phase::Stopped),
+            Directive::Stop(who(1, 1), StopCause::Parent)
+        ]
+    );
+}
+
+#[test]
+fn who_comes_into_the_place_of_a_dependent_that_was_deleted_keeps_nobody_waiting() {
+    let by_dependencies = Policy {
+        order: Order::Dependencies,
+        ..policy(Strategy::OneForOne)
+    };
+    let (mut sup, now) = up_with(by_dependencies, &[otp(), otp(), otp()]);
+    sup.depend(1, 0);
+    sup.depend(2, 0);
+    drop(sup.terminate_child(1, now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Shutdown, now));
+    assert_eq!(sup.delete_child(1), Ok(vec![Directive::Remove(1)]));
+    let (place, _) = sup.start_child(otp(), now).unwrap();
+    assert_eq!(place, 1, "the place serves again");
+    drop(sup.on_started(who(1, 2), now));
+    drop(sup.shut_down(now));
+    assert_eq!(
+        sup.on_exit(who(2, 1), ExitKind::Shutdown, now),
+        [
+            rest(2, Phase::Stopped),
+            Directive::Stop(who(0, 1), StopCause::Parent)
+        ]
+    );
+}
+
+#[test]
+fn the_larger_of_two_lists_is_kept_for_the_next_answer_but_none_that_is_huge() {
+    let mut sup = Supervision::new(Policy::default());
+    sup.spare = Vec::new();
+    sup.recycle(vec![Directive::Booted; 8]);
+    assert!(sup.spare.is_empty() && sup.spare.capacity() == 8);
+    sup.recycle(Vec::with_capacity(4));
+    assert_eq!(sup.spare.capacity(), 8);
+    let kept = sup.spare.as_ptr();
+    sup.recycle(Vec::with_capacity(8));
+    assert_eq!(sup.spare.as_ptr(), kept, "one that is no larger");
+    sup.recycle(Vec::with_capacity(MAX_SPARE + 1));
+    assert_eq!(sup.spare.capacity(), 8);
+    sup.recycle(Vec::with_capacity(MAX_SPARE));
+    assert_eq!(sup.spare.capacity(), MAX_SPARE);
+}
