@@ -337,8 +337,8 @@ fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
         reaches(&system, Phase::Running).await;
         let note = move |event: &regrow::Event| seen.lock().unwrap().push(event.name());
         system.telemetry().attach("names", note).unwrap();
-        system.begin_shut_down();
         let mut events = system.telemetry().subscribe(1_000).unwrap();
+        system.begin_shut_down();
         told(&mut events, "regrow.process.signalled").await;
         system
     });
