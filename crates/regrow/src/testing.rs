@@ -44,6 +44,9 @@ use crate::telemetry::{Event, EventStream, Telemetry};
 /// How long, in paused time, an expected event may take. It is longer than every default of this crate.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
+/// How long an expected event may take where time is not paused. It is longer than every event takes on a loaded machine.
+const REAL_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long, in paused time, nothing may happen for the system to be quiet.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -363,14 +366,16 @@ impl TestSystem {
     /// Waits for the next event of this name about this path; those before it are passed over. Returns it.
     ///
     /// # Panics
-    /// When an hour of paused time passes first: the message has all the events that were seen.
+    /// When an hour of paused time, or a minute of real time, passes first: the message has all the events that were seen.
     #[track_caller]
     pub fn expect(&mut self, name: &str, path: &str) -> impl Future<Output = Arc<Event>> {
         let caller = Location::caller();
         async move {
             let wanted = |event: &Event| event.name() == name && event.subject.path == *path;
+            let patience = if is_paused() { PATIENCE } else { REAL_PATIENCE };
+            let until = tokio::time::Instant::now() + patience;
             loop {
-                match tokio::time::timeout(PATIENCE, self.events.next()).await {
+                match tokio::time::timeout_at(until, self.events.next()).await {
                     Ok(Some(event)) => {
                         self.seen.push_back(Arc::clone(&event));
                         if wanted(&event) {
@@ -448,6 +453,15 @@ impl TestSystem {
     }
 }
 
+/// Whether tokio's time stands still while real time passes. Costs one tick of the clock.
+fn is_paused() -> bool {
+    let (told, real) = (tokio::time::Instant::now(), std::time::Instant::now());
+    while real.elapsed().is_zero() {
+        std::hint::spin_loop();
+    }
+    told.elapsed().is_zero()
+}
+
 /// Notes that an event of this name has happened, in a file of this process in the folder `REGROW_SEEN`, if that is set: so a run of
 /// many test binaries can be checked for events that none of them has seen.
 pub(crate) fn seen(name: &'static str) {
@@ -500,5 +514,29 @@ impl Bare {
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         Puppet::new([]).handle(myself, message, &mut ()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_stands_still_is_told_from_time_that_runs() {
+        assert!(is_paused());
+        tokio::time::resume();
+        assert!(!is_paused());
+        tokio::time::pause();
+        assert!(is_paused());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_does_not_come_fails_the_test_that_expects_it() {
+        let mut system = TestSystem::start(Supervisor::new("root")).await;
+        let waits = async move { drop(system.expect("regrow.child.started", "root/nobody").await) };
+        let failure = tokio::spawn(waits).await.unwrap_err().into_panic();
+        let text = failure.downcast_ref::<String>().unwrap();
+        let wanted = "\"regrow.child.started\" of \"root/nobody\" did not come; seen so far:";
+        assert!(text.contains(wanted), "{text}");
     }
 }
