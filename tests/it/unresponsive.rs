@@ -18,6 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 const SHORT: Duration = Duration::from_millis(50);
 
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 type Ended = Result<(), BoxError>;
 
 /// A gate that blocks the thread of whoever comes to it.
@@ -131,6 +134,24 @@ async fn all_stuck(gate: &Gate, policy: Unresponsive) -> TestSystem {
             .await;
     }
     system
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn actors_that_block_their_threads_do_not_keep_each_other_from_their_first_message() {
+    for round in 0..50 {
+        let (gate, opener) = Gate::new();
+        let ids = ["a", "b", "c", "d"];
+        let tree = ids.iter().fold(Supervisor::new("root"), |tree, id| {
+            tree.child(ChildSpec::actor(*id, Visitor(Some(gate.clone())), ()))
+        });
+        let system = TestSystem::start(tree).await;
+        for came in 0..ids.len() {
+            let next = tokio::time::timeout(PATIENCE, gate.taken()).await;
+            assert!(next.is_ok(), "only {came} came, in round {round}");
+        }
+        drop(opener);
+        drop(system.shut_down().await);
+    }
 }
 
 fn gauge(system: &TestSystem, kind: ChildKind, count: u32) -> bool {

@@ -3,8 +3,10 @@
 //! [`Supervised`] forwards every hook. It catches panics with their place, tells an orderly end from a kill, and drops the state
 //! where a panicking `Drop` harms nobody.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
@@ -41,6 +43,20 @@ impl<S> Life<S> {
         let state = self.state.take();
         catch(move || drop(state)).map_err(|panic| ExitReason::Panic(Arc::new(panic)))
     }
+}
+
+/// Lets others run first, and idle threads take this task from the one that it is on. `yield_now` would keep it from them: whoever
+/// blocks this thread next would block this task too.
+pub(crate) async fn step_aside() {
+    let mut is_aside = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_aside, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
@@ -156,7 +172,7 @@ impl<A: Actor> Supervised<A> {
         if self.vitals.is_untouched() {
             // That this life has started was just told to the supervisor, which may wait in a slot of this very thread that no
             // other can take from. A first handler that blocks its thread would block the supervisor with it.
-            tokio::task::yield_now().await;
+            step_aside().await;
         }
         let timed = self.vitals.begin();
         let result = {

@@ -128,8 +128,8 @@ async fn two_siblings_that_fail_at_once_are_one_restart_of_their_group_and_two_b
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let tree = sup(strategy, 1).child(worker("a")).child(worker("b"));
         let mut suite = Suite::start(tree).await;
-        suite.begin_end("b", End::Abnormal);
-        suite.end("a", End::Abnormal).await;
+        suite.begin_end("a", End::Abnormal);
+        suite.end("b", End::Abnormal).await;
         assert_eq!(suite.which().await, ["a/2", "b/2"], "{strategy:?}");
         let expected = ["a/1 error", "b/1 error", "a/2 started", "b/2 started"];
         assert_eq!(suite.told(), expected, "{strategy:?}");

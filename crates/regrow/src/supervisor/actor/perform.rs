@@ -8,6 +8,7 @@ use regrow_core::supervision::{Closed, Directive, Parked, Scheduled, Who};
 use regrow_core::{Phase, StopCause};
 
 use super::{Message, STARTS_PER_TURN, State};
+use crate::adapter::step_aside;
 use crate::exit::{ExitReason, Intensity};
 use crate::system::{ChildDidNotStart, StartError};
 use crate::telemetry::{Payload, Subject};
@@ -62,7 +63,7 @@ impl State {
     /// Leaves the rest for the next turn: whoever waits for an answer gets to run, and to ask again.
     async fn pause(&mut self) {
         self.paused = true;
-        tokio::task::yield_now().await;
+        step_aside().await;
         drop(self.myself.cast(Message::Continue));
     }
 
