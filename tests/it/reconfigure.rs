@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regrow::testing::{Puppet, TestSystem};
+use regrow::testing::{Puppet, PuppetMessage, TestSystem};
 use regrow::{Backoff, ChildSpec, DynamicSupervisor, OperateError, Phase, Strategy, Supervisor};
 
 fn child(id: &str) -> ChildSpec {
@@ -131,4 +131,26 @@ async fn fewer_dynamic_children_than_there_are_stop_nobody_and_no_more_are_added
         "{refused:?}"
     );
     assert_eq!(system.count_children("crowd").await.unwrap().active, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_with_new_rules_is_found_in_the_next_life_of_the_supervisor_too() {
+    let crew = || Supervisor::new("crew").child(child("a"));
+    let system = TestSystem::start(Supervisor::new("root").child(crew())).await;
+    let report = system.reconfigure("root/crew", crew().child(child("b")));
+    assert_eq!(ids(&report.await.unwrap().added), ["b"]);
+    let address = || system.address::<PuppetMessage>("root/crew/b");
+    let before = address().unwrap();
+    for _ in 0..3 {
+        drop(system.bounce_child("root/crew").await.unwrap());
+        // What is left of the life before is dropped by now.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(address().is_ok(), "it has a place");
+        assert!(
+            before.is_running(),
+            "and the address of its place is still good"
+        );
+        let ended = system.terminate_child("root/crew/b").await;
+        assert_eq!(ended.unwrap().phase, Phase::Stopped);
+    }
 }

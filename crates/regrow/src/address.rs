@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) struct Place {
     generation: AtomicU32,
     /// Which of its supervisor's children it is; in the present life of that.
     index: AtomicU32,
+    /// Which life of the supervisor counts it among its children.
+    holder: AtomicU64,
     /// How many lives were given up on here and still run.
     lingering: AtomicU32,
     /// The message type, where the spec knows it.
@@ -53,6 +55,7 @@ impl Place {
             occupant: ArcSwapOption::empty(),
             generation: AtomicU32::new(0),
             index: AtomicU32::new(u32::MAX),
+            holder: AtomicU64::new(u64::MAX),
             lingering: AtomicU32::new(0),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
             timer,
@@ -81,8 +84,14 @@ impl Place {
         self.index.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_index(&self, index: u32) {
+    /// A supervisor takes it over: where its child stands, and who it is.
+    pub(crate) fn hold(&self, index: u32, holder: ActorId) {
         self.index.store(index, Ordering::Relaxed);
+        self.holder.store(holder.pid(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_held_by(&self, holder: ActorId) -> bool {
+        self.holder.load(Ordering::Relaxed) == holder.pid()
     }
 
     pub(crate) fn lingering(&self) -> u32 {

@@ -147,7 +147,9 @@ impl Drop for State {
             if let Some(live) = &slot.live {
                 slot.place.clear_of(live.cell.get_id());
             }
-            self.directory.leave_place(&slot.spec.id, &slot.place);
+            let myself = self.myself.get_id();
+            self.directory
+                .leave_place(&slot.spec.id, &slot.place, myself);
             if slot.spec.nested.is_some() && !slot.place.is_taken() {
                 self.tree.leave_below(slot.path());
             }
@@ -300,7 +302,7 @@ impl State {
         let timer = &self.tree.timer;
         let make = || Place::new(path.clone(), message, Arc::clone(timer));
         let place = self.directory.enter(&spec.id, make);
-        place.set_index(index);
+        place.hold(index, self.myself.get_id());
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
         self.tree.telemetry.emit(
             || slot.subject(),

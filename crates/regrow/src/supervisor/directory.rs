@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use ractor::ActorId;
+
 use crate::address::Place;
 
 #[derive(Default)]
@@ -38,10 +40,12 @@ impl Directory {
         self.write().remove(id);
     }
 
-    /// Forgets this very place, unless another has come in its stead.
-    pub(crate) fn leave_place(&self, id: &str, place: &Arc<Place>) {
+    /// Forgets this very place, unless another has come in its stead, or the next life of the supervisor holds it already.
+    pub(crate) fn leave_place(&self, id: &str, place: &Arc<Place>, holder: ActorId) {
         let mut places = self.write();
-        let is_it = |present: &Arc<Place>| Arc::ptr_eq(present, place) && !present.is_taken();
+        let is_it = |present: &Arc<Place>| {
+            Arc::ptr_eq(present, place) && !present.is_taken() && place.is_held_by(holder)
+        };
         if places.get(id).is_some_and(is_it) {
             places.remove(id);
         }

@@ -216,6 +216,10 @@ impl State {
                 // It waits for an operator, like one that was stopped.
                 let kin = self.kin(child);
                 self.place(index, child.clone(), kin, true);
+                if let Some(slot) = self.slot(index) {
+                    // The next life of this supervisor begins with it.
+                    slot.dynamic = false;
+                }
                 report.added.push(Arc::clone(&child.id));
             }
         }
