@@ -1,42 +1,40 @@
 //! The recordings of Erlang/OTP's own supervisor, played on regrow.
 
-use regrow_tests::otp_trace::{Scenario, normalized, play};
-use serde_json::Value;
+use regrow_tests::otp_trace::{Comparison, compare};
 
 use crate::tree::read;
 
-/// Plays every scenario of a file; answers with how many there were and what differed.
-fn replay(file: &str) -> (usize, Vec<String>) {
-    let (mut played, mut differing) = (0, Vec::new());
-    for line in read(file).lines() {
-        let recorded: Value = serde_json::from_str(line).expect("a line is JSON");
-        let scenario: Scenario = serde_json::from_str(line).expect("a line is a scenario");
-        let expected = recorded["expect"].as_array().expect("it was recorded");
-        let expected = normalized(&scenario, expected);
-        let observed = normalized(&scenario, &play(&scenario).expect("a runtime can be made"));
-        let step = (0..expected.len()).find(|step| observed.get(*step) != expected.get(*step));
-        if let Some(step) = step {
-            let (theirs, ours) = (&expected[step], &observed[step]);
-            differing.push(format!(
-                "{}, step {step}:\n  OTP:    {theirs}\n  regrow: {ours}",
-                scenario.name
-            ));
-        }
-        played += 1;
+fn none_differs_of(played: usize) -> Comparison {
+    Comparison {
+        played,
+        differences: Vec::new(),
     }
-    (played, differing)
 }
 
 #[test]
 fn the_systematic_recordings_of_otp_are_reproduced() {
-    let (played, differing) = replay("tests/fixtures/otp/matrix.jsonl");
-    assert_eq!(differing, [""; 0]);
-    assert_eq!(played, 414);
+    let recordings = read("tests/fixtures/otp/matrix.jsonl");
+    let compared = compare(&recordings).expect("they are recordings");
+    assert_eq!(compared, none_differs_of(414));
 }
 
 #[test]
 fn the_random_recordings_of_otp_are_reproduced() {
-    let (played, differing) = replay("tests/fixtures/otp/random.jsonl");
-    assert_eq!(differing, [""; 0]);
-    assert_eq!(played, 400);
+    let recordings = read("tests/fixtures/otp/random.jsonl");
+    let compared = compare(&recordings).expect("they are recordings");
+    assert_eq!(compared, none_differs_of(400));
+}
+
+#[test]
+fn a_recording_that_regrow_does_not_reproduce_is_named_with_its_step() {
+    let recordings = read("tests/fixtures/otp/matrix.jsonl");
+    let first = recordings.lines().next().expect("there are recordings");
+    let other = first.replacen("\"alive\":true", "\"alive\":false", 1);
+    assert_ne!(first, other);
+    let compared = compare(&other).expect("it is a recording");
+    let [difference] = &compared.differences[..] else {
+        panic!("{compared:?}");
+    };
+    assert!(difference.contains(", step 0:"), "{difference}");
+    assert!(compare("{}").is_err(), "what is no recording is an error");
 }

@@ -1,6 +1,7 @@
 //! Tests across the crates.
 
 mod artefacts;
+mod chaos;
 mod children;
 mod conformance;
 mod delayed_restart_forks;

@@ -4,6 +4,7 @@
 //! of the recording did; how it ended is read from the system's event stream. Nothing of an answer is translated but what is
 //! about addressing: OTP knows dynamic children by pid, regrow by id.
 
+mod check;
 mod scenario;
 mod worker;
 
@@ -19,6 +20,7 @@ use regrow::{
 };
 use serde_json::{Value, json};
 
+pub use check::{Comparison, compare};
 pub use scenario::Scenario;
 use scenario::{Child, Step, Strategy, Tree};
 use worker::Stage;
@@ -48,32 +50,6 @@ pub fn play(scenario: &Scenario) -> io::Result<Vec<Value>> {
         }
         observations
     }))
-}
-
-/// What was observed, with the stops of dynamic siblings in an order of their own: they are asked at once.
-#[must_use]
-pub fn normalized(scenario: &Scenario, observations: &[Value]) -> Vec<Value> {
-    let dynamic = scenario.supervisor.dynamic_paths("");
-    let group = |event: &Value| -> Option<String> {
-        let is_stop = event.get(0).and_then(Value::as_str) == Some("stop");
-        let path = event.get(1).and_then(Value::as_str)?;
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        (is_stop && dynamic.iter().any(|path| path == parent)).then(|| parent.to_owned())
-    };
-    let mut observations = observations.to_vec();
-    for observation in &mut observations {
-        let Some(events) = observation.get_mut("events").and_then(Value::as_array_mut) else {
-            continue;
-        };
-        for run in
-            events.chunk_by_mut(|one, other| group(one).is_some() && group(one) == group(other))
-        {
-            if run.len() > 1 {
-                run.sort_by_key(ToString::to_string);
-            }
-        }
-    }
-    observations
 }
 
 /// A system that plays a scenario.
