@@ -174,8 +174,8 @@ fn a_trace_goes_from_a_request_through_the_start_to_the_agent_and_to_the_collect
     assert_eq!(daemon.team.regrow(&["down"]).code, 0);
     let mut spans: Vec<Span> = Vec::new();
     let of_start = |span: &Span| hex(&span.span_id) == told[36..52];
-    let of_idle = |span: &Span| span.name == "regrow.process.spawn" && !of_start(span);
-    while !(spans.iter().any(of_start) && spans.iter().any(of_idle)) {
+    let of_request = |span: &Span| hex(&span.trace_id) == TRACE;
+    while !(spans.iter().any(of_start) && spans.iter().any(of_request)) {
         let (head, body) = requests.recv_timeout(SOON).unwrap();
         assert!(head.starts_with("post /v1/traces "), "{head}");
         assert!(head.contains("authorization: basic cgs6c2s=\r\n"), "{head}");
@@ -196,10 +196,7 @@ fn a_trace_goes_from_a_request_through_the_start_to_the_agent_and_to_the_collect
     let start = spans.iter().find(|span| of_start(span)).unwrap();
     assert_eq!(start.name, "regrow.process.spawn");
     assert_eq!(hex(&start.trace_id), told[3..35]);
-    let request = spans
-        .iter()
-        .find(|span| hex(&span.trace_id) == TRACE)
-        .unwrap();
+    let request = spans.iter().find(|span| of_request(span)).unwrap();
     assert_eq!(request.name, "regrow.http.request");
     assert_eq!(hex(&request.parent_span_id), PARENT);
     let [link] = &start.links[..] else {
