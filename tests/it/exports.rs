@@ -57,7 +57,8 @@ impl Running {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap().unwrap();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("it says where it listens").unwrap().unwrap();
         let address = line
             .strip_prefix("http://")
             .and_then(|rest| rest.strip_suffix("/metrics"))
@@ -408,7 +409,8 @@ async fn the_example_tells_all_its_exporters_the_same() {
     // Once it has done its work and all its children are up again, nothing changes any more.
     let began = std::time::Instant::now();
     loop {
-        collector.next().await;
+        let report = tokio::time::timeout(PATIENCE, collector.next()).await;
+        report.expect("the example reports each second");
         let now = example.scrape().await;
         let reported = collector
             .received()
