@@ -14,6 +14,7 @@ mod examples;
 mod exports;
 mod itself;
 mod json;
+mod kinds;
 mod losses;
 mod operations;
 mod otlp;
