@@ -2,6 +2,11 @@
 //!
 //! Which policies there are for what cannot be ended: `unresponsive.rs`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: nothing can go on without"
+)]
+
 mod cast;
 
 use std::time::Duration;

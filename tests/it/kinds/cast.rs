@@ -153,10 +153,10 @@ impl First {
     /// What the first life of what is no actor does.
     fn play(self, generation: u32) -> Result<(), BoxError> {
         match self {
-            First::Fail if generation == 1 => Err("it refuses to start".into()),
-            First::Panic if generation == 1 => panic!("it panics at its start"),
-            First::Ignore if generation == 1 => Err(Ignore.into()),
-            First::Up | First::Fail | First::Panic | First::Ignore => Ok(()),
+            Self::Fail if generation == 1 => Err("it refuses to start".into()),
+            Self::Panic if generation == 1 => panic!("it panics at its start"),
+            Self::Ignore if generation == 1 => Err(Ignore.into()),
+            Self::Up | Self::Fail | Self::Panic | Self::Ignore => Ok(()),
         }
     }
 }
