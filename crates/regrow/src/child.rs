@@ -479,7 +479,7 @@ pub struct ChildInfo {
     pub generation: u32,
     /// How many times it has been started again after a failure.
     pub restarts: u32,
-    /// When its present life came up.
+    /// When its present life came up, or the last one if nobody lives there now.
     pub started_at: Option<SystemTime>,
     /// When it will be started again.
     pub next_start_at: Option<SystemTime>,
