@@ -61,7 +61,12 @@ impl World {
             order,
             stop_together: rng.below(4) == 0,
             kill_grace: millis(15),
-            auto_shutdown: AutoShutdown::ALL[usize::try_from(rng.below(3)).unwrap()],
+            // Seldom: it ends a history soon.
+            auto_shutdown: if rng.below(4) == 0 {
+                AutoShutdown::ALL[usize::try_from(rng.below(3)).unwrap()]
+            } else {
+                AutoShutdown::Never
+            },
             dynamic: rng.below(8) == 0,
             max_children: (rng.below(8) == 0).then_some(5),
             otp_compat: rng.below(3) == 0,
@@ -384,7 +389,6 @@ impl World {
         }
         let policy = Policy {
             strategy: Strategy::ALL[usize::try_from(self.rng.below(3)).unwrap()],
-            auto_shutdown: AutoShutdown::ALL[usize::try_from(self.rng.below(3)).unwrap()],
             ..self.sup.policy
         };
         let before = self.sup.in_order().collect::<Vec<_>>();
