@@ -11,9 +11,9 @@ use std::task::Poll;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::exit::ExitReason;
-use crate::panics::{catch, guarded_as};
+use crate::panics::catch;
 use crate::telemetry::{Handled, Vitals};
-use crate::whose::Whose;
+use crate::whose::{Whose, run_as};
 
 /// A user's actor in its adapter.
 pub(crate) struct Supervised<A> {
@@ -60,16 +60,25 @@ pub(crate) async fn step_aside() {
 }
 
 /// Runs one hook; a panic or an error becomes the boxed [`ExitReason`] that the supervisor reads.
-async fn hook<T>(
+///
+/// Not an `async fn`: that would be one state more to carry around with each message.
+fn hook<T>(
     whose: &mut Whose,
-    future: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
-) -> Result<T, ActorProcessingErr> {
-    let reason = match guarded_as(whose, future).await {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => ExitReason::error(error),
-        Err(panic) => ExitReason::Panic(Arc::new(panic)),
-    };
-    Err(Box::new(reason))
+    mut future: Pin<&mut impl Future<Output = Result<T, ActorProcessingErr>>>,
+) -> impl Future<Output = Result<T, ActorProcessingErr>> {
+    poll_fn(
+        move |context| match run_as(whose, || catch(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(value))) => Poll::Ready(Ok(value)),
+            Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(failed(ExitReason::error(error)))),
+            Err(panic) => Poll::Ready(Err(failed(ExitReason::Panic(Arc::new(panic))))),
+        },
+    )
+}
+
+#[cold]
+fn failed(reason: ExitReason) -> ActorProcessingErr {
+    Box::new(reason)
 }
 
 /// What [`hook`] has made of a handler's end.
@@ -169,7 +178,7 @@ impl<A: Actor> Supervised<A> {
         life: &mut Life<A::State>,
     ) -> Result<(), ActorProcessingErr> {
         let (state, whose) = life.get()?;
-        if self.vitals.is_untouched() {
+        if self.vitals.is_untouched() && !self.vitals.is_noticed() {
             // That this life has started was just told to the supervisor, which may wait in a slot of this very thread that no
             // other can take from. A first handler that blocks its thread would block the supervisor with it.
             step_aside().await;

@@ -12,7 +12,6 @@ use std::sync::Once;
 use std::task::Poll;
 
 use crate::exit::Panic;
-use crate::whose::{Whose, run_as};
 
 thread_local! {
     /// The number of the guarded poll under way on this thread; 0 outside.
@@ -56,21 +55,11 @@ pub(crate) fn guarded_in_place<T>(
     )
 }
 
-/// Runs a future as code of a child; a panic in it becomes an `Err`.
-pub(crate) fn guarded_as<T>(
-    whose: &mut Whose,
-    mut future: Pin<&mut impl Future<Output = T>>,
-) -> impl Future<Output = Result<T, Panic>> {
-    poll_fn(
-        move |context| match run_as(whose, || catch(|| future.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    )
-}
-
 /// Runs a function; a panic in it becomes an `Err`.
+///
+/// Never inlined: an unwinding panic searches the table of every function on its way, from the beginning, and that of the actor's
+/// whole loop is long.
+#[inline(never)]
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     let poll = POLLS.get() + 1;
     POLLS.set(poll);

@@ -231,7 +231,7 @@ impl Supervisor {
     pub(crate) fn check_child(&self, path: &str, child: &ChildSpec) -> Result<(), InvalidTree> {
         check_significant(self.policy.auto_shutdown, path, child)?;
         let path = format!("{path}/{}", child.id);
-        check_limit(child.traits.plan.limit, &path)?;
+        check_limit(child.traits.plan.limit, || path.clone())?;
         match &child.nested {
             Some(nested) => nested.check_at(&path),
             None => Ok(()),
@@ -246,7 +246,7 @@ impl Supervisor {
             reason,
         };
         check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
-        check_limit(self.policy.intensity, path)?;
+        check_limit(self.policy.intensity, || path.to_owned())?;
         if let Some(reason) = self.cannot_be_dynamic() {
             return Err(InvalidTree::Dynamic {
                 supervisor: supervisor(),
@@ -356,11 +356,12 @@ impl Supervisor {
 }
 
 /// A limit needs a time in which it counts.
-fn check_limit(limit: Option<RestartIntensity>, who: &str) -> Result<(), InvalidTree> {
+fn check_limit(
+    limit: Option<RestartIntensity>,
+    who: impl FnOnce() -> String,
+) -> Result<(), InvalidTree> {
     match limit {
-        Some(limit) if limit.period().is_zero() => Err(InvalidTree::Period {
-            who: who.to_owned(),
-        }),
+        Some(limit) if limit.period().is_zero() => Err(InvalidTree::Period { who: who() }),
         Some(_) | None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@
 
 mod catalogue;
 mod census;
+mod emitter;
 mod event;
 mod handler;
 #[cfg(any(feature = "otlp", feature = "prometheus"))]
@@ -50,6 +51,7 @@ pub use catalogue::{MetricKind, MetricSchema, catalogue};
 pub(crate) use census::{Census, Counted, SupervisorCounts};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(crate) use census::{ComputedFamily, actor_families};
+pub(crate) use emitter::Emitter;
 pub use event::{Edge, Event, GenAi, Identity, Lineage, Outcome, Payload, Stage, Stream, Subject};
 use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
@@ -84,6 +86,8 @@ pub struct Telemetry {
 
 struct Shared {
     handlers: ArcSwap<Vec<Arc<Handler>>>,
+    /// How often that has changed. Raised after the change, so that whoever sees it sees the change.
+    changes: AtomicU64,
     seq: AtomicU64,
     /// Events that a handler emitted, which would call it again without end, and that are not told yet.
     dropped: AtomicU64,
@@ -146,6 +150,7 @@ impl Telemetry {
     pub(crate) fn new() -> Self {
         let shared = Shared {
             handlers: ArcSwap::default(),
+            changes: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
@@ -203,6 +208,7 @@ impl Telemetry {
             };
             handlers
         });
+        self.shared.changes.fetch_add(1, Ordering::Release);
         result
     }
 
@@ -222,6 +228,7 @@ impl Telemetry {
                 .cloned()
                 .collect::<Vec<_>>()
         });
+        self.shared.changes.fetch_add(1, Ordering::Release);
         found
     }
 
@@ -280,6 +287,18 @@ impl Telemetry {
         payload: impl FnOnce() -> Payload,
     ) {
         let handlers = self.shared.handlers.load();
+        self.tell(&handlers, SystemTime::now, origin, subject, payload);
+    }
+
+    /// Tells it to those who listen, if there are any.
+    fn tell(
+        &self,
+        handlers: &[Arc<Handler>],
+        at: impl FnOnce() -> SystemTime,
+        origin: Origin<'_>,
+        subject: impl FnOnce() -> Subject,
+        payload: impl FnOnce() -> Payload,
+    ) {
         if handlers.is_empty() {
             return;
         }
@@ -287,8 +306,8 @@ impl Telemetry {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let mut event = self.event(origin, subject(), payload());
-        let mut notices = self.run(&handlers, &event, None, News::Now);
+        let mut event = self.event(at(), origin, subject(), payload());
+        let mut notices = self.run(handlers, &event, None, News::Now);
         notices.extend(self.emitted_by_handlers());
         if notices.is_empty() {
             return self.shared.recorder.record(&mut event);
@@ -340,7 +359,8 @@ impl Telemetry {
             } else {
                 News::Later
             };
-            let mut event = self.event(Origin::Current, subject.clone(), payload);
+            let now = SystemTime::now();
+            let mut event = self.event(now, Origin::Current, subject.clone(), payload);
             let handlers = self.shared.handlers.load();
             notices.extend(self.run(&handlers, &event, Some(&about), news));
             self.shared.recorder.record(&mut event);
@@ -353,7 +373,13 @@ impl Telemetry {
     }
 
     #[inline]
-    fn event(&self, origin: Origin<'_>, subject: Subject, payload: Payload) -> Event {
+    fn event(
+        &self,
+        at: SystemTime,
+        origin: Origin<'_>,
+        subject: Subject,
+        payload: Payload,
+    ) -> Event {
         #[cfg(feature = "test-util")]
         crate::testing::seen(payload.name());
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
@@ -363,7 +389,7 @@ impl Telemetry {
         };
         Event {
             seq,
-            at: SystemTime::now(),
+            at,
             span,
             lineage,
             subject,
@@ -386,12 +412,7 @@ impl Telemetry {
             }
         }
         let _leave = Leave(IN_HANDLER.replace(self.number()));
-        let mut redacted = None;
-        handlers
-            .iter()
-            .filter(|handler| except.is_none_or(|id| *handler.id != *id))
-            .filter_map(|handler| handler.call(event, &mut redacted, news))
-            .collect()
+        handler::tell_all(handlers, event, except, news)
     }
 }
 

@@ -32,6 +32,7 @@ impl Drop for Leave<'_> {
 }
 
 /// Runs a function as code of a child.
+#[inline]
 pub(crate) fn run_as<T>(whose: &mut Whose, run: impl FnOnce() -> T) -> T {
     let before = CURRENT.replace(whose.take());
     let _leave = Leave { whose, before };

@@ -64,6 +64,7 @@ impl Message<Panic> for Worker {
 }
 
 async fn casts(worker: ActorRef<Worker>, task: Task) -> Figures {
+    worker.ask(Ping).await.expect("it runs");
     let since = Instant::now();
     for _ in 0..task.ops {
         worker.tell(Nothing).await.expect("it runs");

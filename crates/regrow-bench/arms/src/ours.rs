@@ -35,6 +35,8 @@ async fn one() -> (System, Address<Order>) {
 }
 
 async fn casts(system: System, address: Address<Order>, task: Task) -> Figures {
+    let answer = address.call_without_limit(Order::Ping).await;
+    answer.expect("it runs");
     let since = Instant::now();
     for _ in 0..task.ops {
         address.send(Order::Nothing).expect("it runs");
@@ -81,6 +83,7 @@ pub async fn cast_past(task: Task) -> Figures {
     let (sender, mut ups) = ups();
     let system = up(Supervisor::new("root").child(worker(0, sender))).await;
     let worker: ActorRef<Order> = ups.recv().await.expect("it is up");
+    worker.call(Order::Ping, None).await.expect("it runs");
     let since = Instant::now();
     for _ in 0..task.ops {
         worker.cast(Order::Nothing).expect("it runs");

@@ -26,7 +26,7 @@ use crate::launch::Launchpad;
 use crate::path::ChildPath;
 use crate::started::Started;
 use crate::system::StartError;
-use crate::telemetry::SupervisorCounts;
+use crate::telemetry::{Emitter, SupervisorCounts};
 use crate::time;
 
 mod ends;
@@ -100,6 +100,8 @@ pub(crate) struct State {
     myself: ActorRef<Message>,
     path: ChildPath,
     tree: Arc<Tree>,
+    /// Tells the events, and what time it is in this turn.
+    emitter: Emitter,
     root: Option<Root>,
     context: Option<StartContext>,
     /// The partitions that are not in use; their places are made when the boot has begun.
@@ -172,7 +174,8 @@ impl SupervisorActor {
         _: ActorRef<Message>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let directives = state.core.boot(time::now());
+        state.emitter.new_turn();
+        let directives = state.core.boot(state.emitter.now());
         state.queue(directives);
         state.place_what_is_not_in_use();
         state.run().await
@@ -184,6 +187,7 @@ impl SupervisorActor {
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        state.emitter.new_turn();
         state.on_message(message);
         state.run().await
     }
@@ -231,6 +235,7 @@ impl State {
         let mut state = Self {
             myself,
             path,
+            emitter: Emitter::new(tree.telemetry.clone()),
             tree,
             root,
             context,
@@ -260,7 +265,7 @@ impl State {
         };
         for child in &spec.children[..in_use] {
             let kin = state.kin(child);
-            let index = state.core.add(Arc::clone(&kin.plan), time::now());
+            let index = state.core.add(Arc::clone(&kin.plan), state.emitter.now());
             state.place(index, child.clone(), kin, false);
         }
         for child in &spec.children {
@@ -296,7 +301,7 @@ impl State {
 
     /// Fills the place that the core has made.
     fn place(&mut self, index: u32, spec: ChildSpec, kin: Kin, dynamic: bool) {
-        let now = time::now();
+        let now = self.emitter.now();
         let path = self.path.join(&spec.id);
         let message = kin.traits.message;
         let timer = &self.tree.timer;
@@ -304,7 +309,7 @@ impl State {
         let place = self.directory.enter(&spec.id, make);
         place.hold(index, self.myself.get_id());
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
-        self.tree.telemetry.emit(
+        self.emitter.emit(
             || slot.subject(),
             || crate::telemetry::Payload::SupervisorChildAdded {},
         );
@@ -318,7 +323,7 @@ impl State {
     fn place_what_is_not_in_use(&mut self) {
         for child in std::mem::take(&mut self.not_in_use) {
             let kin = self.kin(&child);
-            let index = self.core.add(Arc::clone(&kin.plan), time::now());
+            let index = self.core.add(Arc::clone(&kin.plan), self.emitter.now());
             self.place(index, child, kin, false);
             self.told(index, Phase::Stopped, None);
             if let Some(slot) = self.slot(index) {
@@ -364,7 +369,7 @@ impl State {
     }
 
     pub(super) fn on_message(&mut self, message: Message) {
-        let now = time::now();
+        let now = self.emitter.now();
         let directives = match message {
             Message::Launched(who, result) => {
                 self.starting -= 1;
@@ -416,9 +421,10 @@ impl State {
     }
 
     fn on_event(&mut self, event: SupervisionEvent) {
-        if matches!(event, SupervisionEvent::ActorStarted(_)) {
-            return;
+        if let SupervisionEvent::ActorStarted(actor) = event {
+            return self.noticed(actor.get_id());
         }
+        self.emitter.new_turn();
         let Some(id) = event.actor_id() else { return };
         match self.actors.remove(&id) {
             Some(who) => self.exited(who, event),
@@ -432,20 +438,34 @@ impl State {
         }
     }
 
+    /// An actor says that it runs. That it has started is known already; but it waits for us before its first message.
+    fn noticed(&self, actor: ActorId) {
+        let live = self
+            .actors
+            .get(&actor)
+            .and_then(|who| self.slots.get(who.slot as usize)?.as_ref()?.live.as_ref());
+        if let Some(vitals) = live.and_then(|live| live.vitals.as_ref()) {
+            vitals.notice();
+        }
+    }
+
+    /// Sees to it that [`Message::Wakeup`] comes in time. A timer that is there already and goes off before that is left alone: it
+    /// wakes for nothing once, and is set anew then. To set it anew for each of a thousand children that stop one after the other
+    /// costs more than the stops do.
     fn arm(&mut self) {
-        let next = self.core.next_wakeup();
-        if self.timer.as_ref().map(|(at, _)| *at) == next {
+        let Some(next) = self.core.next_wakeup() else {
+            return;
+        };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
             return;
         }
         self.disarm();
-        if let Some(at) = next {
-            let myself = self.myself.clone();
-            let task = tokio::spawn(async move {
-                time::sleep_until(at).await;
-                drop(myself.cast(Message::Wakeup));
-            });
-            self.timer = Some((at, task.abort_handle()));
-        }
+        let myself = self.myself.clone();
+        let task = tokio::spawn(async move {
+            time::sleep_until(next).await;
+            drop(myself.cast(Message::Wakeup));
+        });
+        self.timer = Some((next, task.abort_handle()));
     }
 
     fn disarm(&mut self) {
@@ -460,7 +480,8 @@ impl State {
             return;
         }
         tracing::warn!(target: "regrow", supervisor = %self.path, "stopped from outside; stopping the children first");
-        let directives = self.core.shut_down(time::now());
+        self.emitter.new_turn();
+        let directives = self.core.shut_down(self.emitter.now());
         self.queue(directives);
         while let Some(directive) = self.todo.pop_front() {
             drop(self.perform(directive));
@@ -470,19 +491,20 @@ impl State {
             let patience = self
                 .core
                 .next_wakeup()
-                .map(|at| at.saturating_duration_since(time::now()));
+                .map(|at| at.saturating_duration_since(self.emitter.now()));
             let live = self.current(who).and_then(|slot| slot.live.clone());
             let reason = match live {
                 Some(live) => live.end(patience).await,
                 None => ExitReason::Shutdown,
             };
+            self.emitter.new_turn();
             let end = reason.kind();
             if matches!(reason, ExitReason::Unresponsive) {
                 self.abandon(who);
             } else {
-                self.over(who, reason, time::now());
+                self.over(who, reason);
             }
-            let directives = self.core.on_exit(who, end, time::now());
+            let directives = self.core.on_exit(who, end, self.emitter.now());
             self.queue(directives);
         }
     }

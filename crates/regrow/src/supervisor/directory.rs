@@ -7,18 +7,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ractor::ActorId;
+use rapidhash::quality::RandomState;
 
 use crate::address::Place;
 
+/// Every start looks an id up a few times, and so does every question. The hash is seeded at random.
+type Places = HashMap<Arc<str>, Arc<Place>, RandomState>;
+
 #[derive(Default)]
-pub(crate) struct Directory(RwLock<HashMap<Arc<str>, Arc<Place>>>);
+pub(crate) struct Directory(RwLock<Places>);
 
 impl Directory {
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Place>>> {
+    fn read(&self) -> RwLockReadGuard<'_, Places> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, Arc<Place>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Places> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Slot {
     pub(crate) phase: Phase,
     pub(crate) desired: Desired,
     pub(crate) dynamic: bool,
+    /// Its address leads to the present life.
+    published: bool,
     /// It announced itself before its start function returned.
     pub(crate) announced: bool,
     pub(crate) killed: bool,
@@ -90,7 +92,7 @@ impl Drop for Slot {
             start.task.abort();
         }
         // By now the next life of the whole supervisor may have filled the place again.
-        if let Some(live) = &self.live {
+        if let (Some(live), true) = (&self.live, self.published) {
             self.place.clear_of(live.cell.get_id());
         }
     }
@@ -131,6 +133,7 @@ impl Slot {
             phase,
             desired: Desired::Up,
             dynamic,
+            published: false,
             announced: false,
             killed: false,
             unasked: false,
@@ -189,6 +192,21 @@ impl Slot {
         kin.class.enter(self.phase);
         self.identity = identity(kin, self.path().clone());
         self.spec = spec;
+    }
+
+    /// From now on the address leads to this life.
+    pub(crate) fn publish(&mut self, life: Started) {
+        self.place
+            .publish(life.cell.clone(), life.vitals.as_ref().map(Arc::clone));
+        self.published = true;
+        self.live = Some(life);
+    }
+
+    /// From now on the address leads nowhere. It costs something, so it is done once.
+    pub(crate) fn unpublish(&mut self) {
+        if std::mem::take(&mut self.published) {
+            self.place.clear();
+        }
     }
 
     pub(crate) fn subject(&self) -> Subject {

@@ -32,12 +32,15 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    /// One more is in this phase. Called by the supervisor alone, like [`Self::leave`]: so it need not be one step.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.phases[phase as usize].fetch_add(1, Ordering::Relaxed);
+        let count = &self.phases[phase as usize];
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     pub(crate) fn leave(&self, phase: Phase) {
-        self.phases[phase as usize].fetch_sub(1, Ordering::Relaxed);
+        let count = &self.phases[phase as usize];
+        count.store(count.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 }
 

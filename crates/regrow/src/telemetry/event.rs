@@ -18,7 +18,7 @@ use crate::trace::TraceContext;
 pub struct Event {
     /// Counts the events of one system, from 1; a gap means that a queue has dropped some.
     pub seq: u64,
-    /// When, by the wall clock.
+    /// When, by the wall clock. A supervisor looks at it once in each turn of its mailbox, and after each start.
     pub at: SystemTime,
     /// Which span begins or ends with it; the beginning and the end share the number.
     pub span: Option<u64>,

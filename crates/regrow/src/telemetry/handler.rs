@@ -1,5 +1,6 @@
 //! Those who listen: inline, or behind a bounded queue.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -113,31 +114,66 @@ impl Handler {
         }
     }
 
-    /// Calls it. Queues share one copy without what must not leave the process.
-    pub(super) fn call(
+    /// The function, if it is called at once.
+    fn inline_run(&self) -> Option<&Inline> {
+        match &self.kind {
+            Kind::Inline(run) => Some(run),
+            Kind::Queued(_) => None,
+        }
+    }
+
+    /// Puts the event into its queue, if it has one. Queues share one copy without what must not leave the process.
+    fn enqueue(
         &self,
         event: &Event,
         redacted: &mut Option<Arc<Event>>,
         news: News,
     ) -> Option<Notice> {
-        let handler = || Arc::clone(&self.id);
         match &self.kind {
-            Kind::Inline(run) => {
-                let panic = catch(|| run(event)).err()?;
-                Some(Notice::Panicked {
-                    handler: handler(),
-                    message: panic.to_string(),
-                })
-            }
+            Kind::Inline(_) => None,
             Kind::Queued(queue) => {
                 let event = redacted.get_or_insert_with(|| without_secrets(event));
                 queue.offer(event, news).map(|dropped| Notice::Dropped {
-                    handler: handler(),
+                    handler: Arc::clone(&self.id),
                     dropped,
                 })
             }
         }
     }
+}
+
+/// Tells those who listen, in order, all but `except`. What became of whom is in the answer, and that is hardly ever anything.
+pub(super) fn tell_all(
+    handlers: &[Arc<Handler>],
+    event: &Event,
+    except: Option<&str>,
+    news: News,
+) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut redacted = None;
+    let next = Cell::new(0);
+    // One guard for all: to catch a panic costs something, and there hardly ever is one.
+    while next.get() < handlers.len() {
+        let told = catch(|| {
+            while let Some(handler) = handlers.get(next.get()) {
+                next.set(next.get() + 1);
+                if except.is_some_and(|id| *handler.id == *id) {
+                    continue;
+                }
+                match handler.inline_run() {
+                    Some(run) => run(event),
+                    None => notices.extend(handler.enqueue(event, &mut redacted, news)),
+                }
+            }
+        });
+        if let (Err(panic), Some(handler)) = (told, handlers.get(next.get() - 1)) {
+            notices.push(Notice::Panicked {
+                handler: Arc::clone(&handler.id),
+                message: panic.to_string(),
+            });
+        }
+    }
+    notices
 }
 
 /// A copy without what must not leave the process.

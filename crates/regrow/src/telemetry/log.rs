@@ -5,11 +5,15 @@
 
 use regrow_core::Phase;
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use super::{Edge, Event, FieldValue, Payload, Role};
 
 /// The handler.
 pub(crate) fn log(event: &Event) {
+    if LevelFilter::current() == LevelFilter::OFF {
+        return;
+    }
     let (level, text) = headline(&event.payload);
     let (path, generation) = (&event.subject.path, event.subject.generation);
     let (name, keys) = (event.name(), event.payload.keys());

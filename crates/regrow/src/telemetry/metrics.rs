@@ -346,6 +346,7 @@ impl MetricsHandler {
     }
 
     /// Raises the counter that `cell` keeps; it is looked up by its labels once, or each time where there is no cell.
+    #[inline]
     fn count(
         &self,
         cell: Option<&Cell<Counter>>,
@@ -353,21 +354,34 @@ impl MetricsHandler {
         values: impl FnOnce() -> Values,
         by: u64,
     ) {
-        let raise = |kept: &Kept<Counter>| {
-            kept.handle.increment(by);
-            kept.note_overflow();
-        };
+        match cell.and_then(Cell::get) {
+            Some(kept) => kept.raise(by),
+            None => self.count_anew(cell, family, values, by),
+        }
+    }
+
+    /// Away from the path that every event takes.
+    #[cold]
+    #[inline(never)]
+    fn count_anew(
+        &self,
+        cell: Option<&Cell<Counter>>,
+        family: &'static Family,
+        values: impl FnOnce() -> Values,
+        by: u64,
+    ) {
         let look_up = || match self.handle_of(family, values()) {
             (Handle::Counter(handle), overflows) => Kept { handle, overflows },
             (Handle::Histogram(_), _) => unreachable!("{} counts", family.name),
         };
         match cell {
-            Some(cell) => raise(cell.get_or_init(look_up)),
-            None => raise(&look_up()),
+            Some(cell) => cell.get_or_init(look_up).raise(by),
+            None => look_up().raise(by),
         }
     }
 
     /// Like [`Self::count`], for a histogram.
+    #[inline]
     fn observe(
         &self,
         cell: Option<&Cell<Histogram>>,
@@ -375,17 +389,28 @@ impl MetricsHandler {
         values: impl FnOnce() -> Values,
         value: Duration,
     ) {
-        let record = |kept: &Kept<Histogram>| {
-            kept.handle.record(value.as_secs_f64());
-            kept.note_overflow();
-        };
+        match cell.and_then(Cell::get) {
+            Some(kept) => kept.record(value),
+            None => self.observe_anew(cell, family, values, value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observe_anew(
+        &self,
+        cell: Option<&Cell<Histogram>>,
+        family: &'static Family,
+        values: impl FnOnce() -> Values,
+        value: Duration,
+    ) {
         let look_up = || match self.handle_of(family, values()) {
             (Handle::Histogram(handle), overflows) => Kept { handle, overflows },
             (Handle::Counter(_), _) => unreachable!("{} observes", family.name),
         };
         match cell {
-            Some(cell) => record(cell.get_or_init(look_up)),
-            None => record(&look_up()),
+            Some(cell) => cell.get_or_init(look_up).record(value),
+            None => look_up().record(value),
         }
     }
 

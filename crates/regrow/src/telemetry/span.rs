@@ -16,10 +16,10 @@ pub struct Span {
     telemetry: Telemetry,
     id: u64,
     lineage: Option<Arc<Lineage>>,
-    began: Instant,
-    subject: Subject,
-    payload: Payload,
-    ended: bool,
+    pub(super) began: Instant,
+    pub(super) subject: Subject,
+    pub(super) payload: Payload,
+    pub(super) ended: bool,
 }
 
 /// The number of the next span of this process.
@@ -48,13 +48,30 @@ impl Telemetry {
         subject: Subject,
         payload: Payload,
     ) -> Span {
+        let span = self.prepare_caused(cause, began, subject, payload);
+        span.tell();
+        span
+    }
+
+    /// A span that has begun and was not told yet.
+    pub(super) fn prepare(&self, began: Instant, subject: Subject, payload: Payload) -> Span {
+        self.prepare_caused(TraceContext::current(), began, subject, payload)
+    }
+
+    fn prepare_caused(
+        &self,
+        cause: Option<TraceContext>,
+        began: Instant,
+        subject: Subject,
+        payload: Payload,
+    ) -> Span {
         let id = next_id();
         let lineage = cause.map(|cause| Lineage {
             context: TraceContext::of_span(id),
             parent: None,
             link: Some(cause),
         });
-        self.begin(id, lineage, began, subject, payload)
+        self.make(id, lineage, began, subject, payload)
     }
 
     /// Begins a span that is a part of `parent`, in its trace.
@@ -65,10 +82,12 @@ impl Telemetry {
             parent: Some(parent),
             link: None,
         };
-        self.begin(id, Some(lineage), time::now(), subject, payload)
+        let span = self.make(id, Some(lineage), time::now(), subject, payload);
+        span.tell();
+        span
     }
 
-    fn begin(
+    fn make(
         &self,
         id: u64,
         lineage: Option<Lineage>,
@@ -76,13 +95,10 @@ impl Telemetry {
         subject: Subject,
         payload: Payload,
     ) -> Span {
-        let lineage = lineage.map(Arc::new);
-        let origin = Origin::Span(id, lineage.as_ref());
-        self.emit_in(origin, || subject.clone(), || payload.clone());
         Span {
             telemetry: self.clone(),
             id,
-            lineage,
+            lineage: lineage.map(Arc::new),
             began,
             subject,
             payload,
@@ -133,11 +149,19 @@ impl Span {
     fn end(&mut self, edge: Edge) {
         self.ended = true;
         self.payload.set_edge(edge);
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.telemetry.emit_in(
-            Origin::Span(self.id, self.lineage.as_ref()),
+            self.origin(),
             || self.subject.clone(),
             || self.payload.clone(),
         );
+    }
+
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin::Span(self.id, self.lineage.as_ref())
     }
 }
 

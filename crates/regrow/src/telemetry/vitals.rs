@@ -35,6 +35,8 @@ pub(crate) struct Vitals {
     done: AtomicU64,
     /// The actor has finished `post_stop`: it was not killed.
     orderly: AtomicBool,
+    /// The supervisor has heard from the actor itself that it runs.
+    noticed: AtomicBool,
     /// The number of the message whose wait is being measured; 0 for none.
     waiting: AtomicU64,
     /// When that message was sent.
@@ -307,6 +309,7 @@ impl Vitals {
             begun: AtomicU64::new(0),
             done: AtomicU64::new(0),
             orderly: AtomicBool::new(false),
+            noticed: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             waits_since: Mutex::new(None),
             seen: Mutex::new((0, None)),
@@ -316,12 +319,21 @@ impl Vitals {
         }
     }
 
-    /// It has ended in order: `post_stop` is done.
     /// Whose they are.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
+    /// The supervisor has heard that it runs, so it need not be let run before the first message.
+    pub(crate) fn notice(&self) {
+        self.noticed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_noticed(&self) -> bool {
+        self.noticed.load(Ordering::Relaxed)
+    }
+
+    /// It has ended in order: `post_stop` is done.
     pub(crate) fn set_orderly(&self) {
         self.orderly.store(true, Ordering::Release);
     }
@@ -335,19 +347,26 @@ impl Vitals {
     }
 
     /// No message has been begun yet.
+    #[inline]
     pub(crate) fn is_untouched(&self) -> bool {
         self.begun.load(Ordering::Relaxed) == 0
     }
 
     /// A message is being sent to the address. One addition; a clock for one in [`SAMPLE_EVERY`].
+    #[inline]
     pub(crate) fn sending(&self) {
         let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
-        if number.is_multiple_of(SAMPLE_EVERY)
-            && self
-                .waiting
-                .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if number.is_multiple_of(SAMPLE_EVERY) {
+            self.begin_wait(number);
+        }
+    }
+
+    #[cold]
+    fn begin_wait(&self, number: u64) {
+        let free = self
+            .waiting
+            .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        if free.is_ok() {
             *self
                 .waits_since
                 .lock()
@@ -356,6 +375,7 @@ impl Vitals {
     }
 
     /// A message is about to be handled; the instant is there when it is timed. Called by the actor alone.
+    #[inline]
     pub(crate) fn begin(&self) -> Option<Instant> {
         let number = self.begun.load(Ordering::Relaxed) + 1;
         self.begun.store(number, Ordering::Relaxed);
@@ -366,6 +386,7 @@ impl Vitals {
         number.is_multiple_of(SAMPLE_EVERY).then(time::now)
     }
 
+    #[cold]
     fn end_wait(&self) {
         let since = self
             .waits_since
@@ -383,19 +404,25 @@ impl Vitals {
     }
 
     /// The message that was begun last is done.
+    #[inline]
     pub(crate) fn end(&self, timed: Option<Instant>, handled: Handled) {
         self.done
             .store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
         if let Some(began) = timed {
-            let took = time::now().saturating_duration_since(began).as_secs_f64();
-            for timed in self.stats.timed.load().iter() {
-                timed.handle.record(took);
-            }
+            self.note_time(began);
         }
         match handled {
             Handled::Ok => {}
             Handled::Error => drop(self.stats.errors.fetch_add(1, Ordering::Relaxed)),
             Handled::Panic => drop(self.stats.panics.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    #[cold]
+    fn note_time(&self, began: Instant) {
+        let took = time::now().saturating_duration_since(began).as_secs_f64();
+        for timed in self.stats.timed.load().iter() {
+            timed.handle.record(took);
         }
     }
 

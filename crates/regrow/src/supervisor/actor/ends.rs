@@ -1,7 +1,6 @@
 //! How lives begin and end, as the shell sees it.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use ractor::SupervisionEvent;
 use regrow_core::supervision::Who;
@@ -15,12 +14,11 @@ use crate::started::Force;
 use crate::supervisor::lingering::Lingering;
 use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload};
-use crate::time;
 
 impl State {
     /// A life is up.
     pub(super) fn started(&mut self, who: Who) {
-        let (now, otp_compat) = (time::now(), self.otp_compat);
+        let (now, at, otp_compat) = (self.emitter.now(), self.emitter.at(), self.otp_compat);
         let Some(slot) = self.current(who) else {
             return;
         };
@@ -29,7 +27,7 @@ impl State {
         }
         slot.enter(Phase::Running);
         slot.up_since = Some(now);
-        slot.started_at = Some(SystemTime::now());
+        slot.started_at = Some(at);
         let took = now.saturating_duration_since(slot.born);
         let attempt = slot.attempt();
         let restarting = slot.past_mut().and_then(|past| {
@@ -40,7 +38,7 @@ impl State {
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
         if let Some(mut span) = restarting {
             span.subject().phase = Phase::Running;
-            span.stop();
+            self.emitter.stop(span);
         }
         let directives = self.core.on_started(who, now);
         self.queue(directives);
@@ -48,14 +46,15 @@ impl State {
 
     /// If this start follows a death, the restart is a span that began with it.
     pub(super) fn begin_restart(&mut self, index: u32) {
-        let (strategy, telemetry) = (self.strategy, self.tree.telemetry.clone());
-        let Some(slot) = self.slot(index) else { return };
+        let strategy = self.strategy;
+        let slot = self.slots.get_mut(index as usize).and_then(Option::as_mut);
+        let Some(slot) = slot else { return };
         if let Some(died) = slot.past().and_then(|past| past.died_at) {
             let payload = Payload::Restart {
                 edge: Edge::Start,
                 strategy,
             };
-            let span = telemetry.span_since(died, slot.subject(), payload);
+            let span = self.emitter.span_since(died, slot.subject(), payload);
             slot.make_past().restarting = Some(span);
         }
     }
@@ -68,7 +67,7 @@ impl State {
             Follows::GiveUp => true,
             Follows::Nothing => return self.ignored(who),
         };
-        let now = time::now();
+        let now = self.emitter.now();
         let asked = self.current(who).is_some_and(|slot| slot.asked.is_some());
         // A start that was cancelled because the child was asked to stop has done as it was asked.
         let reason = if asked && matches!(reason, ExitReason::Cancelled) {
@@ -76,7 +75,7 @@ impl State {
         } else {
             reason
         };
-        self.over(who, reason.clone(), now);
+        self.over(who, reason.clone());
         let directives = self
             .core
             .on_start_failed(who, reason.kind(), permanent, now);
@@ -85,13 +84,13 @@ impl State {
 
     /// A start function asked not to be started.
     fn ignored(&mut self, who: Who) {
-        let now = time::now();
+        let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return;
         };
         slot.ignored = true;
         if slot.asked.is_some() {
-            self.over(who, ExitReason::Shutdown, now);
+            self.over(who, ExitReason::Shutdown);
         } else {
             slot.who = None;
             slot.start = None;
@@ -107,12 +106,12 @@ impl State {
 
     /// A child has ended, says `ractor`.
     pub(super) fn exited(&mut self, who: Who, event: SupervisionEvent) {
-        let now = time::now();
+        let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return discard(event);
         };
         let reason = reason_of(slot, event);
-        self.over(who, reason.clone(), now);
+        self.over(who, reason.clone());
         let directives = self.core.on_exit(who, reason.kind(), now);
         self.queue(directives);
     }
@@ -128,7 +127,7 @@ impl State {
         if let Some(live) = &started {
             if live.has_ended() {
                 self.actors.remove(&live.cell.get_id());
-                return self.over(who, ExitReason::Killed, time::now());
+                return self.over(who, ExitReason::Killed);
             }
             match live.force {
                 Force::OnActor => live.cell.kill(),
@@ -138,7 +137,7 @@ impl State {
             live.cell.unlink(self.myself.get_cell());
             self.actors.remove(&live.cell.get_id());
         }
-        self.over(who, ExitReason::Unresponsive, time::now());
+        self.over(who, ExitReason::Unresponsive);
         let end = async move {
             match (started, start) {
                 // Without a limit, waiting can only succeed.
@@ -153,18 +152,19 @@ impl State {
 
     /// A life has ended in the time that it had, and nobody has told us: it has cut its link.
     pub(super) fn lost(&mut self, who: Who) {
-        let now = time::now();
+        let now = self.emitter.now();
         if let Some(live) = self.current(who).and_then(|slot| slot.live.as_ref()) {
             let id = live.cell.get_id();
             self.actors.remove(&id);
         }
-        self.over(who, ExitReason::Shutdown, now);
+        self.over(who, ExitReason::Shutdown);
         let directives = self.core.on_exit(who, ExitKind::Shutdown, now);
         self.todo.extend(directives);
     }
 
     /// Notes and tells the end of a life.
-    pub(super) fn over(&mut self, who: Who, reason: ExitReason, now: Instant) {
+    pub(super) fn over(&mut self, who: Who, reason: ExitReason) {
+        let (now, at) = (self.emitter.now(), self.emitter.at());
         let Some(slot) = self.current(who) else {
             return;
         };
@@ -178,7 +178,7 @@ impl State {
             .take()
             .and_then(|live| live.vitals)
             .map(|vitals| vitals.handled());
-        slot.place.clear();
+        slot.unpublish();
         slot.who = None;
         slot.start = None;
         let outcome = if matches!(reason, ExitReason::Unresponsive) {
@@ -195,7 +195,7 @@ impl State {
         });
         past.last_exit = Some(LastExit {
             reason: reason.clone(),
-            at: SystemTime::now(),
+            at,
         });
         if asked.is_some() {
             past.died_at = None;

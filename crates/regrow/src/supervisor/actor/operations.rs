@@ -11,7 +11,6 @@ use crate::supervisor::answer::{Answer, Batch, Until};
 use crate::supervisor::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
 use crate::supervisor::{InvalidTree, Supervisor, check_limit, check_significant};
 use crate::telemetry::Payload;
-use crate::time;
 
 impl State {
     /// Adds a child and has it started, or refuses it; whether it did.
@@ -21,7 +20,9 @@ impl State {
             return false;
         }
         let kin = self.kin(&spec);
-        let started = self.core.start_child(Arc::clone(&kin.plan), time::now());
+        let started = self
+            .core
+            .start_child(Arc::clone(&kin.plan), self.emitter.now());
         let (index, directives) = match started {
             Ok(started) => started,
             Err(refused) => {
@@ -92,7 +93,7 @@ impl State {
             }));
         }
         check_significant(self.auto_shutdown, self.path.as_str(), spec)?;
-        check_limit(spec.traits.plan.limit, path().as_str())?;
+        check_limit(spec.traits.plan.limit, || path().to_string())?;
         if let Some(nested) = &spec.nested {
             nested.check_at(path().as_str())?;
         }
@@ -100,7 +101,7 @@ impl State {
     }
 
     pub(super) fn operate(&mut self, verb: Verb, id: &Arc<str>, answer: Answer) {
-        let now = time::now();
+        let now = self.emitter.now();
         let Some(index) = self.index_of(id) else {
             let path = self.path.join(id).to_string();
             return answer.refuse(id, OperateError::NotFound { path });
@@ -193,7 +194,7 @@ impl State {
         let was_known: Vec<bool> = listed.iter().map(|(known, _)| known.is_some()).collect();
         let places = self
             .core
-            .reconfigure(new.policy, listed, time::now())
+            .reconfigure(new.policy, listed, self.emitter.now())
             .map_err(|refused| {
                 OperateError::refused(refused, self.path.clone(), self.path.clone())
             })?;
@@ -241,7 +242,7 @@ impl State {
             count(&report.added),
             count(&report.kept),
         );
-        self.tree.telemetry.emit(
+        self.emitter.emit(
             || subject,
             || Payload::SupervisorReconfigured {
                 updated,

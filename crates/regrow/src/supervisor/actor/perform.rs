@@ -1,7 +1,7 @@
 //! The only place where things happen: each directive, performed and told.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ractor::ActorProcessingErr;
 use regrow_core::supervision::{Closed, Directive, Parked, Scheduled, Who};
@@ -12,7 +12,6 @@ use crate::adapter::step_aside;
 use crate::exit::{ExitReason, Intensity};
 use crate::system::{ChildDidNotStart, StartError};
 use crate::telemetry::{Payload, Subject};
-use crate::time;
 
 /// Whether the supervisor goes on.
 type Performed = Result<(), ActorProcessingErr>;
@@ -22,6 +21,12 @@ impl State {
     ///
     /// After many starts the rest waits for a message to oneself, so that other messages get in between.
     pub(super) async fn run(&mut self) -> Performed {
+        let performed = self.run_turn().await;
+        self.emitter.end_turn();
+        performed
+    }
+
+    async fn run_turn(&mut self) -> Performed {
         let mut starts = 0;
         loop {
             while !self.paused
@@ -63,7 +68,9 @@ impl State {
     /// Leaves the rest for the next turn: whoever waits for an answer gets to run, and to ask again.
     async fn pause(&mut self) {
         self.paused = true;
+        self.emitter.end_turn();
         step_aside().await;
+        self.emitter.new_turn();
         drop(self.myself.cast(Message::Continue));
     }
 
@@ -108,7 +115,7 @@ impl State {
     /// Tells something of a child, without a change of phase.
     pub(super) fn tell(&mut self, index: u32, payload: impl FnOnce() -> Payload) {
         if let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) {
-            self.tree.telemetry.emit(|| slot.subject(), payload);
+            self.emitter.emit(|| slot.subject(), payload);
         }
     }
 
@@ -132,11 +139,12 @@ impl State {
     }
 
     fn stop(&mut self, who: Who, cause: StopCause) {
+        let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return;
         };
-        slot.asked = Some((cause, time::now()));
-        slot.place.clear();
+        slot.asked = Some((cause, now));
+        slot.unpublish();
         slot.enter(Phase::Stopping);
         self.tell(who.slot, || Payload::ChildStopping { cause });
         let Some(slot) = self.current(who) else {
@@ -153,14 +161,15 @@ impl State {
     }
 
     fn kill(&mut self, who: Who, cause: StopCause) {
+        let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return;
         };
         slot.killed = true;
-        slot.place.clear();
+        slot.unpublish();
         if slot.asked.is_none() {
             slot.unasked = true;
-            slot.asked = Some((cause, time::now()));
+            slot.asked = Some((cause, now));
             slot.enter(Phase::Stopping);
             self.tell(who.slot, || Payload::ChildStopping { cause });
         }
@@ -194,7 +203,7 @@ impl State {
     }
 
     fn backoff(&mut self, scheduled: &Scheduled) {
-        let strategy = self.strategy;
+        let (strategy, at) = (self.strategy, self.emitter.at());
         let Scheduled {
             slot: index,
             delay,
@@ -203,7 +212,7 @@ impl State {
             max_restarts,
             ..
         } = *scheduled;
-        let now = time::now();
+        let now = self.emitter.now();
         if let (Some((used, _)), Some(period)) = (self.core.intensity_used(now), self.core.period())
         {
             self.counts.note_restart(used, now.checked_add(period));
@@ -214,7 +223,7 @@ impl State {
         past.failed = true;
         past.attempt = attempt;
         past.restarts_in_window = in_window;
-        past.next_start_at = SystemTime::now().checked_add(delay);
+        past.next_start_at = at.checked_add(delay);
         slot.answer_waiters();
         let reason = slot.last_reason().cloned().unwrap_or(ExitReason::Cancelled);
         self.tell(index, || Payload::RestartScheduled {
@@ -270,8 +279,7 @@ impl State {
         if slot.spec.nested.is_some() {
             self.tree.leave_below(slot.path());
         }
-        self.tree
-            .telemetry
+        self.emitter
             .emit(|| slot.subject(), || Payload::SupervisorChildRemoved {});
     }
 
@@ -280,7 +288,7 @@ impl State {
         let child = slot.path().clone();
         let last_reason = slot.last_reason().cloned().unwrap_or(ExitReason::Cancelled);
         let subject = self.subject();
-        self.tree.telemetry.emit(
+        self.emitter.emit(
             || subject,
             || Payload::Meltdown {
                 child,

@@ -14,12 +14,11 @@ use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::started::Started;
 use crate::supervisor::slot::Pending;
 use crate::telemetry::Subject;
-use crate::time;
 
 impl State {
     /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
     pub(super) async fn start(&mut self, who: Who) {
-        let now = time::now();
+        let now = self.emitter.now();
         let generation = self.core.generation(who.slot);
         let (myself, tree) = (self.myself.clone(), Arc::clone(&self.tree));
         let Some(slot) = self.slot(who.slot) else {
@@ -47,6 +46,8 @@ impl State {
         self.begin_restart(who.slot);
         self.pad.begin(&launch, context, cause);
         let first = poll_fn(|waker| Poll::Ready(self.pad.poll(waker))).await;
+        // What has run may have taken its time.
+        self.emitter.new_turn();
         match first {
             Ok(result) => self.launched(who, result),
             Err(start) => {
@@ -97,9 +98,7 @@ impl State {
             Err(failure) => return self.start_failed(who, failure),
         };
         let id = started.cell.get_id();
-        slot.place
-            .publish(started.cell.clone(), started.vitals.clone());
-        slot.live = Some(started.clone());
+        slot.publish(started);
         let (asked, killed, waits) = (
             slot.asked,
             slot.killed,
@@ -114,9 +113,15 @@ impl State {
         }
         self.actors.insert(id, who);
         match asked {
-            Some(_) if killed => started.kill(),
-            Some((cause, _)) => started.stop(cause),
-            None if waits => self.core.on_start_pending(who, time::now()),
+            Some((cause, _)) => {
+                let live = self.current(who).and_then(|slot| slot.live.as_ref());
+                match live {
+                    Some(live) if killed => live.kill(),
+                    Some(live) => live.stop(cause),
+                    None => {}
+                }
+            }
+            None if waits => self.core.on_start_pending(who, self.emitter.now()),
             None => self.started(who),
         }
     }

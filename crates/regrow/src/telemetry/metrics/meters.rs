@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use metrics::{Counter, Histogram};
@@ -20,10 +21,24 @@ pub(super) struct Kept<H> {
 }
 
 impl<H> Kept<H> {
-    pub(super) fn note_overflow(&self) {
+    fn note_overflow(&self) {
         if let Some(overflows) = &self.overflows {
             overflows.increment(1);
         }
+    }
+}
+
+impl Kept<Counter> {
+    pub(super) fn raise(&self, by: u64) {
+        self.handle.increment(by);
+        self.note_overflow();
+    }
+}
+
+impl Kept<Histogram> {
+    pub(super) fn record(&self, value: Duration) {
+        self.handle.record(value.as_secs_f64());
+        self.note_overflow();
     }
 }
 
@@ -121,44 +136,53 @@ const fn reason_at(reason: ExitKind) -> usize {
     }
 }
 
-/// The meters of one class, for each handler that counts. Those of a handler that is gone go when the next one comes.
+/// The meters of one class, for each handler that counts. Those of a handler that is gone go when the next one comes; the first
+/// has a place of its own, which is found without a step that others would notice.
 #[derive(Default)]
-pub(crate) struct Metered(ArcSwap<Vec<Arc<Meters>>>);
+pub(crate) struct Metered {
+    first: OnceLock<Arc<Meters>>,
+    others: ArcSwap<Vec<Arc<Meters>>>,
+}
 
 impl fmt::Debug for Metered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Metered")
-            .field(&self.0.load().len())
-            .finish()
+        f.debug_struct("Metered").finish_non_exhaustive()
     }
 }
 
 /// The meters of one handler, borrowed.
-pub(super) struct Held {
-    all: Guard<Arc<Vec<Arc<Meters>>>>,
-    at: usize,
+pub(super) enum Held<'a> {
+    First(&'a Meters),
+    Other {
+        all: Guard<Arc<Vec<Arc<Meters>>>>,
+        at: usize,
+    },
 }
 
-impl Deref for Held {
+impl Deref for Held<'_> {
     type Target = Meters;
 
     fn deref(&self) -> &Meters {
-        &self.all[self.at]
+        match self {
+            Self::First(meters) => meters,
+            Self::Other { all, at } => &all[*at],
+        }
     }
 }
 
 impl Metered {
     /// Those of one handler. There are as many as there are handlers that count: one, or a few.
-    pub(super) fn of(&self, owner: &Owner) -> Held {
+    pub(super) fn of(&self, owner: &Owner) -> Held<'_> {
+        let first = self.first.get_or_init(|| Meters::of(owner));
+        if first.is_of(owner) {
+            return Held::First(first);
+        }
         self.find(owner).unwrap_or_else(|| {
-            self.0.rcu(|all| {
+            self.others.rcu(|all| {
                 let known = |meters: &&Arc<Meters>| meters.owner.strong_count() > 0;
                 let mut all: Vec<Arc<Meters>> = all.iter().filter(known).cloned().collect();
                 if !all.iter().any(|meters| meters.is_of(owner)) {
-                    all.push(Arc::new(Meters {
-                        owner: Arc::downgrade(owner),
-                        ..Meters::default()
-                    }));
+                    all.push(Meters::of(owner));
                 }
                 all
             });
@@ -167,14 +191,21 @@ impl Metered {
         })
     }
 
-    fn find(&self, owner: &Owner) -> Option<Held> {
-        let all = self.0.load();
+    fn find(&self, owner: &Owner) -> Option<Held<'_>> {
+        let all = self.others.load();
         let at = all.iter().position(|meters| meters.is_of(owner))?;
-        Some(Held { all, at })
+        Some(Held::Other { all, at })
     }
 }
 
 impl Meters {
+    fn of(owner: &Owner) -> Arc<Self> {
+        Arc::new(Self {
+            owner: Arc::downgrade(owner),
+            ..Self::default()
+        })
+    }
+
     /// A number is not given twice while somebody refers to it, so the address will do.
     fn is_of(&self, owner: &Owner) -> bool {
         self.owner.as_ptr() == Arc::as_ptr(owner)
@@ -195,12 +226,14 @@ mod tests {
     #[test]
     fn each_handler_has_meters_of_its_own_and_those_of_one_that_is_gone_make_room() {
         let metered = Metered::default();
-        let (first, second) = (Owner::default(), Owner::default());
+        let (first, second, third) = (Owner::default(), Owner::default(), Owner::default());
         let (of_first, of_second) = (metered.of(&first), metered.of(&second));
         assert!(!std::ptr::eq(&*of_first, &*of_second));
         assert!(std::ptr::eq(&*of_first, &*metered.of(&first)));
-        drop(first);
-        drop(metered.of(&Owner::default()));
-        assert_eq!(metered.0.load().len(), 2, "the second, and the last");
+        assert!(std::ptr::eq(&*of_second, &*metered.of(&second)));
+        drop(of_second);
+        drop(second);
+        drop(metered.of(&third));
+        assert_eq!(metered.others.load().len(), 1, "the third");
     }
 }
