@@ -287,10 +287,12 @@ impl Telemetry {
         payload: impl FnOnce() -> Payload,
     ) {
         let handlers = self.shared.handlers.load();
-        self.tell(&handlers, SystemTime::now, origin, subject, payload);
+        if let Some(mut event) = self.tell(&handlers, SystemTime::now, origin, subject, payload) {
+            self.shared.recorder.record(&mut event);
+        }
     }
 
-    /// Tells it to those who listen, if there are any.
+    /// Tells it to those who listen, if there are any. The event is still to be recorded, unless that is done.
     fn tell(
         &self,
         handlers: &[Arc<Handler>],
@@ -298,23 +300,24 @@ impl Telemetry {
         origin: Origin<'_>,
         subject: impl FnOnce() -> Subject,
         payload: impl FnOnce() -> Payload,
-    ) {
+    ) -> Option<Event> {
         if handlers.is_empty() {
-            return;
+            return None;
         }
         if IN_HANDLER.get() == self.number() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         }
         let mut event = self.event(at(), origin, subject(), payload());
         let mut notices = self.run(handlers, &event, None, News::Now);
         notices.extend(self.emitted_by_handlers());
         if notices.is_empty() {
-            return self.shared.recorder.record(&mut event);
+            return Some(event);
         }
         let subject = event.subject.clone();
         self.shared.recorder.record(&mut event);
         self.notice(notices, &subject);
+        None
     }
 
     /// The events that handlers emitted since this was last told.

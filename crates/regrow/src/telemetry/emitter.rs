@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::handler::Handler;
-use super::{Edge, Origin, Payload, Span, Subject, Telemetry};
+use super::recorder::is_crash;
+use super::{Edge, Event, Origin, Payload, Span, Subject, Telemetry};
 use crate::time;
 
 type Handlers = Vec<Arc<Handler>>;
@@ -22,6 +23,18 @@ pub(crate) struct Emitter {
     handlers: Option<(u64, Arc<Handlers>)>,
     now: Instant,
     at: SystemTime,
+    /// Told, and not in the flight recorder yet.
+    told: Vec<Event>,
+}
+
+/// How many events of a turn are kept back at most, so that the flight recorder's lock is taken for all of them at once. Each
+/// supervisor has room for so many.
+const AT_A_TIME: usize = 8;
+
+impl Drop for Emitter {
+    fn drop(&mut self) {
+        self.record();
+    }
 }
 
 impl fmt::Debug for Emitter {
@@ -37,6 +50,7 @@ impl Emitter {
             handlers: None,
             now: time::now(),
             at: SystemTime::now(),
+            told: Vec::new(),
         }
     }
 
@@ -49,6 +63,13 @@ impl Emitter {
     /// The turn is over.
     pub(crate) fn end_turn(&mut self) {
         self.handlers = None;
+        self.record();
+    }
+
+    fn record(&mut self) {
+        if !self.told.is_empty() {
+            self.telemetry.shared.recorder.record_all(&mut self.told);
+        }
     }
 
     /// When the present turn began.
@@ -78,15 +99,21 @@ impl Emitter {
     ) {
         let shared = &self.telemetry.shared;
         let changes = shared.changes.load(Ordering::Acquire);
-        let known = self.handlers.take();
-        let (_, handlers) = self.handlers.insert(
-            known
-                .filter(|(then, _)| *then == changes)
-                .unwrap_or_else(|| (changes, shared.handlers.load_full())),
-        );
-        let at = self.at;
-        self.telemetry
-            .tell(handlers, || at, origin, subject, payload);
+        let known = self.handlers.take().filter(|(then, _)| *then == changes);
+        let handlers = known.map_or_else(|| shared.handlers.load_full(), |(_, handlers)| handlers);
+        if !handlers.is_empty() {
+            let payload = payload();
+            if is_crash(&payload) || self.told.len() == AT_A_TIME {
+                // Whoever reports it wants to read what came before.
+                self.record();
+            }
+            let at = self.at;
+            let told = self
+                .telemetry
+                .tell(&handlers, || at, origin, subject, || payload);
+            self.told.extend(told);
+        }
+        self.handlers = Some((changes, handlers));
     }
 
     /// Like [`Telemetry::span_since`].
@@ -132,10 +159,7 @@ mod tests {
     }
 
     /// A list, and a handler that writes the number of each event into it.
-    fn list() -> (
-        Arc<Mutex<Vec<u64>>>,
-        impl Fn(&super::super::Event) + Send + Sync,
-    ) {
+    fn list() -> (Arc<Mutex<Vec<u64>>>, impl Fn(&Event) + Send + Sync) {
         let list = Arc::new(Mutex::new(Vec::new()));
         let writes = Arc::clone(&list);
         (list, move |event| writes.lock().unwrap().push(event.seq))
@@ -162,7 +186,7 @@ mod tests {
         let mut emitter = Emitter::new(telemetry.clone());
         let (told, writes) = list();
         let stream = telemetry.clone();
-        let once = move |event: &super::super::Event| {
+        let once = move |event: &Event| {
             writes(event);
             assert!(stream.detach("once"));
         };

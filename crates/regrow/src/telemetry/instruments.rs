@@ -66,12 +66,18 @@ impl HistogramFn for Buckets {
         if !value.is_finite() {
             return;
         }
-        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        // What is observed most belongs to the first buckets.
+        let bucket = self.bounds.iter().take_while(|bound| **bound < value);
+        let bucket = bucket.count();
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
         observed.counts[bucket] += 1;
         observed.sum += value;
-        let (least, greatest) = observed.range.unwrap_or((value, value));
-        observed.range = Some((least.min(value), greatest.max(value)));
+        match &mut observed.range {
+            Some((least, _)) if value < *least => *least = value,
+            Some((_, greatest)) if value > *greatest => *greatest = value,
+            Some(_) => {}
+            range @ None => *range = Some((value, value)),
+        }
     }
 }
 

@@ -28,16 +28,18 @@ impl FlightRecorder {
     /// Keeps an event in the place of the oldest, which is there afterwards: to be dropped without the lock, for a user's error may
     /// be in it, with a `Drop` of its own. Events are large, so they are exchanged where they lie.
     pub(super) fn record(&self, event: &mut Event) {
-        if event.payload.is_sensitive() {
-            event.payload.redact();
-        }
+        redact(event);
         let mut ring = self.lock();
-        if ring.events.len() < CAPACITY {
-            return ring.events.push(event.clone());
-        }
-        let oldest = ring.oldest;
-        ring.oldest = (oldest + 1) % CAPACITY;
-        std::mem::swap(&mut ring.events[oldest], event);
+        ring.exchange(event);
+    }
+
+    /// Keeps the events of one turn, and takes the lock for them once.
+    pub(super) fn record_all(&self, events: &mut Vec<Event>) {
+        events.iter_mut().for_each(redact);
+        let mut ring = self.lock();
+        events.iter_mut().for_each(|event| ring.exchange(event));
+        drop(ring);
+        events.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
@@ -54,8 +56,27 @@ impl FlightRecorder {
             .chain(before.iter().rev())
             .filter(|event| event.subject.path == *path);
         let mut own: Vec<Arc<Event>> = own.take(at_most).cloned().map(Arc::new).collect();
-        own.reverse();
+        drop(ring);
+        // A supervisor brings its events at the end of its turn; the child itself brings its own at once.
+        own.sort_by_key(|event| event.seq);
         own
+    }
+}
+
+fn redact(event: &mut Event) {
+    if event.payload.is_sensitive() {
+        event.payload.redact();
+    }
+}
+
+impl Ring {
+    fn exchange(&mut self, event: &mut Event) {
+        if self.events.len() < CAPACITY {
+            return self.events.push(event.clone());
+        }
+        let oldest = self.oldest;
+        self.oldest = (oldest + 1) % CAPACITY;
+        std::mem::swap(&mut self.events[oldest], event);
     }
 }
 
@@ -103,7 +124,8 @@ impl std::fmt::Display for CrashReport {
 
 impl Telemetry {
     /// The last events about a child that are still known, oldest first, at most 32. The ring holds 1,024 events of the whole
-    /// system; looking costs a walk over it. One that inline handlers are still being told of is not in it yet.
+    /// system; looking costs a walk over it. What a supervisor tells in one turn of its mailbox comes in at the end of that turn, and
+    /// before it, if the turn tells of a crash.
     #[must_use]
     pub fn recent(&self, path: &ChildPath) -> Vec<Arc<Event>> {
         self.shared.recorder.of(path, PER_REPORT)
@@ -130,7 +152,7 @@ impl Telemetry {
     }
 }
 
-fn is_crash(payload: &Payload) -> bool {
+pub(super) fn is_crash(payload: &Payload) -> bool {
     match payload {
         Payload::ChildTerminated { reason, .. } => reason.kind().is_abnormal(),
         Payload::ChildStartFailed { .. } | Payload::Meltdown { .. } => true,
