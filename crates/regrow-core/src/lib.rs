@@ -7,16 +7,18 @@
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
-//! [`deadlines`].
+//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant).
 
 mod backoff;
 pub mod deadlines;
 pub mod dependencies;
 mod id;
+pub mod index;
 mod intensity;
 pub mod lifecycle;
 mod partition;
 mod phase;
+pub mod query;
 mod restart;
 mod rng;
 pub mod supervision;

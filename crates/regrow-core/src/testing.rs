@@ -1,5 +1,7 @@
 //! What the tests of this crate share.
 
+pub(crate) mod registry;
+
 use std::time::Instant;
 
 /// The one place where a test reads the clock: every other time is counted from here.
