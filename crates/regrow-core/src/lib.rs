@@ -7,7 +7,7 @@
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
-//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant).
+//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant) with [`pick`].
 
 mod backoff;
 pub mod deadlines;
@@ -18,6 +18,7 @@ mod intensity;
 pub mod lifecycle;
 mod partition;
 mod phase;
+pub mod pick;
 pub mod query;
 mod restart;
 mod rng;
