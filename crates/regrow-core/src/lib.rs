@@ -7,7 +7,7 @@
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
-//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant) with [`names`] and [`pick`].
+//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant) with [`names`], [`pick`] and [`watch`].
 
 mod backoff;
 pub mod deadlines;
@@ -26,6 +26,7 @@ mod rng;
 pub mod supervision;
 #[cfg(test)]
 mod testing;
+pub mod watch;
 mod words;
 
 pub use backoff::{Attempts, Backoff, FirstRestart, NextStart};
