@@ -268,15 +268,16 @@ mod tests {
             .zip(even)
             .all(|(times, even): (&u64, _)| times.abs_diff(even) < 200);
         assert!(near, "{times:?}");
-        let equal = times_of_equals();
+        let equals = actors(&[7, 7, 7, 7]);
+        for turn in 0..20 {
+            let first = random(&equals, turn);
+            assert_eq!(two_choices(&equals, turn), first, "of equals, the first");
+        }
+        let equal = self::times(&Select::TwoChoices, &equals, 4_000);
         assert!(
             equal.iter().all(|times| times.abs_diff(1_000) < 150),
             "{equal:?}"
         );
-    }
-
-    fn times_of_equals() -> Vec<u64> {
-        times(&Select::TwoChoices, &actors(&[7, 7, 7, 7]), 4_000)
     }
 
     /// Who has which of 1,000 keys.

@@ -172,8 +172,10 @@ fn after_any_history_the_index_says_what_a_list_says_and_equals_one_made_anew() 
             assert!(anew.insert(entry.clone(), *handle).is_some());
         }
         assert_eq!(world.index, anew, "seed {seed}");
-        let paths: Vec<&str> = world.index.iter().map(|found| &*found.entry.path).collect();
-        assert!(paths.is_sorted(), "seed {seed}");
+        let entries: Vec<&Entry> = world.index.iter().map(|found| &**found.entry).collect();
+        let mut expected: Vec<&Entry> = world.model.iter().map(|(entry, _)| entry).collect();
+        expected.sort_unstable_by_key(|entry| &entry.path);
+        assert_eq!(entries, expected, "seed {seed}: by path");
         assert_eq!(world.index.len(), world.model.len(), "seed {seed}");
     }
 }

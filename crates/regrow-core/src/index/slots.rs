@@ -102,10 +102,8 @@ impl Block {
 
     fn combine(&self, other: &Self, op: Op) -> Self {
         let words = op.words(self.present, other.present);
-        let mut block = Self {
-            words: Vec::with_capacity(words.count_ones() as usize),
-            ..Self::new(self.number)
-        };
+        let mut block = Self::new(self.number);
+        block.words.reserve(words.count_ones() as usize);
         for word in bits(words) {
             let value = op.of(self.word(word), other.word(word));
             if value != 0 {

@@ -163,6 +163,7 @@ fn doesnt_grow_ets_on_already_registered() {
 #[test]
 fn with_an_owner_go_all_its_names_and_no_others() {
     let mut names = names(&[("x", "a", 1), ("y", "b", 2), ("z", "a", 3)]);
+    assert_eq!((names.len(), names.owners()), (3, 2));
     let released = names.release_all(&"a");
     assert_eq!(released, [("x".into(), 1), ("z".into(), 3)]);
     assert_eq!((list(&names), names.owners()), (vec![("y", "b", 2)], 1));
