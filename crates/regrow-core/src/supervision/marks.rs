@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::slot::{After, Ending, State, Trial};
-use super::{Closed, Directive, Mode, Order, Parked, Refused, Scheduled, Slot, Supervision, Who};
+use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
 use crate::intensity::{RestartWindow, Verdict};
-use crate::phase::{Desired, Phase};
+use crate::phase::Phase;
 use crate::restart::{AutoShutdown, ExitKind, GiveUp, Restart, StopCause, Strategy};
 
 impl Supervision {
@@ -235,78 +235,6 @@ impl Supervision {
         }
     }
 
-    /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
-    fn take_along(&mut self, from: u64, at: Instant, out: &mut Vec<Directive>) {
-        let otp_compat = self.policy.otp_compat;
-        self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
-        let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
-        for index in group {
-            let slot = self.slots[index as usize]
-                .as_mut()
-                .expect("a child in order has a slot");
-            match slot.state {
-                // It is due in turn already, or is started by what it waits for.
-                State::Pending => {}
-                State::Backoff => {
-                    let (order, timer) = (slot.order, slot.timer);
-                    self.hold_until = self.hold_until.max(timer);
-                    self.set_timer(index, None);
-                    self.starts.insert((order, index));
-                }
-                State::Starting | State::Running => {
-                    let temporary = slot.plan.restart == Restart::Temporary;
-                    self.doom(
-                        index,
-                        if temporary {
-                            After::Remove
-                        } else {
-                            After::InTurn
-                        },
-                    );
-                }
-                State::Leaving { .. } => {
-                    if slot.after == Some(After::AtOnce) {
-                        slot.after = Some(After::InTurn);
-                    }
-                    if !std::mem::replace(&mut slot.in_turn, true) {
-                        self.leaving += 1;
-                    }
-                }
-                State::Completed => self.due_in_turn(index, out),
-                // OTP has no mark for what an operator has stopped.
-                State::Stopped if otp_compat => {
-                    slot.desired = Desired::Up;
-                    self.due_in_turn(index, out);
-                }
-                State::Stopped | State::Failed => {}
-            }
-        }
-    }
-
-    /// In OTP a group restart goes on from the child that has failed: without it, those that wait for their turn stay down.
-    pub(super) fn give_up_group(&mut self, victim: u32, out: &mut Vec<Directive>) {
-        let waiting: Vec<u32> = self.starts.iter().map(|(_, index)| *index).collect();
-        for index in waiting.into_iter().filter(|index| *index != victim) {
-            self.rest(index, After::Stopped, out);
-        }
-    }
-
-    fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
-        if self.is_closing() {
-            self.rest(index, After::Stopped, out);
-            return;
-        }
-        self.enter(index, State::Pending);
-        let slot = self.slots[index as usize]
-            .as_ref()
-            .expect("a due child has a slot");
-        self.starts.insert((slot.order, index));
-        out.push(Directive::Rest {
-            slot: index,
-            phase: Phase::Pending,
-        });
-    }
-
     fn exceeded(
         &mut self,
         index: u32,
@@ -468,83 +396,12 @@ impl Supervision {
         self.stops.insert((slot.order, index));
     }
 
-    /// Stops a doomed child unless somebody alive depends on it.
-    pub(super) fn stop_if_free(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(slot) = self.slot(index) else { return };
-        if !self.stops.contains(&(slot.order, index)) {
-            return;
-        }
-        let needed = slot
-            .links
-            .iter()
-            .flat_map(|links| &links.dependents)
-            .any(|dependent| self.is_alive(*dependent));
-        if !needed {
-            self.stop_in_turn(index, now, out);
-        }
-    }
-
-    fn release_dependencies(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        if !matches!(self.mode, Mode::Closing(_)) || self.policy.order != Order::Dependencies {
-            return;
-        }
-        let depends_on = self
-            .slot(index)
-            .and_then(|slot| slot.links.as_ref())
-            .map(|links| links.depends_on.clone());
-        for on in depends_on.unwrap_or_default() {
-            self.stop_if_free(on, now, out);
-        }
-    }
-
-    /// Tells the dependents, once, that a child has started.
-    pub(super) fn meet_dependents(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(links) = self.slot_mut(index).and_then(|slot| slot.links.as_mut()) else {
-            return;
-        };
-        if std::mem::replace(&mut links.met, true) {
-            return;
-        }
-        for dependent in links.dependents.clone() {
-            let Some(slot) = self.slot_mut(dependent) else {
-                continue;
-            };
-            let unmet = slot.links.as_mut().map_or(0, |links| {
-                links.unmet -= 1;
-                links.unmet
-            });
-            let never_started = slot.life == slot.life_before && slot.desired == Desired::Up;
-            let waits = matches!(slot.state, State::Pending | State::Failed);
-            if unmet == 0
-                && waits
-                && never_started
-                && self.policy.order == Order::Dependencies
-                && !self.is_closing()
-            {
-                self.start(dependent, now, out);
-            }
-        }
-    }
-
-    pub(super) fn unmet(&self, index: u32) -> u32 {
-        self.slot(index)
-            .and_then(|slot| slot.links.as_ref())
-            .map_or(0, |links| links.unmet)
-    }
-
     pub(super) fn release_boot(&mut self, index: u32) {
         if let Some(slot) = self.slot_mut(index)
             && std::mem::take(&mut slot.holds_boot)
         {
             self.boot_left -= 1;
         }
-    }
-
-    pub(super) fn operable(&mut self, index: u32) -> Result<&mut Slot, Refused> {
-        if self.is_closing() {
-            return Err(Refused::Closing);
-        }
-        self.slot_mut(index).ok_or(Refused::NotFound)
     }
 
     pub(super) fn slot(&self, index: u32) -> Option<&Slot> {

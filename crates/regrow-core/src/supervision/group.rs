@@ -1,0 +1,82 @@
+//! The group that a failed child takes along: who is in it, and what becomes of each.
+
+use std::time::Instant;
+
+use super::slot::{After, State};
+use super::{Directive, Supervision};
+use crate::phase::{Desired, Phase};
+use crate::restart::Restart;
+
+impl Supervision {
+    /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
+    pub(super) fn take_along(&mut self, from: u64, at: Instant, out: &mut Vec<Directive>) {
+        let otp_compat = self.policy.otp_compat;
+        self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
+        let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
+        for index in group {
+            let slot = self.slots[index as usize]
+                .as_mut()
+                .expect("a child in order has a slot");
+            match slot.state {
+                // It is due in turn already, or is started by what it waits for.
+                State::Pending => {}
+                State::Backoff => {
+                    let (order, timer) = (slot.order, slot.timer);
+                    self.hold_until = self.hold_until.max(timer);
+                    self.set_timer(index, None);
+                    self.starts.insert((order, index));
+                }
+                State::Starting | State::Running => {
+                    let temporary = slot.plan.restart == Restart::Temporary;
+                    self.doom(
+                        index,
+                        if temporary {
+                            After::Remove
+                        } else {
+                            After::InTurn
+                        },
+                    );
+                }
+                State::Leaving { .. } => {
+                    if slot.after == Some(After::AtOnce) {
+                        slot.after = Some(After::InTurn);
+                    }
+                    if !std::mem::replace(&mut slot.in_turn, true) {
+                        self.leaving += 1;
+                    }
+                }
+                State::Completed => self.due_in_turn(index, out),
+                // OTP has no mark for what an operator has stopped.
+                State::Stopped if otp_compat => {
+                    slot.desired = Desired::Up;
+                    self.due_in_turn(index, out);
+                }
+                State::Stopped | State::Failed => {}
+            }
+        }
+    }
+
+    /// In OTP a group restart goes on from the child that has failed: without it, those that wait for their turn stay down.
+    pub(super) fn give_up_group(&mut self, victim: u32, out: &mut Vec<Directive>) {
+        let waiting: Vec<u32> = self.starts.iter().map(|(_, index)| *index).collect();
+        for index in waiting.into_iter().filter(|index| *index != victim) {
+            self.rest(index, After::Stopped, out);
+        }
+    }
+
+    pub(super) fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
+        if self.is_closing() {
+            self.rest(index, After::Stopped, out);
+            return;
+        }
+        self.enter(index, State::Pending);
+        let slot = self.slots[index as usize]
+            .as_ref()
+            .expect("a due child has a slot");
+        self.starts.insert((slot.order, index));
+        out.push(Directive::Rest {
+            slot: index,
+            phase: Phase::Pending,
+        });
+    }
+}
