@@ -26,6 +26,8 @@ impl Supervision {
                     self.set_timer(index, None);
                     self.starts.insert((order, index));
                 }
+                // What shall follow is decided: an operator may have changed it meanwhile.
+                State::Starting | State::Running if slot.after.is_some() => {}
                 State::Starting | State::Running => {
                     let temporary = slot.plan.restart == Restart::Temporary;
                     self.doom(
@@ -64,19 +66,25 @@ impl Supervision {
         }
     }
 
+    /// A child that was told as something else is pending from now on, and due in turn.
     pub(super) fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
         if self.is_closing() {
             self.rest(index, After::Stopped, out);
             return;
         }
         self.enter(index, State::Pending);
-        let slot = self.slots[index as usize]
-            .as_ref()
-            .expect("a due child has a slot");
-        self.starts.insert((slot.order, index));
+        self.line_up(index);
         out.push(Directive::Rest {
             slot: index,
             phase: Phase::Pending,
         });
+    }
+
+    /// A pending child has its turn among those that are due.
+    pub(super) fn line_up(&mut self, index: u32) {
+        let slot = self.slots[index as usize]
+            .as_ref()
+            .expect("a due child has a slot");
+        self.starts.insert((slot.order, index));
     }
 }

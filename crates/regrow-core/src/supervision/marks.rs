@@ -43,6 +43,7 @@ impl Supervision {
         self.turn_is_over(index);
         match after {
             Some(After::InTurn) => self.due_in_turn(index, out),
+            Some(After::AtOnce) if self.group_is_stopping() => self.due_in_turn(index, out),
             Some(After::AtOnce) => self.start(index, now, out),
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::Parked) => self.park(index, Parked::Unresponsive, out),

@@ -17,7 +17,9 @@ impl Supervision {
         let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
-        let leads_a_group = slot.state != State::Pending && slot.is_restarting();
+        // One that is doomed goes along with another's.
+        let leads_a_group =
+            slot.state != State::Pending && slot.after.is_none() && slot.is_restarting();
         let after = if self.keeps_place(index) {
             After::Stopped
         } else {
@@ -28,6 +30,8 @@ impl Supervision {
         }
         let slot = self.operable(index)?;
         match slot.state {
+            // One that is doomed is stopped in its turn.
+            State::Starting | State::Running if slot.after.is_some() => slot.after = Some(after),
             State::Starting | State::Running => {
                 self.doom(index, after);
                 self.ask(index, StopCause::Operator, now, &mut out);
@@ -107,10 +111,14 @@ impl Supervision {
         slot.trial = trial;
         slot.forget_failures();
         match slot.state {
+            State::Starting | State::Running if slot.after.is_some() => {
+                slot.after = Some(After::InTurn);
+            }
             State::Starting | State::Running => {
                 self.doom(index, After::AtOnce);
                 self.ask(index, StopCause::Operator, now, &mut out);
             }
+            State::Leaving { .. } if slot.in_turn => slot.after = Some(After::InTurn),
             State::Leaving { .. } => slot.after = Some(After::AtOnce),
             State::Pending | State::Backoff | State::Completed | State::Stopped | State::Failed => {
                 self.start(index, now, &mut out);

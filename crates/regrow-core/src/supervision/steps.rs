@@ -140,16 +140,28 @@ impl Supervision {
         }
     }
 
-    /// Begins the next life of a child.
+    /// Whether a group is being stopped: until it is gone, nobody is started.
+    pub(super) fn group_is_stopping(&self) -> bool {
+        self.mode == Mode::Up && (self.leaving > 0 || !self.stops.is_empty())
+    }
+
+    /// Begins the next life of a child; while a group is being stopped, the child is due in turn instead.
     pub(super) fn start(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
         if self.is_closing() {
             self.rest(index, After::Stopped, out);
             return;
         }
         self.set_timer(index, None);
+        let waits = self.group_is_stopping();
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a child that starts has a slot");
+        if waits && slot.state == State::Pending {
+            return self.line_up(index);
+        }
+        if waits {
+            return self.due_in_turn(index, out);
+        }
         self.starts.remove(&(slot.order, index));
         slot.life += 1;
         slot.since = now;
