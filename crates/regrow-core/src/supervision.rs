@@ -8,7 +8,7 @@
 //! The contract with the shell:
 //!
 //! * every method takes the present time, which never goes backwards; after any call [`Supervision::next_wakeup`] is in the
-//!   future, or `None`;
+//!   future, or `None`; after [`Supervision::reconfigure`] it is due, when the dependencies have been said again;
 //! * each [`Directive::Start`] is answered by one [`Supervision::on_started`], [`Supervision::on_start_failed`] or
 //!   [`Supervision::on_exit`] of the same [`Who`]; each life that started by one `on_exit`. Answers of an earlier life are ignored;
 //! * [`Directive::Close`] is the last one, given once, with nobody alive.
@@ -49,11 +49,14 @@ use crate::words::words;
 const MAX_SPARE: usize = 64;
 
 words! {
-    /// What decides when a child of a starting or stopping supervisor has its turn.
+    /// What decides when a child of a starting or stopping supervisor has its turn. The restart of a group goes one at a time
+    /// in either order.
     pub enum Order {
         /// One after the other: each starts when the one before it has started, and stops when the one after it is gone.
         Sequence = "sequence",
         /// Each starts when all that it depends on have started, and stops when all that depend on it are gone.
+        ///
+        /// The rest that `rest_for_one` takes along are those that depend on the failed child, directly or not.
         Dependencies = "dependencies",
     }
 }
@@ -123,11 +126,15 @@ pub struct Supervision {
     free: Vec<(u32, u32)>,
     by_order: BTreeMap<u64, u32>,
     next_order: u64,
-    /// Alive and doomed, and not asked to stop yet, in start order.
+    /// Whether somebody's turn may be before that of one it depends on.
+    tangled: bool,
+    /// When dependencies were forgotten, until the next step has seen to those that waited for them.
+    forgotten: Option<Instant>,
+    /// Alive and doomed, and not asked to stop yet, by their turns.
     stops: BTreeSet<(u64, u32)>,
     /// How many lives are on their way out as steps of a plan.
     leaving: u32,
-    /// Due in turn, in start order.
+    /// Due in turn, by their turns.
     starts: BTreeSet<(u64, u32)>,
     /// The one of them that is under way.
     starting: Option<u32>,
@@ -156,6 +163,8 @@ impl Supervision {
             free: Vec::new(),
             by_order: BTreeMap::new(),
             next_order: 0,
+            tangled: false,
+            forgotten: None,
             stops: BTreeSet::new(),
             leaving: 0,
             starts: BTreeSet::new(),
@@ -193,6 +202,7 @@ impl Supervision {
         self.slots[index as usize] = Some(Slot {
             plan,
             order,
+            turn: order,
             life,
             life_before: life,
             state: if booting {
@@ -232,11 +242,8 @@ impl Supervision {
         self.mode = Mode::Up;
         match self.policy.order {
             Order::Sequence => {
-                self.starts = self
-                    .by_order
-                    .iter()
-                    .map(|(order, slot)| (*order, *slot))
-                    .collect();
+                let all = self.by_order.iter();
+                self.starts = all.map(|(order, index)| (*order, *index)).collect();
             }
             Order::Dependencies => {
                 let ready: Vec<u32> = self
@@ -328,15 +335,8 @@ impl Supervision {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let held = if self.may_start_in_turn() {
-            self.hold_until
-        } else {
-            None
-        };
-        match (timer, held) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let held = self.hold_until.filter(|_| self.may_start_in_turn());
+        [timer, held, self.forgotten].into_iter().flatten().min()
     }
 
     /// Time has passed.

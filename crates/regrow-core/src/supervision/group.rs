@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use super::slot::{After, State};
-use super::{Directive, Supervision};
+use super::{Directive, Order, Supervision};
 use crate::phase::{Desired, Phase};
-use crate::restart::Restart;
+use crate::restart::{Restart, Strategy};
 
 impl Supervision {
     /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
-    pub(super) fn take_along(&mut self, from: u64, at: Instant, out: &mut Vec<Directive>) {
+    pub(super) fn take_along(&mut self, victim: u32, at: Instant, out: &mut Vec<Directive>) {
         let otp_compat = self.policy.otp_compat;
         self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
-        let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
-        for index in group {
+        for index in self.group_of(victim) {
             let slot = self.slots[index as usize]
                 .as_mut()
                 .expect("a child in order has a slot");
@@ -21,10 +20,10 @@ impl Supervision {
                 // It is due in turn already, or is started by what it waits for.
                 State::Pending => {}
                 State::Backoff => {
-                    let (order, timer) = (slot.order, slot.timer);
+                    let (turn, timer) = (slot.turn, slot.timer);
                     self.hold_until = self.hold_until.max(timer);
                     self.set_timer(index, None);
-                    self.starts.insert((order, index));
+                    self.starts.insert((turn, index));
                 }
                 // What shall follow is decided: an operator may have changed it meanwhile.
                 State::Starting | State::Running if slot.after.is_some() => {}
@@ -58,6 +57,19 @@ impl Supervision {
         }
     }
 
+    /// Who goes along with a failed child, itself included: all, or the rest. The rest are those that stop before it.
+    fn group_of(&self, victim: u32) -> Vec<u32> {
+        match (self.policy.strategy, self.policy.order) {
+            (Strategy::OneForOne, _) => vec![victim],
+            (Strategy::OneForAll, _) => self.in_order().collect(),
+            (Strategy::RestForOne, Order::Dependencies) => self.dependents_of(victim),
+            (Strategy::RestForOne, Order::Sequence) => {
+                let from = self.slot(victim).map_or(0, |slot| slot.order);
+                self.in_order_from(from).map(|(_, index)| index).collect()
+            }
+        }
+    }
+
     /// In OTP a group restart goes on from the child that has failed: without it, those that wait for their turn stay down.
     pub(super) fn give_up_group(&mut self, victim: u32, out: &mut Vec<Directive>) {
         let waiting: Vec<u32> = self.starts.iter().map(|(_, index)| *index).collect();
@@ -73,18 +85,22 @@ impl Supervision {
             return;
         }
         self.enter(index, State::Pending);
-        self.line_up(index);
+        self.line_up(index, out);
         out.push(Directive::Rest {
             slot: index,
             phase: Phase::Pending,
         });
     }
 
-    /// A pending child has its turn among those that are due.
-    pub(super) fn line_up(&mut self, index: u32) {
+    /// A child is due in turn.
+    pub(super) fn line_up(&mut self, index: u32, out: &mut Vec<Directive>) {
         let slot = self.slots[index as usize]
             .as_ref()
             .expect("a due child has a slot");
-        self.starts.insert((slot.order, index));
+        if slot.state == State::Pending {
+            self.starts.insert((slot.turn, index));
+        } else {
+            self.due_in_turn(index, out);
+        }
     }
 }

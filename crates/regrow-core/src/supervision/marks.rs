@@ -6,7 +6,7 @@ use super::slot::{After, Ending, State, Trial};
 use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
 use crate::intensity::{RestartWindow, Verdict};
-use crate::phase::Phase;
+use crate::phase::{Desired, Phase};
 use crate::restart::{AutoShutdown, ExitKind, GiveUp, Restart, StopCause, Strategy};
 
 impl Supervision {
@@ -24,12 +24,13 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a living child has a slot");
-        let (before, order) = (slot.state, slot.order);
+        let (before, turn) = (slot.state, slot.turn);
         let uptime = if before == State::Running {
             now.saturating_duration_since(slot.since)
         } else {
             Duration::ZERO
         };
+        let wanted = slot.desired == Desired::Up;
         let was_in_turn = std::mem::take(&mut slot.in_turn);
         // Whatever start comes next is not the operator's any more, unless it was asked for since.
         let trial = if after == Some(After::AtOnce) {
@@ -39,12 +40,17 @@ impl Supervision {
         };
         self.leaving -= u32::from(was_in_turn);
         self.enter(index, State::Pending);
-        self.stops.remove(&(order, index));
+        self.stops.remove(&(turn, index));
         self.turn_is_over(index);
         match after {
             Some(After::InTurn) => self.due_in_turn(index, out),
             Some(After::AtOnce) if self.group_is_stopping() => self.due_in_turn(index, out),
             Some(After::AtOnce) => self.start(index, now, out),
+            Some(After::Remove) if wanted => {
+                // It goes with its group, and nobody has given up on it: its dependents do without.
+                self.meet_dependents(index, now, out);
+                self.remove(index, out);
+            }
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::Parked) => self.park(index, Parked::Unresponsive, out),
             Some(After::StartTimedOut) => {
@@ -225,14 +231,9 @@ impl Supervision {
             after: end,
         }));
         self.enter(index, State::Backoff);
-        let order = self.slots[index as usize]
-            .as_ref()
-            .expect("a failed child has a slot")
-            .order;
         match self.policy.strategy {
             Strategy::OneForOne => self.set_timer(index, Some(at)),
-            Strategy::OneForAll => self.take_along(0, at, out),
-            Strategy::RestForOne => self.take_along(order, at, out),
+            Strategy::OneForAll | Strategy::RestForOne => self.take_along(index, at, out),
         }
     }
 
@@ -274,7 +275,7 @@ impl Supervision {
     }
 
     /// Gives up on a child; those that wait for its first start are given up on with it.
-    fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
+    pub(super) fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
         let mut parked = vec![(index, why)];
         while let Some((index, why)) = parked.pop() {
             if self.phase(index) == Some(Phase::Failed) {
@@ -284,19 +285,12 @@ impl Supervision {
             let slot = self.slots[index as usize]
                 .as_ref()
                 .expect("a parked child has a slot");
-            self.starts.remove(&(slot.order, index));
+            self.starts.remove(&(slot.turn, index));
             self.enter(index, State::Failed);
             out.push(Directive::Park { slot: index, why });
-            let links = self.slot(index).and_then(|slot| slot.links.as_ref());
-            let never_met = links.filter(|links| !links.met);
-            let waiting = never_met
-                .map(|links| links.dependents.clone())
-                .unwrap_or_default();
             self.release_boot(index);
-            let pending = waiting
-                .into_iter()
-                .filter(|slot| self.phase(*slot) == Some(Phase::Pending));
-            parked.extend(pending.map(|slot| (slot, Parked::Dependency { on: index })));
+            let on = Parked::Dependency { on: index };
+            parked.extend(self.waiting_for(index).into_iter().map(|slot| (slot, on)));
         }
     }
 
@@ -310,7 +304,7 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_ref()
             .expect("a resting child has a slot");
-        self.starts.remove(&(slot.order, index));
+        self.starts.remove(&(slot.turn, index));
         self.enter(index, State::Stopped);
         out.push(Directive::Rest {
             slot: index,
@@ -321,21 +315,15 @@ impl Supervision {
 
     pub(super) fn remove(&mut self, index: u32, out: &mut Vec<Directive>) {
         // Those that wait for its first start would wait for ever.
-        let never_met = self.slot(index).and_then(|slot| slot.links.as_ref());
-        let waiting = never_met
-            .filter(|links| !links.met)
-            .map(|links| links.dependents.clone());
-        for dependent in waiting.unwrap_or_default() {
-            if self.phase(dependent) == Some(Phase::Pending) {
-                self.park(dependent, Parked::Dependency { on: index }, out);
-            }
+        for dependent in self.waiting_for(index) {
+            self.park(dependent, Parked::Dependency { on: index }, out);
         }
         self.set_timer(index, None);
         self.release_boot(index);
         let slot = self.slots[index as usize]
             .take()
             .expect("a removed child has a slot");
-        self.starts.remove(&(slot.order, index));
+        self.starts.remove(&(slot.turn, index));
         self.by_order.remove(&slot.order);
         self.significant -= u32::from(slot.is_significant());
         self.free.push((index, slot.life));
@@ -394,7 +382,7 @@ impl Supervision {
             .as_mut()
             .expect("a doomed child has a slot");
         slot.after = Some(after);
-        self.stops.insert((slot.order, index));
+        self.stops.insert((slot.turn, index));
     }
 
     pub(super) fn release_boot(&mut self, index: u32) {

@@ -136,6 +136,7 @@ impl Supervision {
         let mut out = Vec::new();
         self.at_rest(index)?;
         self.remove(index, &mut out);
+        self.tell_boot(&mut out);
         Ok(out)
     }
 

@@ -251,6 +251,32 @@ fn a_dependency_that_is_removed_before_it_has_started_leaves_nobody_waiting() {
 }
 
 #[test]
+fn a_boot_is_over_when_the_last_child_that_it_waits_for_goes_with_its_dependency() {
+    let (mut sup, now) = (
+        Supervision::new(Policy {
+            order: Order::Dependencies,
+            ..Policy::default()
+        }),
+        t0(),
+    );
+    sup.add(otp(), now);
+    sup.add(otp(), now);
+    sup.depend(1, 0);
+    drop(sup.boot(now));
+    drop(sup.terminate_child(0, now));
+    drop(sup.on_exit(who(0, 1), ExitKind::Shutdown, now));
+    let why = Parked::Dependency { on: 0 };
+    assert_eq!(
+        sup.delete_child(0),
+        Ok(vec![
+            Directive::Park { slot: 1, why },
+            Directive::Remove(0),
+            Directive::Booted
+        ])
+    );
+}
+
+#[test]
 fn a_temporary_child_that_never_started_loses_its_place_when_it_is_terminated() {
     let temporary = ChildPlan {
         restart: Restart::Temporary,
