@@ -278,6 +278,19 @@ fn a_child_whose_last_dependency_is_taken_from_it_by_new_rules_starts() {
 }
 
 #[test]
+fn a_child_that_new_rules_add_waits_for_an_operator_and_not_for_what_it_depends_on() {
+    let rules = by_dependencies(Strategy::OneForOne);
+    let (mut sup, now) = tied(rules, &[otp()], &[]);
+    drop(sup.boot(now));
+    let listed = vec![(Some(0), otp()), (None, otp())];
+    assert_eq!(sup.reconfigure(rules, listed, now), Ok(vec![0, 1]));
+    sup.depend(1, 0);
+    assert_eq!(sup.on_wakeup(now), []);
+    assert_eq!(sup.on_started(who(0, 1), now), [Directive::Booted]);
+    assert_eq!(sup.phase(1), Some(Phase::Stopped));
+}
+
+#[test]
 fn new_rules_that_go_in_sequence_give_all_that_wait_their_turn() {
     let (mut sup, now) = tied(
         by_dependencies(Strategy::OneForOne),
@@ -383,5 +396,104 @@ fn a_cycle_of_dependencies_holds_up_no_group() {
     assert_eq!(
         play(&mut sup, first, now).join(", "),
         "stop 0, stop 2, start 2, start 1, start 0"
+    );
+}
+
+#[test]
+fn one_whose_dependency_is_due_again_has_its_turn_after_it() {
+    let ties = [(2, 0), (2, 1)];
+    let (mut sup, now) = tied(by_dependencies(Strategy::OneForAll), &vec![otp(); 4], &ties);
+    drop(sup.boot(now));
+    drop(sup.on_started(who(1, 1), now));
+    drop(sup.on_started(who(3, 1), now));
+    let first = sup.on_exit(who(3, 1), ExitKind::Error, now);
+    assert_eq!(
+        play(&mut sup, first, now).join(", "),
+        "stop 1, stop 0, start 0, start 1, start 2, start 3"
+    );
+}
+
+#[test]
+fn one_whose_dependency_is_starting_again_has_its_turn_after_it() {
+    let ties = [(2, 0), (2, 1)];
+    let (mut sup, now) = tied(
+        by_dependencies(Strategy::RestForOne),
+        &vec![otp(); 3],
+        &ties,
+    );
+    drop(sup.boot(now));
+    drop(sup.on_started(who(0, 1), now));
+    drop(sup.on_exit(who(0, 1), ExitKind::Error, now));
+    assert_eq!(sup.on_started(who(1, 1), now), []);
+    assert_eq!(
+        sup.on_started(who(0, 2), now),
+        [Directive::Start(who(2, 1))]
+    );
+}
+
+#[test]
+fn one_that_is_due_keeps_its_turn_when_what_it_depends_on_has_started() {
+    let ties = [(2, 0)];
+    let (mut sup, now) = tied(by_dependencies(Strategy::OneForAll), &vec![otp(); 3], &ties);
+    drop(sup.boot(now));
+    drop(sup.on_started(who(1, 1), now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Error, now));
+    assert_eq!(sup.bounce_child(2, now), Ok(vec![]), "after the group");
+    drop(sup.on_exit(who(0, 1), ExitKind::Shutdown, now));
+    assert_eq!(
+        sup.on_started(who(0, 2), now),
+        [Directive::Start(who(1, 2))]
+    );
+    assert_eq!(
+        sup.on_started(who(1, 2), now),
+        [Directive::Start(who(2, 1))]
+    );
+}
+
+/// 2 waits for 0 and 1; 0 is parked at its first failure.
+fn waits_for_two() -> (Supervision, Instant) {
+    let rules = Policy {
+        intensity: None,
+        ..by_dependencies(Strategy::OneForOne)
+    };
+    let plans = [parked_after(0), otp(), otp()];
+    let (mut sup, now) = tied(rules, &plans, &[(2, 0), (2, 1)]);
+    drop(sup.boot(now));
+    (sup, now)
+}
+
+#[test]
+fn one_that_was_given_up_on_is_not_started_by_a_supervisor_that_ends() {
+    let (mut sup, now) = waits_for_two();
+    drop(sup.on_start_failed(who(0, 1), ExitKind::StartFailed, true, now));
+    assert_eq!(sup.phase(2), Some(Phase::Failed));
+    drop(sup.on_started(who(1, 1), now));
+    drop(sup.restart_child(0, now));
+    drop(sup.shut_down(now));
+    assert_eq!(sup.on_started(who(0, 2), now), []);
+    assert_eq!(sup.phase(2), Some(Phase::Failed));
+}
+
+#[test]
+fn one_that_an_operator_stops_is_not_given_up_on_with_what_it_depends_on() {
+    let (mut sup, now) = waits_for_two();
+    drop(sup.terminate_child(2, now));
+    let why = Parked::CannotStart;
+    assert_eq!(
+        sup.on_start_failed(who(0, 1), ExitKind::StartFailed, true, now),
+        [Directive::Park { slot: 0, why }]
+    );
+    assert_eq!(sup.phase(2), Some(Phase::Stopped));
+}
+
+#[test]
+fn one_that_waits_for_another_is_not_given_up_on_with_what_has_started_once() {
+    let (mut sup, now) = waits_for_two();
+    drop(sup.on_started(who(0, 1), now));
+    assert_eq!(sup.on_exit(who(0, 1), ExitKind::Error, now).len(), 1);
+    assert_eq!(sup.phase(0), Some(Phase::Failed));
+    assert_eq!(
+        sup.on_started(who(1, 1), now),
+        [Directive::Start(who(2, 1))]
     );
 }
