@@ -44,6 +44,17 @@ fn a_bounce_counts_as_no_failure() {
 }
 
 #[test]
+fn a_bounce_of_one_that_an_operator_was_stopping_starts_it_at_once() {
+    let (mut sup, now) = up(Strategy::OneForAll);
+    drop(sup.terminate_child(1, now));
+    assert_eq!(sup.bounce_child(1, now), Ok(vec![]));
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
+        [Directive::Start(who(1, 2))]
+    );
+}
+
+#[test]
 fn a_place_can_be_deleted_only_when_nobody_lives_in_it() {
     let (mut sup, now) = up(Strategy::OneForOne);
     assert_eq!(sup.delete_child(0), Err(Refused::Running));
