@@ -497,3 +497,18 @@ fn one_that_waits_for_another_is_not_given_up_on_with_what_has_started_once() {
         [Directive::Start(who(2, 1))]
     );
 }
+
+#[test]
+fn one_that_was_given_up_on_after_a_life_is_not_started_by_what_it_never_waited_for() {
+    let rules = Policy {
+        intensity: None,
+        ..by_dependencies(Strategy::OneForOne)
+    };
+    let (mut sup, now) = tied(rules, &[otp(), parked_after(0)], &[(1, 0)]);
+    drop(sup.boot(now));
+    drop(sup.bounce_child(1, now));
+    drop(sup.on_started(who(1, 1), now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Error, now));
+    assert_eq!(sup.phase(1), Some(Phase::Failed));
+    assert_eq!(sup.on_started(who(0, 1), now), [Directive::Booted]);
+}

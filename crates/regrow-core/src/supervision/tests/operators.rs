@@ -97,6 +97,12 @@ fn hurry_kills_everyone_at_once() {
     let killed = [2, 1, 0].map(|slot| Directive::Kill(who(slot, 1), StopCause::Parent));
     assert_eq!(sup.hurry(now), killed);
     assert_eq!(sup.hurry(now), [], "nobody is killed twice");
+    drop(sup.on_exit(who(0, 1), ExitKind::Killed, now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Killed, now));
+    assert_eq!(
+        sup.on_exit(who(2, 1), ExitKind::Killed, now),
+        [rest(2, Phase::Stopped), Directive::Close(Closed::ShutDown)]
+    );
 }
 
 fn diamond() -> (Supervision, Instant) {
