@@ -206,7 +206,7 @@ words! {
         OneForOne = "one_for_one",
         /// All of them.
         OneForAll = "one_for_all",
-        /// Those that were started after it.
+        /// Those that were started after it; in the order of dependencies, those that depend on it, directly or not.
         RestForOne = "rest_for_one",
     }
 }

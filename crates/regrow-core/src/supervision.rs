@@ -8,17 +8,20 @@
 //! The contract with the shell:
 //!
 //! * every method takes the present time, which never goes backwards; after any call [`Supervision::next_wakeup`] is in the
-//!   future, or `None`;
+//!   future, or `None`; after [`Supervision::reconfigure`] it is due, when the dependencies have been said again;
 //! * each [`Directive::Start`] is answered by one [`Supervision::on_started`], [`Supervision::on_start_failed`] or
 //!   [`Supervision::on_exit`] of the same [`Who`]; each life that started by one `on_exit`. Answers of an earlier life are ignored;
 //! * [`Directive::Close`] is the last one, given once, with nobody alive.
 //!
 //! An event costs O(log n) in the number of children, plus O(log n) for each child that it touches: one for `one_for_one`.
 
+mod dependents;
 mod directive;
+mod group;
 #[cfg(test)]
 mod histories;
 mod marks;
+mod operations;
 mod reconfigure;
 mod slot;
 mod steps;
@@ -33,7 +36,7 @@ use std::time::{Duration, Instant};
 
 pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
 pub use slot::ChildPlan;
-use slot::{After, Ending, Slot, State, Trial};
+use slot::{Ending, Slot, State, Trial};
 
 use crate::backoff::Attempts;
 use crate::intensity::{RestartIntensity, RestartWindow};
@@ -46,11 +49,14 @@ use crate::words::words;
 const MAX_SPARE: usize = 64;
 
 words! {
-    /// What decides when a child of a starting or stopping supervisor has its turn.
+    /// What decides when a child of a starting or stopping supervisor has its turn. The restart of a group goes one at a time
+    /// in either order.
     pub enum Order {
         /// One after the other: each starts when the one before it has started, and stops when the one after it is gone.
         Sequence = "sequence",
         /// Each starts when all that it depends on have started, and stops when all that depend on it are gone.
+        ///
+        /// The rest that `rest_for_one` takes along are those that depend on the failed child, directly or not.
         Dependencies = "dependencies",
     }
 }
@@ -120,11 +126,15 @@ pub struct Supervision {
     free: Vec<(u32, u32)>,
     by_order: BTreeMap<u64, u32>,
     next_order: u64,
-    /// Alive and doomed, and not asked to stop yet, in start order.
+    /// Whether somebody's turn may be before that of one it depends on.
+    tangled: bool,
+    /// When dependencies were forgotten, until the next step has seen to those that waited for them.
+    forgotten: Option<Instant>,
+    /// Alive and doomed, and not asked to stop yet, by their turns.
     stops: BTreeSet<(u64, u32)>,
     /// How many lives are on their way out as steps of a plan.
     leaving: u32,
-    /// Due in turn, in start order.
+    /// Due in turn, by their turns.
     starts: BTreeSet<(u64, u32)>,
     /// The one of them that is under way.
     starting: Option<u32>,
@@ -153,6 +163,8 @@ impl Supervision {
             free: Vec::new(),
             by_order: BTreeMap::new(),
             next_order: 0,
+            tangled: false,
+            forgotten: None,
             stops: BTreeSet::new(),
             leaving: 0,
             starts: BTreeSet::new(),
@@ -190,6 +202,7 @@ impl Supervision {
         self.slots[index as usize] = Some(Slot {
             plan,
             order,
+            turn: order,
             life,
             life_before: life,
             state: if booting {
@@ -211,22 +224,6 @@ impl Supervision {
         index
     }
 
-    /// Says that `slot` starts only when `on` has started, and stops before it; the caller sees to it that there is no
-    /// cycle ([`crate::dependencies`]).
-    pub fn depend(&mut self, slot: u32, on: u32) {
-        let met = self.phase(on) == Some(Phase::Running);
-        if let Some(waiting) = self.slot_mut(slot) {
-            let links = waiting.links.get_or_insert_default();
-            links.depends_on.push(on);
-            links.unmet += u32::from(!met);
-        }
-        if let Some(awaited) = self.slot_mut(on) {
-            let links = awaited.links.get_or_insert_default();
-            links.dependents.push(slot);
-            links.met |= met;
-        }
-    }
-
     /// Gives an answer's list back when it has been read, so that the next answer needs no memory of its own.
     pub fn recycle(&mut self, mut answer: Vec<Directive>) {
         if answer.capacity() > self.spare.capacity() && answer.capacity() <= MAX_SPARE {
@@ -245,11 +242,8 @@ impl Supervision {
         self.mode = Mode::Up;
         match self.policy.order {
             Order::Sequence => {
-                self.starts = self
-                    .by_order
-                    .iter()
-                    .map(|(order, slot)| (*order, *slot))
-                    .collect();
+                let all = self.by_order.iter();
+                self.starts = all.map(|(order, index)| (*order, *index)).collect();
             }
             Order::Dependencies => {
                 let ready: Vec<u32> = self
@@ -341,15 +335,8 @@ impl Supervision {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let held = if self.may_start_in_turn() {
-            self.hold_until
-        } else {
-            None
-        };
-        match (timer, held) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let held = self.hold_until.filter(|_| self.may_start_in_turn());
+        [timer, held, self.forgotten].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -386,139 +373,6 @@ impl Supervision {
         }
         self.settle(now, &mut out);
         out
-    }
-
-    /// Stops a child and keeps its place, so that it can be started again; in any phase. A temporary child's place goes with it.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`] and [`Refused::Closing`].
-    pub fn terminate_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        let mut out = std::mem::take(&mut self.spare);
-        let slot = self.operable(index)?;
-        slot.desired = Desired::Down;
-        let leads_a_group = slot.state != State::Pending && slot.is_restarting();
-        let after = if self.keeps_place(index) {
-            After::Stopped
-        } else {
-            After::Remove
-        };
-        if leads_a_group && self.policy.otp_compat && self.booted {
-            self.give_up_group(index, &mut out);
-        }
-        let slot = self.operable(index)?;
-        match slot.state {
-            State::Starting | State::Running => {
-                self.doom(index, after);
-                self.ask(index, StopCause::Operator, now, &mut out);
-            }
-            State::Leaving { .. } => slot.after = Some(after),
-            State::Pending | State::Backoff | State::Completed | State::Failed => {
-                self.rest(index, after, &mut out);
-            }
-            State::Stopped if after == After::Remove => self.remove(index, &mut out),
-            State::Stopped => {}
-        }
-        self.settle(now, &mut out);
-        Ok(out)
-    }
-
-    /// Adds a place after all others and starts it at once. A start that fails is the answer, and no failure to count.
-    ///
-    /// # Errors
-    /// [`Refused::Closing`], [`Refused::Full`] and [`Refused::NoAutoShutdown`]; then nothing was added.
-    ///
-    /// # Panics
-    /// As [`Self::add`].
-    pub fn start_child(
-        &mut self,
-        plan: impl Into<Arc<ChildPlan>>,
-        now: Instant,
-    ) -> Result<(u32, Vec<Directive>), Refused> {
-        let plan = plan.into();
-        self.may_start_child(&plan)?;
-        let index = self.add(plan, now);
-        Ok((index, self.start_anew(index, Trial::New, now)?))
-    }
-
-    /// Why [`Self::start_child`] would refuse such a child now.
-    ///
-    /// # Errors
-    /// As [`Self::start_child`].
-    pub fn may_start_child(&self, plan: &ChildPlan) -> Result<(), Refused> {
-        if self.is_closing() {
-            return Err(Refused::Closing);
-        }
-        if plan.significant && self.policy.auto_shutdown == AutoShutdown::Never {
-            return Err(Refused::NoAutoShutdown);
-        }
-        match self.policy.max_children {
-            Some(max) if self.by_order.len() >= max as usize => Err(Refused::Full { max }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Starts a child that is not running, at once, as if it had never failed.
-    ///
-    /// # Errors
-    /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
-    pub fn restart_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        self.at_rest(index)?;
-        self.start_anew(index, Trial::Again, now)
-    }
-
-    /// Stops a child if it is alive, then starts it at once; neither counts as a failure, and earlier failures are forgotten.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`] and [`Refused::Closing`].
-    pub fn bounce_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
-        self.start_anew(index, Trial::None, now)
-    }
-
-    fn start_anew(
-        &mut self,
-        index: u32,
-        trial: Trial,
-        now: Instant,
-    ) -> Result<Vec<Directive>, Refused> {
-        let mut out = std::mem::take(&mut self.spare);
-        let slot = self.operable(index)?;
-        slot.desired = Desired::Up;
-        slot.trial = trial;
-        slot.forget_failures();
-        match slot.state {
-            State::Starting | State::Running => {
-                self.doom(index, After::AtOnce);
-                self.ask(index, StopCause::Operator, now, &mut out);
-            }
-            State::Leaving { .. } => slot.after = Some(After::AtOnce),
-            State::Pending | State::Backoff | State::Completed | State::Stopped | State::Failed => {
-                self.start(index, now, &mut out);
-            }
-        }
-        self.settle(now, &mut out);
-        Ok(out)
-    }
-
-    /// Removes the place of a child that is not running.
-    ///
-    /// # Errors
-    /// [`Refused::Running`] and [`Refused::Restarting`] when it is up or on its way, [`Refused::NotFound`], [`Refused::Closing`].
-    pub fn delete_child(&mut self, index: u32) -> Result<Vec<Directive>, Refused> {
-        let mut out = Vec::new();
-        self.at_rest(index)?;
-        self.remove(index, &mut out);
-        Ok(out)
-    }
-
-    /// Refuses what is only for a child that has no life and waits for none.
-    fn at_rest(&mut self, index: u32) -> Result<(), Refused> {
-        let slot = self.operable(index)?;
-        match slot.state {
-            State::Pending | State::Backoff => Err(Refused::Restarting),
-            State::Starting if slot.is_restarting() => Err(Refused::Restarting),
-            State::Starting | State::Running | State::Leaving { .. } => Err(Refused::Running),
-            State::Completed | State::Stopped | State::Failed => Ok(()),
-        }
     }
 
     /// Whether a child waits for its next start, or a start that follows its own failure is under way.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::slot::{After, Ending, State, Trial};
-use super::{Closed, Directive, Mode, Order, Parked, Refused, Scheduled, Slot, Supervision, Who};
+use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
 use crate::intensity::{RestartWindow, Verdict};
 use crate::phase::{Desired, Phase};
@@ -24,12 +24,13 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a living child has a slot");
-        let (before, order) = (slot.state, slot.order);
+        let (before, turn) = (slot.state, slot.turn);
         let uptime = if before == State::Running {
             now.saturating_duration_since(slot.since)
         } else {
             Duration::ZERO
         };
+        let wanted = slot.desired == Desired::Up;
         let was_in_turn = std::mem::take(&mut slot.in_turn);
         // Whatever start comes next is not the operator's any more, unless it was asked for since.
         let trial = if after == Some(After::AtOnce) {
@@ -39,11 +40,17 @@ impl Supervision {
         };
         self.leaving -= u32::from(was_in_turn);
         self.enter(index, State::Pending);
-        self.stops.remove(&(order, index));
+        self.stops.remove(&(turn, index));
         self.turn_is_over(index);
         match after {
             Some(After::InTurn) => self.due_in_turn(index, out),
+            Some(After::AtOnce) if self.group_is_stopping() => self.due_in_turn(index, out),
             Some(After::AtOnce) => self.start(index, now, out),
+            Some(After::Remove) if wanted => {
+                // It goes with its group, and nobody has given up on it: its dependents do without.
+                self.meet_dependents(index, now, out);
+                self.remove(index, out);
+            }
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::Parked) => self.park(index, Parked::Unresponsive, out),
             Some(After::StartTimedOut) => {
@@ -224,87 +231,10 @@ impl Supervision {
             after: end,
         }));
         self.enter(index, State::Backoff);
-        let order = self.slots[index as usize]
-            .as_ref()
-            .expect("a failed child has a slot")
-            .order;
         match self.policy.strategy {
             Strategy::OneForOne => self.set_timer(index, Some(at)),
-            Strategy::OneForAll => self.take_along(0, at, out),
-            Strategy::RestForOne => self.take_along(order, at, out),
+            Strategy::OneForAll | Strategy::RestForOne => self.take_along(index, at, out),
         }
-    }
-
-    /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
-    fn take_along(&mut self, from: u64, at: Instant, out: &mut Vec<Directive>) {
-        let otp_compat = self.policy.otp_compat;
-        self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
-        let group: Vec<u32> = self.by_order.range(from..).map(|(_, slot)| *slot).collect();
-        for index in group {
-            let slot = self.slots[index as usize]
-                .as_mut()
-                .expect("a child in order has a slot");
-            match slot.state {
-                // It is due in turn already, or is started by what it waits for.
-                State::Pending => {}
-                State::Backoff => {
-                    let (order, timer) = (slot.order, slot.timer);
-                    self.hold_until = self.hold_until.max(timer);
-                    self.set_timer(index, None);
-                    self.starts.insert((order, index));
-                }
-                State::Starting | State::Running => {
-                    let temporary = slot.plan.restart == Restart::Temporary;
-                    self.doom(
-                        index,
-                        if temporary {
-                            After::Remove
-                        } else {
-                            After::InTurn
-                        },
-                    );
-                }
-                State::Leaving { .. } => {
-                    if slot.after == Some(After::AtOnce) {
-                        slot.after = Some(After::InTurn);
-                    }
-                    if !std::mem::replace(&mut slot.in_turn, true) {
-                        self.leaving += 1;
-                    }
-                }
-                State::Completed => self.due_in_turn(index, out),
-                // OTP has no mark for what an operator has stopped.
-                State::Stopped if otp_compat => {
-                    slot.desired = Desired::Up;
-                    self.due_in_turn(index, out);
-                }
-                State::Stopped | State::Failed => {}
-            }
-        }
-    }
-
-    /// In OTP a group restart goes on from the child that has failed: without it, those that wait for their turn stay down.
-    pub(super) fn give_up_group(&mut self, victim: u32, out: &mut Vec<Directive>) {
-        let waiting: Vec<u32> = self.starts.iter().map(|(_, index)| *index).collect();
-        for index in waiting.into_iter().filter(|index| *index != victim) {
-            self.rest(index, After::Stopped, out);
-        }
-    }
-
-    fn due_in_turn(&mut self, index: u32, out: &mut Vec<Directive>) {
-        if self.is_closing() {
-            self.rest(index, After::Stopped, out);
-            return;
-        }
-        self.enter(index, State::Pending);
-        let slot = self.slots[index as usize]
-            .as_ref()
-            .expect("a due child has a slot");
-        self.starts.insert((slot.order, index));
-        out.push(Directive::Rest {
-            slot: index,
-            phase: Phase::Pending,
-        });
     }
 
     fn exceeded(
@@ -345,7 +275,7 @@ impl Supervision {
     }
 
     /// Gives up on a child; those that wait for its first start are given up on with it.
-    fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
+    pub(super) fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
         let mut parked = vec![(index, why)];
         while let Some((index, why)) = parked.pop() {
             if self.phase(index) == Some(Phase::Failed) {
@@ -355,19 +285,12 @@ impl Supervision {
             let slot = self.slots[index as usize]
                 .as_ref()
                 .expect("a parked child has a slot");
-            self.starts.remove(&(slot.order, index));
+            self.starts.remove(&(slot.turn, index));
             self.enter(index, State::Failed);
             out.push(Directive::Park { slot: index, why });
-            let links = self.slot(index).and_then(|slot| slot.links.as_ref());
-            let never_met = links.filter(|links| !links.met);
-            let waiting = never_met
-                .map(|links| links.dependents.clone())
-                .unwrap_or_default();
             self.release_boot(index);
-            let pending = waiting
-                .into_iter()
-                .filter(|slot| self.phase(*slot) == Some(Phase::Pending));
-            parked.extend(pending.map(|slot| (slot, Parked::Dependency { on: index })));
+            let on = Parked::Dependency { on: index };
+            parked.extend(self.waiting_for(index).into_iter().map(|slot| (slot, on)));
         }
     }
 
@@ -381,7 +304,7 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_ref()
             .expect("a resting child has a slot");
-        self.starts.remove(&(slot.order, index));
+        self.starts.remove(&(slot.turn, index));
         self.enter(index, State::Stopped);
         out.push(Directive::Rest {
             slot: index,
@@ -392,21 +315,15 @@ impl Supervision {
 
     pub(super) fn remove(&mut self, index: u32, out: &mut Vec<Directive>) {
         // Those that wait for its first start would wait for ever.
-        let never_met = self.slot(index).and_then(|slot| slot.links.as_ref());
-        let waiting = never_met
-            .filter(|links| !links.met)
-            .map(|links| links.dependents.clone());
-        for dependent in waiting.unwrap_or_default() {
-            if self.phase(dependent) == Some(Phase::Pending) {
-                self.park(dependent, Parked::Dependency { on: index }, out);
-            }
+        for dependent in self.waiting_for(index) {
+            self.park(dependent, Parked::Dependency { on: index }, out);
         }
         self.set_timer(index, None);
         self.release_boot(index);
         let slot = self.slots[index as usize]
             .take()
             .expect("a removed child has a slot");
-        self.starts.remove(&(slot.order, index));
+        self.starts.remove(&(slot.turn, index));
         self.by_order.remove(&slot.order);
         self.significant -= u32::from(slot.is_significant());
         self.free.push((index, slot.life));
@@ -465,71 +382,7 @@ impl Supervision {
             .as_mut()
             .expect("a doomed child has a slot");
         slot.after = Some(after);
-        self.stops.insert((slot.order, index));
-    }
-
-    /// Stops a doomed child unless somebody alive depends on it.
-    pub(super) fn stop_if_free(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(slot) = self.slot(index) else { return };
-        if !self.stops.contains(&(slot.order, index)) {
-            return;
-        }
-        let needed = slot
-            .links
-            .iter()
-            .flat_map(|links| &links.dependents)
-            .any(|dependent| self.is_alive(*dependent));
-        if !needed {
-            self.stop_in_turn(index, now, out);
-        }
-    }
-
-    fn release_dependencies(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        if !matches!(self.mode, Mode::Closing(_)) || self.policy.order != Order::Dependencies {
-            return;
-        }
-        let depends_on = self
-            .slot(index)
-            .and_then(|slot| slot.links.as_ref())
-            .map(|links| links.depends_on.clone());
-        for on in depends_on.unwrap_or_default() {
-            self.stop_if_free(on, now, out);
-        }
-    }
-
-    /// Tells the dependents, once, that a child has started.
-    pub(super) fn meet_dependents(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        let Some(links) = self.slot_mut(index).and_then(|slot| slot.links.as_mut()) else {
-            return;
-        };
-        if std::mem::replace(&mut links.met, true) {
-            return;
-        }
-        for dependent in links.dependents.clone() {
-            let Some(slot) = self.slot_mut(dependent) else {
-                continue;
-            };
-            let unmet = slot.links.as_mut().map_or(0, |links| {
-                links.unmet -= 1;
-                links.unmet
-            });
-            let never_started = slot.life == slot.life_before && slot.desired == Desired::Up;
-            let waits = matches!(slot.state, State::Pending | State::Failed);
-            if unmet == 0
-                && waits
-                && never_started
-                && self.policy.order == Order::Dependencies
-                && !self.is_closing()
-            {
-                self.start(dependent, now, out);
-            }
-        }
-    }
-
-    pub(super) fn unmet(&self, index: u32) -> u32 {
-        self.slot(index)
-            .and_then(|slot| slot.links.as_ref())
-            .map_or(0, |links| links.unmet)
+        self.stops.insert((slot.turn, index));
     }
 
     pub(super) fn release_boot(&mut self, index: u32) {
@@ -538,13 +391,6 @@ impl Supervision {
         {
             self.boot_left -= 1;
         }
-    }
-
-    pub(super) fn operable(&mut self, index: u32) -> Result<&mut Slot, Refused> {
-        if self.is_closing() {
-            return Err(Refused::Closing);
-        }
-        self.slot_mut(index).ok_or(Refused::NotFound)
     }
 
     pub(super) fn slot(&self, index: u32) -> Option<&Slot> {

@@ -12,7 +12,9 @@ impl Supervision {
     /// `listed` are the children in their new order: those that are there already with their place, the others without. As in
     /// OTP, one that is there keeps running and has the new plan from now on; one that is not gets a place and is not started;
     /// one that is not listed stays, after all others. What was counted of restarts stays counted, and a child that waits for
-    /// its restart still waits. Dependencies are forgotten: say them again with [`Self::depend`].
+    /// its restart still waits. Dependencies are forgotten: say them again with [`Self::depend`]. Who then waits for nobody any
+    /// more is started by the next call, at the latest by the wakeup that is due; who waits for one that was given up on is
+    /// parked.
     ///
     /// Answers with the places of all that are listed. Costs O(n log n).
     ///
@@ -46,6 +48,7 @@ impl Supervision {
             places.push(index);
         }
         self.reorder(&places);
+        self.forgotten = (self.mode == Mode::Up).then_some(now);
         let children = self.slots.iter().flatten();
         let significant = children.filter(|slot| slot.is_significant()).count();
         self.significant = u32::try_from(significant).unwrap_or(u32::MAX);
@@ -62,15 +65,10 @@ impl Supervision {
             (None, Some(_)) => {}
         }
         slot.plan = plan.into();
-        slot.links = None;
     }
 
     /// Those that are listed come first, in that order; the others follow as they stood.
     fn reorder(&mut self, listed: &[u32]) {
-        let (stops, starts) = (
-            std::mem::take(&mut self.stops),
-            std::mem::take(&mut self.starts),
-        );
         for index in listed {
             let order = self.order_of(*index);
             self.by_order.remove(&order);
@@ -82,17 +80,11 @@ impl Supervision {
             self.by_order.insert(order, *index);
             if let Some(slot) = self.slot_mut(*index) {
                 slot.order = order;
-                slot.links = None;
+                slot.turn = order;
+                slot.forget_links();
             }
         }
-        self.stops = stops
-            .into_iter()
-            .map(|(_, index)| (self.order_of(index), index))
-            .collect();
-        self.starts = starts
-            .into_iter()
-            .map(|(_, index)| (self.order_of(index), index))
-            .collect();
+        self.resort();
         debug_assert!(
             self.mode != Mode::Up
                 || self.starts.iter().all(|(_, index)| self

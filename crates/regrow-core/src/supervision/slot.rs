@@ -152,6 +152,8 @@ pub(super) struct Slot {
     pub(super) plan: Arc<ChildPlan>,
     /// Position in the start order; never repeats.
     pub(super) order: u64,
+    /// When its turn is where one goes after the other: as in the start order, but not before what it depends on.
+    pub(super) turn: u64,
     pub(super) life: u32,
     /// The last life of the child that had this slot before.
     pub(super) life_before: u32,
@@ -177,6 +179,11 @@ impl Slot {
             slot,
             life: self.life,
         }
+    }
+
+    /// Whether no life has begun in it: what it depends on may still have to start.
+    pub(super) fn is_unborn(&self) -> bool {
+        self.life == self.life_before
     }
 
     /// Whether it counts among the significant children that go on.
@@ -212,6 +219,17 @@ impl Slot {
             }
             Some(After::Stopped | After::Remove | After::Parked) => after,
         }
+    }
+
+    /// Forgets who waits for whom, but not that it has started.
+    pub(super) fn forget_links(&mut self) {
+        let met = self.links.take().filter(|links| links.met);
+        self.links = met.map(|_| {
+            Box::new(Links {
+                met: true,
+                ..Links::default()
+            })
+        });
     }
 
     pub(super) fn forget_failures(&mut self) {

@@ -21,6 +21,12 @@ impl Mode {
 impl Supervision {
     /// Fires what is due and takes steps until nothing moves any more.
     pub(super) fn settle(&mut self, now: Instant, out: &mut Vec<Directive>) {
+        if std::mem::take(&mut self.tangled) {
+            self.untangle();
+        }
+        if self.forgotten.take().is_some() {
+            self.see_to_the_waiting(now, out);
+        }
         loop {
             while let Some((at, index)) = self.timers.first().copied()
                 && at <= now
@@ -32,6 +38,11 @@ impl Supervision {
                 break;
             }
         }
+        self.tell_boot(out);
+    }
+
+    /// Tells, once, that the boot is over.
+    pub(super) fn tell_boot(&mut self, out: &mut Vec<Directive>) {
         if self.boot_left == 0
             && self.mode == Mode::Up
             && !std::mem::replace(&mut self.booted, true)
@@ -140,17 +151,25 @@ impl Supervision {
         }
     }
 
-    /// Begins the next life of a child.
+    /// Whether a group is being stopped: until it is gone, nobody is started.
+    pub(super) fn group_is_stopping(&self) -> bool {
+        self.mode == Mode::Up && (self.leaving > 0 || !self.stops.is_empty())
+    }
+
+    /// Begins the next life of a child; while a group is being stopped, the child is due in turn instead.
     pub(super) fn start(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
         if self.is_closing() {
             self.rest(index, After::Stopped, out);
             return;
         }
         self.set_timer(index, None);
+        if self.group_is_stopping() {
+            return self.line_up(index, out);
+        }
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a child that starts has a slot");
-        self.starts.remove(&(slot.order, index));
+        self.starts.remove(&(slot.turn, index));
         slot.life += 1;
         slot.since = now;
         let who = slot.who(index);
@@ -185,7 +204,7 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a child that is stopped has a slot");
-        self.stops.remove(&(slot.order, index));
+        self.stops.remove(&(slot.turn, index));
         slot.in_turn = in_turn;
         self.leaving += u32::from(in_turn);
         slot.state = State::Leaving { killed: false };
@@ -212,7 +231,7 @@ impl Supervision {
         if slot.state == (State::Leaving { killed: true }) {
             return;
         }
-        if self.stops.remove(&(slot.order, index)) {
+        if self.stops.remove(&(slot.turn, index)) {
             slot.in_turn = true;
             self.leaving += 1;
         }

@@ -44,6 +44,17 @@ fn a_bounce_counts_as_no_failure() {
 }
 
 #[test]
+fn a_bounce_of_one_that_an_operator_was_stopping_starts_it_at_once() {
+    let (mut sup, now) = up(Strategy::OneForAll);
+    drop(sup.terminate_child(1, now));
+    assert_eq!(sup.bounce_child(1, now), Ok(vec![]));
+    assert_eq!(
+        sup.on_exit(who(1, 1), ExitKind::Shutdown, now),
+        [Directive::Start(who(1, 2))]
+    );
+}
+
+#[test]
 fn a_place_can_be_deleted_only_when_nobody_lives_in_it() {
     let (mut sup, now) = up(Strategy::OneForOne);
     assert_eq!(sup.delete_child(0), Err(Refused::Running));
@@ -86,6 +97,12 @@ fn hurry_kills_everyone_at_once() {
     let killed = [2, 1, 0].map(|slot| Directive::Kill(who(slot, 1), StopCause::Parent));
     assert_eq!(sup.hurry(now), killed);
     assert_eq!(sup.hurry(now), [], "nobody is killed twice");
+    drop(sup.on_exit(who(0, 1), ExitKind::Killed, now));
+    drop(sup.on_exit(who(1, 1), ExitKind::Killed, now));
+    assert_eq!(
+        sup.on_exit(who(2, 1), ExitKind::Killed, now),
+        [rest(2, Phase::Stopped), Directive::Close(Closed::ShutDown)]
+    );
 }
 
 fn diamond() -> (Supervision, Instant) {
@@ -247,6 +264,32 @@ fn a_dependency_that_is_removed_before_it_has_started_leaves_nobody_waiting() {
             Directive::Remove(0),
             Directive::Booted
         ]
+    );
+}
+
+#[test]
+fn a_boot_is_over_when_the_last_child_that_it_waits_for_goes_with_its_dependency() {
+    let (mut sup, now) = (
+        Supervision::new(Policy {
+            order: Order::Dependencies,
+            ..Policy::default()
+        }),
+        t0(),
+    );
+    sup.add(otp(), now);
+    sup.add(otp(), now);
+    sup.depend(1, 0);
+    drop(sup.boot(now));
+    drop(sup.terminate_child(0, now));
+    drop(sup.on_exit(who(0, 1), ExitKind::Shutdown, now));
+    let why = Parked::Dependency { on: 0 };
+    assert_eq!(
+        sup.delete_child(0),
+        Ok(vec![
+            Directive::Park { slot: 1, why },
+            Directive::Remove(0),
+            Directive::Booted
+        ])
     );
 }
 

@@ -446,6 +446,7 @@ fn new_rules_start_and_stop_nobody_and_keep_what_they_do_not_list_after_the_rest
         Some(Directive::Kill(who(2, 1), StopCause::Sibling)),
         "by its new plan"
     );
+    drop(sup.on_exit(who(2, 1), ExitKind::Killed, now));
     assert_eq!(
         sup.restart_child(3, now),
         Ok(vec![Directive::Start(who(3, 1))])
