@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// One agent as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub(crate) struct Agent {
     pub(crate) type_name: String,
     /// Words to find the agent by.
     pub(crate) tags: Vec<String>,
+    /// What the agent can do.
+    pub(crate) capabilities: Vec<String>,
+    /// Whatever else the file tells of the agent.
+    pub(crate) metadata: Map<String, Value>,
     /// The agents that have to be up before this one.
     pub(crate) depends_on: Vec<String>,
     /// The package that the agent came from. Always `null`: packages are not possible yet.
@@ -300,6 +305,8 @@ pub(crate) mod tests {
             kind: "process".into(),
             type_name: "worker".into(),
             tags: vec![],
+            capabilities: vec![],
+            metadata: Map::new(),
             depends_on: vec![],
             package_id: None,
             pid: None,

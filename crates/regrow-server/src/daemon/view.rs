@@ -21,6 +21,8 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         kind: "process".to_owned(),
         type_name: config.type_name.clone(),
         tags: config.tags.clone(),
+        capabilities: config.capabilities.clone(),
+        metadata: config.metadata.clone(),
         depends_on: config.depends_on.clone(),
         package_id: None,
         pid: status.pid,
