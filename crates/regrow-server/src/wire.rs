@@ -247,6 +247,9 @@ pub(crate) struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+    /// In which column a query is wrong, in characters from 1 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<usize>,
     /// Who is still on the way, of a wait that ran out of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wait: Option<WaitReport>,
