@@ -1,8 +1,22 @@
 //! Agents by what they are: `ps QUERY`, and `?query=` over HTTP.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::kit::{Answer, Daemon, Team};
+use crate::kit::{Answer, Daemon, Team, signal};
+
+/// The example's team. Its worker waits so long for its next life that whoever looks sees it wait.
+fn example() -> String {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/team/regrow.yaml"
+    );
+    let patient = "    required: true\n    restart: { base: 10m, max: 10m }\n";
+    let text = std::fs::read_to_string(file).unwrap();
+    let changed = text.replace("    required: true\n", patient);
+    assert_ne!(changed, text, "the worker of the example is not as it was");
+    changed
+}
 
 /// The ids in the table of `ps`, which is there in any case.
 #[track_caller]
@@ -22,6 +36,28 @@ fn ids(answer: &Answer) -> Vec<String> {
     let json = answer.json();
     let id = |agent: &Value| agent["id"].as_str().unwrap().to_owned();
     json["agents"].as_array().unwrap().iter().map(id).collect()
+}
+
+#[test]
+fn workers_that_are_not_draining_are_found_before_during_and_after_a_restart() {
+    const WORKERS: &str = "type:worker and not draining";
+    const READY: &str = "type:worker and ready";
+    let daemon = Daemon::up(&example()).settled();
+    assert_eq!(listed(&daemon, WORKERS), ["worker", "stubborn"]);
+    assert_eq!(listed(&daemon, READY), ["worker", "stubborn"]);
+
+    signal(daemon.pid_of("worker"), Signal::KILL);
+    daemon.until_phase("worker", "backoff");
+    assert_eq!(listed(&daemon, WORKERS), ["worker", "stubborn"]);
+    assert_eq!(listed(&daemon, READY), ["stubborn"]);
+    assert_eq!(listed(&daemon, "type:worker and backoff"), ["worker"]);
+
+    // It need not wait any longer.
+    assert_eq!(daemon.regrow(&["start", "worker"]).code, 0);
+    let worker = daemon.until_phase("worker", "running");
+    assert_eq!(worker["generation"], 2, "{worker}");
+    assert_eq!(listed(&daemon, WORKERS), ["worker", "stubborn"]);
+    assert_eq!(listed(&daemon, READY), ["worker", "stubborn"]);
 }
 
 const TEAM: &str = "\
