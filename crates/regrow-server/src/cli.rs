@@ -159,7 +159,19 @@ impl WhereMore {
 
 /// Show the agents: phase, process, port, uptime, last exit
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow ps                                  all agents\n  \
+                  regrow ps 'type:worker and not draining'   those of a type, unless they take no new work\n  \
+                  regrow ps lang=rust and ready              by a tag; without quotes where the shell lets it pass\n  \
+                  regrow ps path:root/worker                 one agent\n  \
+                  regrow ps 'cap:plan and meta:cost<=3'      by what it can do, and what else is told of it\n\n\
+                  A query is made of tags (fast, lang=rust, lang?), phases (running, backoff, …), ready, type:…,\n\
+                  cap:…, kind:…, health:…, path:…, meta:KEY<VALUE and *, joined by and, or, not and parentheses."
+)]
 struct Ps {
+    /// Which agents [default: all]
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
     /// One JSON object per line, as the API has it
     #[arg(long)]
     json: bool,

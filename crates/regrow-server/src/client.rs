@@ -119,6 +119,13 @@ impl Client {
         Ok(status.agents)
     }
 
+    /// The agents of which the query with this text holds.
+    pub(crate) async fn matching(&self, query: &str) -> Result<Vec<Agent>, ClientError> {
+        let path = format!("/v1/agents?query={}", encoded(query));
+        let status: Status = self.ask(Method::GET, &path, ANSWER_WITHIN).await?;
+        Ok(status.agents)
+    }
+
     /// Starts, stops or restarts an agent, and waits until that is done.
     pub(crate) async fn operate(
         &self,
@@ -333,6 +340,7 @@ fn problem_of(status: StatusCode, body: &[u8]) -> Problem {
         detail: format!("regrow answered {status} and did not say why"),
         code: "unknown".to_owned(),
         hint: None,
+        column: None,
         wait: None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! [`load`] gives either a [`Config`] in which every default is filled in, or all errors at once, each with file, line,
 //! column and key. The file becomes a tree that knows its places (`tree`), the tree becomes values (`read`, `agent`,
-//! `policy`, `units`, `expand`), and what concerns several agents is checked last (`check`, `depends`).
+//! `profile`, `policy`, `units`, `expand`), and what concerns several agents is checked last (`check`, `depends`).
 
 mod agent;
 mod check;
@@ -11,6 +11,7 @@ mod error;
 mod expand;
 mod nearest;
 mod policy;
+mod profile;
 mod read;
 mod request;
 mod telemetry;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regrow_core::Restart;
+use serde_json::Map;
 
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
 pub(crate) use self::request::AgentParts;
@@ -106,8 +108,12 @@ pub(crate) struct AgentConfig {
     pub(crate) id: String,
     /// What it is, in the user's words; its id where the file does not say.
     pub(crate) type_name: String,
-    /// Words to find it by.
+    /// Words to find it by, and `key=value` pairs with one value for each key.
     pub(crate) tags: Vec<String>,
+    /// What it can do.
+    pub(crate) capabilities: Vec<String>,
+    /// Whatever else is told of it, to everybody who may look.
+    pub(crate) metadata: Map<String, serde_json::Value>,
     /// The program and its arguments, at least one; `${PORT}` and what else is known only then is not filled yet.
     pub(crate) command: Vec<String>,
     /// Variables that are set for it; what is filled at its start is not filled yet, as in the command.
@@ -139,6 +145,8 @@ impl fmt::Debug for AgentConfig {
             .field("id", &self.id)
             .field("type_name", &self.type_name)
             .field("tags", &self.tags)
+            .field("capabilities", &self.capabilities)
+            .field("metadata", &self.metadata.keys())
             .field("program", &self.command.first())
             .field("arguments", &self.command.len().saturating_sub(1))
             .field("env", &self.env.keys())

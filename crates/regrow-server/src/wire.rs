@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// One agent as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub(crate) struct Agent {
     pub(crate) type_name: String,
     /// Words to find the agent by.
     pub(crate) tags: Vec<String>,
+    /// What the agent can do.
+    pub(crate) capabilities: Vec<String>,
+    /// Whatever else the file tells of the agent.
+    pub(crate) metadata: Map<String, Value>,
     /// The agents that have to be up before this one.
     pub(crate) depends_on: Vec<String>,
     /// The package that the agent came from. Always `null`: packages are not possible yet.
@@ -242,6 +247,9 @@ pub(crate) struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+    /// In which column a query is wrong, in characters from 1 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<usize>,
     /// Who is still on the way, of a wait that ran out of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wait: Option<WaitReport>,
@@ -300,6 +308,8 @@ pub(crate) mod tests {
             kind: "process".into(),
             type_name: "worker".into(),
             tags: vec![],
+            capabilities: vec![],
+            metadata: Map::new(),
             depends_on: vec![],
             package_id: None,
             pid: None,

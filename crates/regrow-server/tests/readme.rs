@@ -20,11 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TOOLS_OF_REAL: [&str; 4] = ["python3", "redis-server", "redis-cli", "mcp-server-time"];
 
 /// What an answer has to have in it, by a part of its command.
-const ANSWERS: [(&str, &str); 8] = [
+const ANSWERS: [(&str, &str); 10] = [
     ("/supervisor/status", "\"id\":\"worker\""),
     ("/agents/worker/invoke", "hello"),
     ("8000/health", "\"status\":"),
     ("8000/metrics", "regrow_children{"),
+    ("ps 'type:worker and not draining'", "stubborn"),
+    ("query=type:worker and not draining", "\"id\":\"stubborn\""),
     ("8000/agents/files/", "<html"),
     ("logs -f chatty", "chatty"),
     ("redis-cli", "PONG"),
@@ -298,7 +300,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         seen.extend(outputs);
     }
     assert!(
-        seen.len() + skipped >= 18,
+        seen.len() + skipped >= 20,
         "the README was not understood: {seen:?}"
     );
     assert_eq!(reader.address(), None, "a daemon is left");

@@ -26,8 +26,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 type Outcome<T> = Result<T, Box<Problem>>;
 
 pub(super) async fn status(State(api): State<Api>, uri: Uri) -> Outcome<Json<Status>> {
-    Params::of(&uri, &[])?;
-    let agents = api.roster.all().await;
+    let query = Params::of(&uri, &["query"])?.agents("query")?;
+    let agents = api.roster.find(&query).await;
     Ok(Json(Status { agents }))
 }
 

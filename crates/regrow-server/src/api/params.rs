@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use axum::extract::Query;
+use axum::extract;
 use axum::http::{StatusCode, Uri};
+use regrow_core::query::{Query, QueryError};
 
 use crate::wire::Problem;
 
@@ -28,7 +29,7 @@ pub(super) enum Flag {
 impl Params {
     /// Reads the query of an address that takes these parameters and no others.
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, Box<Problem>> {
-        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        let extract::Query(given) = extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| bad(format!("the query cannot be read: {error}"), known))?;
         match given
             .iter()
@@ -77,6 +78,12 @@ impl Params {
         self.one(name)?.map(parse).transpose()
     }
 
+    /// Which agents are asked for; all where nothing is said.
+    pub(super) fn agents(&self, name: &str) -> Result<Query, Box<Problem>> {
+        let read = |text: &str| text.parse().map_err(|error| bad_query(name, &error));
+        self.one(name)?.map_or(Ok(Query::all()), read)
+    }
+
     /// `1`, `true` or the bare name for yes; `0` or `false` for no.
     pub(super) fn flag(&self, name: &str) -> Result<Flag, Box<Problem>> {
         match self.one(name)? {
@@ -94,6 +101,12 @@ pub(super) fn bad_value(name: &str, expected: &str, got: &str) -> Box<Problem> {
         "bad_parameter",
         format!("parameter {name:?}: expected {expected}, got {got:?}"),
     )
+}
+
+/// A text that is no query: what is wrong, and below it the text with a mark under the place.
+fn bad_query(name: &str, error: &QueryError) -> Box<Problem> {
+    let detail = format!("parameter {name:?}: {error}");
+    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail).at_column(error.column())
 }
 
 fn bad(detail: String, known: &[&str]) -> Box<Problem> {
@@ -128,7 +141,7 @@ mod tests {
     fn params(query: &'static str) -> Result<Params, Box<Problem>> {
         Params::of(
             &Uri::from_static(query),
-            &["wait", "tail", "follow", "agent"],
+            &["wait", "tail", "follow", "agent", "query"],
         )
     }
 
@@ -153,7 +166,7 @@ mod tests {
         assert_eq!(problem.detail, "there is no parameter \"wiat\" here");
         assert_eq!(
             problem.hint.as_deref(),
-            Some("this address takes wait, tail, follow, agent")
+            Some("this address takes wait, tail, follow, agent, query")
         );
         assert_eq!(problem.status, 400);
     }
@@ -186,5 +199,34 @@ mod tests {
         assert!(params("/x?tail=11").unwrap().number("tail", 10).is_err());
         assert!(params("/x?tail=-1").unwrap().number("tail", 10).is_err());
         assert!(params("/x?follow=yes").unwrap().flag("follow").is_err());
+    }
+    #[test]
+    fn a_query_is_decoded_and_read() {
+        let asked = |address| params(address).unwrap().agents("query").unwrap();
+        let want = Query::of_type("worker").without("draining");
+        assert_eq!(asked("/x?query=type:worker+and+not+draining"), want);
+        assert_eq!(asked("/x?query=type%3Aworker%20and%20not%20draining"), want);
+        assert_eq!(asked("/x?query=a%2Bb"), Query::tag("a+b"));
+        assert_eq!(asked("/x"), Query::all());
+    }
+
+    #[test]
+    fn a_wrong_query_is_told_with_a_mark_and_its_column() {
+        let refused = |address| params(address).unwrap().agents("query").unwrap_err();
+        let problem = refused("/x?query=type:worker+adn+ready");
+        let detail = "\
+parameter \"query\": expected `and`, `or` or the end, got `adn` (column 13)
+  type:worker adn ready
+              ^";
+        assert_eq!(
+            (problem.status, problem.code.as_str(), problem.column),
+            (400, "bad_parameter", Some(13))
+        );
+        assert_eq!(problem.detail, detail);
+        assert_eq!(refused("/x?query").column, Some(1));
+        assert_eq!(
+            refused("/x?query=a&query=b").detail,
+            "parameter \"query\": expected one value, got \"a and b\""
+        );
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use regrow_core::query::QueryError;
+
 use super::console::complain;
 use crate::client::ClientError;
 use crate::config::ConfigErrors;
@@ -70,6 +72,9 @@ pub(crate) enum CliError {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// What was asked for is no query; the text has a mark under the place.
+    #[error("wrong query: {0}")]
+    Query(#[source] QueryError),
     /// No configuration file was named, and none of the usual names is here.
     #[error(
         "no configuration file in {}: looked for {names}; name one, as in `regrow up team/regrow.yaml`",
@@ -147,7 +152,7 @@ impl CliError {
     /// The code that the program ends with.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::LogFilter { .. } => Exit::Usage,
+            Self::Usage(_) | Self::Query(_) | Self::LogFilter { .. } => Exit::Usage,
             Self::NoConfig { .. } | Self::Config(_) => Exit::Config,
             Self::State(StateDirError::Held { .. }) => Exit::Conflict,
             Self::Client(error) => Exit::of(error),

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use regrow_core::query::Query;
+
 use super::{CliError, Ps, say, words};
 use crate::client::discover;
 use crate::wire::Agent;
@@ -20,8 +22,13 @@ const HEADER: [&str; 10] = [
 ];
 
 pub(super) async fn run(ps: &Ps) -> Result<(), CliError> {
+    // Before anybody is asked: a mistake is one even where no daemon runs.
+    let query = query(&ps.query)?;
     let found = discover(&ps.place.place()).await?;
-    let agents = found.client.agents().await?;
+    let agents = match query {
+        Some(query) => found.client.matching(&query).await?,
+        None => found.client.agents().await?,
+    };
     if !ps.json {
         return say(&table(&agents, SystemTime::now()));
     }
@@ -29,6 +36,18 @@ pub(super) async fn run(ps: &Ps) -> Result<(), CliError> {
         say(&serde_json::to_string(agent).expect("an agent is plain text and numbers"))?;
     }
     Ok(())
+}
+
+/// The text of the query, if there is one: its words, joined by a blank.
+fn query(words: &[String]) -> Result<Option<String>, CliError> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let text = words.join(" ");
+    match text.parse::<Query>() {
+        Ok(_) => Ok(Some(text)),
+        Err(source) => Err(CliError::Query(source)),
+    }
 }
 
 fn table(agents: &[Agent], now: SystemTime) -> String {
@@ -96,6 +115,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cli::Exit;
     use crate::wire::tests::agent;
     use crate::wire::{LastExit, rfc3339};
 
@@ -150,6 +170,31 @@ crasher  worker  backoff  no     3    2         -     -     -          exit code
 x        worker  failed   no     0    0         -     -     -          6 failures within 60 s; the last: exit code 1
 new      worker  pending  no     0    0         -     -     -          -"
         );
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn several_words_are_one_query() {
+        let text = "type:worker and not draining";
+        let of = |words: &[String]| query(words).unwrap();
+        assert_eq!(of(&words(text)).as_deref(), Some(text));
+        assert_eq!(of(&[text.to_owned()]).as_deref(), Some(text));
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_wrong_query_is_a_usage_error_with_a_mark_under_the_place() {
+        let error = query(&words("type:worker adn ready")).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        let said = "\
+wrong query: expected `and`, `or` or the end, got `adn` (column 13)
+  type:worker adn ready
+              ^";
+        assert_eq!(error.to_string(), said);
+        assert_eq!(query(&[String::new()]).unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]

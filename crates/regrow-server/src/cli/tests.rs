@@ -55,6 +55,17 @@ fn logs_follow_with_f() {
 }
 
 #[test]
+fn ps_takes_the_words_of_a_query_among_its_options() {
+    let Command::Ps(ps) = parse("regrow ps --json type:worker and not draining -f a.yaml").unwrap()
+    else {
+        panic!("expected ps");
+    };
+    assert!(ps.json);
+    assert_eq!(ps.query, ["type:worker", "and", "not", "draining"]);
+    assert_eq!(ps.place.file, Some("a.yaml".into()));
+}
+
+#[test]
 fn what_is_done_to_agents_names_them() {
     for verb in ["stop", "start", "restart"] {
         let none = parse(&format!("regrow {verb}")).unwrap_err();

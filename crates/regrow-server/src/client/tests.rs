@@ -12,6 +12,7 @@ fn problem(status: u16, detail: &str, hint: Option<&str>) -> ClientError {
         detail: detail.to_owned(),
         code: "code".to_owned(),
         hint: hint.map(str::to_owned),
+        column: None,
         wait: None,
     }))
 }

@@ -7,15 +7,18 @@ use std::time::Duration;
 use super::error::Problem;
 use super::expand::Fill;
 use super::policy::{RestartPart, StopPart};
+use super::profile::Profile;
 use super::read::{Field, Fields, Found, Reader, Shape};
 use super::tree::Value;
-use super::units::{self, A_DURATION, AN_ID, Refusal};
+use super::units::{self, A_DURATION, Refusal};
 use super::{AgentConfig, AgentDefaults, PortSetting, StdinSetting, StopConfig};
 
 const AGENT_KEYS: &[&str] = &[
     "command",
     "type",
     "tags",
+    "capabilities",
+    "metadata",
     "env",
     "workdir",
     "port",
@@ -118,10 +121,6 @@ pub(crate) fn read(
         });
     let restart = restart.over(&shared.restart);
     let (stop, stdin) = read_stop(reader, &fields, shared);
-    let window = fields
-        .get("start_window")
-        .and_then(|field| start_window(reader, &field));
-    let window = window.or_else(|| shared.start_window.clone());
     let port = reader.value_at(
         &fields,
         "port",
@@ -130,15 +129,13 @@ pub(crate) fn read(
     let depends_on = fields
         .get("depends_on")
         .map_or_else(Vec::new, |field| read_depends_on(reader, &field));
-    let type_shape = Shape::new(AN_ID, &units::id);
-    let agent_type = reader.value_at(&fields, "type", &type_shape);
-    let required = Shape::new("true or false", &units::truth);
+    let profile = Profile::read(reader, &fields, id);
     let agent = AgentConfig {
         id: id.to_owned(),
-        type_name: agent_type.map_or_else(|| id.to_owned(), |found| found.value),
-        tags: fields
-            .get("tags")
-            .map_or_else(Vec::new, |field| read_tags(reader, &field)),
+        type_name: profile.type_name,
+        tags: profile.tags,
+        capabilities: profile.capabilities,
+        metadata: profile.metadata,
         command,
         env,
         inherit,
@@ -151,10 +148,8 @@ pub(crate) fn read(
         restart: restart.settle(reader),
         stop,
         stdin,
-        start_window: window.map_or(START_WINDOW, |found| found.value),
-        required: reader
-            .value_at(&fields, "required", &required)
-            .is_some_and(|found| found.value),
+        start_window: read_window(reader, &fields, shared),
+        required: read_required(reader, &fields),
     };
     let id = Found {
         value: id.to_owned(),
@@ -173,6 +168,23 @@ pub(crate) fn read(
 
 fn start_window(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Found<Duration>> {
     reader.value(field, &Shape::new(A_DURATION, &units::duration))
+}
+
+/// The agent's own start window, else the shared one, else the usual one.
+fn read_window(reader: &mut Reader<'_>, fields: &Fields<'_>, shared: &Shared) -> Duration {
+    let own = fields
+        .get("start_window")
+        .and_then(|field| start_window(reader, &field));
+    own.as_ref()
+        .or(shared.start_window.as_ref())
+        .map_or(START_WINDOW, |found| found.value)
+}
+
+fn read_required(reader: &mut Reader<'_>, fields: &Fields<'_>) -> bool {
+    let shape = Shape::new("true or false", &units::truth);
+    reader
+        .value_at(fields, "required", &shape)
+        .is_some_and(|found| found.value)
 }
 
 fn port_setting(text: &str) -> Result<PortSetting, Refusal> {
@@ -291,17 +303,6 @@ fn read_env(reader: &mut Reader<'_>, field: &Field<'_>) -> (Vec<String>, BTreeMa
         }
     }
     (inherit, set)
-}
-
-fn read_tags(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<String> {
-    let shape = Shape::new("a tag such as fast or lang=rust", &units::tag);
-    let items = reader
-        .items(field, "a list of tags such as [fast, lang=rust]")
-        .unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| reader.value(item, &shape).map(|found| found.value))
-        .collect()
 }
 
 fn read_depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Found<String>> {

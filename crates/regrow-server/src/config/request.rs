@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Map;
+
 use super::agent::program;
 use super::error::{ConfigError, Problem};
+use super::profile::second_values;
 use super::read::shortened;
 use super::units::{self, Refusal};
 use super::{AgentConfig, AgentDefaults, PortSetting, StdinSetting};
@@ -54,6 +57,15 @@ impl AgentConfig {
         for (index, text) in parts.tags.iter().enumerate() {
             tags.push(checks.shown(&format!("tags[{index}]"), text, units::tag));
         }
+        for (index, problem) in second_values(parts.tags.iter().map(String::as_str)) {
+            let key = format!("tags[{index}]");
+            let place = None;
+            checks.errors.push(ConfigError {
+                place,
+                key,
+                problem,
+            });
+        }
         let mut env = BTreeMap::new();
         for (name, text) in parts.env {
             let key = format!("env_vars.{}", shortened(name));
@@ -69,6 +81,8 @@ impl AgentConfig {
             type_name: type_name.unwrap_or_else(|| id.clone()),
             id,
             tags,
+            capabilities: Vec::new(),
+            metadata: Map::new(),
             command,
             env,
             inherit: Vec::new(),

@@ -6,6 +6,7 @@ use regrow::telemetry::Level;
 
 use super::*;
 
+mod profile;
 mod wrong;
 
 /// The environment of the tests.
@@ -62,6 +63,8 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         id: "worker".to_owned(),
         type_name: "worker".to_owned(),
         tags: Vec::new(),
+        capabilities: Vec::new(),
+        metadata: Map::new(),
         command: vec!["sleep".to_owned(), "10".to_owned()],
         env: BTreeMap::new(),
         inherit: Vec::new(),
@@ -114,6 +117,8 @@ agents:
     command: ["python3", "-m", "http.server", "${PORT}", 0x10, 1.50, "true", "$${HOME}"]
     type: coder
     tags: [fast, lang=rust]
+    capabilities: [plan, review]
+    metadata: { cost: 3, region: north }
     env: { inherit: [REDIS_URL], set: { HOST: "${HOST}", DB: "${REGROW_PORT_DB}", N: 007, EMPTY: "" } }
     workdir: ./src
     port: 9001
@@ -149,6 +154,9 @@ fn an_agent_may_say_everything() {
     assert_eq!(worker.command, command);
     assert_eq!(worker.type_name, "coder");
     assert_eq!(worker.tags, ["fast", "lang=rust"]);
+    assert_eq!(worker.capabilities, ["plan", "review"]);
+    let metadata = serde_json::json!({ "cost": 3, "region": "north" });
+    assert_eq!(serde_json::Value::from(worker.metadata.clone()), metadata);
     assert_eq!(worker.inherit, ["REDIS_URL"]);
     let env = [
         ("DB", "${REGROW_PORT_DB}"),
@@ -388,7 +396,8 @@ fn an_agent_of_a_request_is_checked_like_one_of_the_file() {
     );
 
     let env = BTreeMap::from([("PORT".to_owned(), "1".to_owned())]);
-    let (args, tags) = (["\0secret".to_owned()], ["a b".to_owned()]);
+    let args = ["\0secret".to_owned()];
+    let tags = ["a b", "k=1", "k=2"].map(str::to_owned);
     let wrong = AgentParts {
         id: "A",
         command: None,
@@ -405,9 +414,8 @@ fn an_agent_of_a_request_is_checked_like_one_of_the_file() {
         "command: expected the name of a program, got none".to_owned(),
         "args[0]: expected a text without the character NUL, got another one".to_owned(),
         format!("type: {an_id}, got \"T\"; write \"t\""),
-        "tags[0]: expected a tag such as fast or lang=rust, of at most 64 letters without blanks, commas and quotes, \
-         got \"a b\""
-            .to_owned(),
+        format!("tags[0]: expected {}, got \"a b\"", units::A_TAG),
+        "tags[2]: expected one value for the key \"k\", got \"k=2\" after \"k=1\"; remove one of the two".to_owned(),
         "env_vars.PORT: expected a variable that regrow does not set itself, got \"PORT\"; use the agent's port: auto, \
          or a number"
             .to_owned(),

@@ -13,7 +13,7 @@ use super::nearest::nearest;
 /// The longest duration that is taken for meant: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The longest id, type or tag, in bytes.
+/// The longest id, type, tag or capability, in bytes.
 const LONGEST_WORD: usize = 64;
 
 /// The longest name of a variable, in bytes.
@@ -22,6 +22,12 @@ const LONGEST_NAME: usize = 128;
 /// What an id may be, in words.
 pub(crate) const AN_ID: &str =
     "an id of a-z, 0-9, '_', '.' and '-' that begins with a letter or digit";
+
+/// What a tag may be, in words.
+pub(crate) const A_TAG: &str = "a tag such as fast or lang=rust, of at most 64 ASCII characters without blanks, commas, quotes and backslashes";
+
+/// What a capability or a key of metadata may be, in words.
+pub(crate) const A_WORD: &str = "a word such as plan, of at most 64 ASCII characters without blanks, commas, quotes, backslashes and '='";
 
 /// What a duration may be, in words.
 pub(crate) const A_DURATION: &str = "a duration such as 30s";
@@ -183,15 +189,25 @@ pub(crate) fn id(text: &str) -> Result<String, Refusal> {
 
 /// A tag: a word, or `key=value`.
 pub(crate) fn tag(text: &str) -> Result<String, Refusal> {
-    let fits =
-        |letter: char| letter.is_ascii_graphic() && !matches!(letter, ',' | '"' | '\'' | '\\');
-    let named = !text.starts_with('=');
-    if !text.is_empty() && text.len() <= LONGEST_WORD && named && text.chars().all(fits) {
+    let word = text.split_once('=').map_or(text, |(key, _)| key);
+    if !word.is_empty() && is_wordlike(text) {
         return Ok(text.to_owned());
     }
-    Err(Refusal::new(format!(
-        "a tag such as fast or lang=rust, of at most {LONGEST_WORD} letters without blanks, commas and quotes"
-    )))
+    Err(Refusal::new(A_TAG))
+}
+
+/// A capability, or a key of metadata.
+pub(crate) fn word(text: &str) -> Result<String, Refusal> {
+    if !text.is_empty() && is_wordlike(text) && !text.contains('=') {
+        return Ok(text.to_owned());
+    }
+    Err(Refusal::new(A_WORD))
+}
+
+fn is_wordlike(text: &str) -> bool {
+    let fits =
+        |letter: char| letter.is_ascii_graphic() && !matches!(letter, ',' | '"' | '\'' | '\\');
+    text.len() <= LONGEST_WORD && text.chars().all(fits)
 }
 
 /// The name of a variable that an agent's environment may be given.

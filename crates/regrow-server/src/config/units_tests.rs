@@ -116,6 +116,16 @@ fn tags_are_words_or_pairs() {
 }
 
 #[test]
+fn words_are_tags_without_a_value() {
+    for text in ["plan", "a:b", "1", "max-tokens", "openai/chat"] {
+        assert_eq!(word(text), Ok(text.to_owned()));
+    }
+    for text in ["", "a=b", "a b", "a\\", "ä", "x".repeat(65).as_str()] {
+        assert!(word(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn variables_of_regrow_are_not_for_others() {
     for text in ["FOO", "_x", "redis_url", "REGROW"] {
         assert_eq!(variable(text), Ok(text.to_owned()));

@@ -1,5 +1,8 @@
 //! The agents of one daemon: who they are, how they stand, and what can be done with them.
 
+mod error;
+mod lookup;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -8,18 +11,20 @@ use std::time::SystemTime;
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
+use regrow_core::query::Query;
 use regrow_core::{Desired, Phase};
 use regrow_process::{Host, Output, Process, ProcessHandle, port_variable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use self::error::RosterError;
+pub(super) use self::lookup::status;
+
+use self::error::MAX_OPERATIONS;
 use super::{child, request, view};
-use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting};
+use crate::config::{AgentConfig, AgentParts, Config, PortSetting};
 use crate::gateway::{Agents, Standing};
 use crate::ports::{self, PortError, Ports};
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
-
-/// How many starts, stops and restarts may be on their way at once.
-const MAX_OPERATIONS: usize = 256;
 
 /// What can be done with an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,71 +46,6 @@ impl Verb {
             Self::Restart => "restart",
         }
     }
-}
-
-/// Why nothing was done with an agent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum RosterError {
-    /// There is no such agent.
-    #[error("there is no agent {id:?}")]
-    NotFound {
-        /// Its id.
-        id: String,
-    },
-    /// The id of a new agent is another's.
-    #[error("there is an agent {id:?} already")]
-    IdInUse {
-        /// The id.
-        id: String,
-    },
-    /// There are as many agents as there may be.
-    #[error("there are {most} agents, which is the limit (limits.max_agents: {most})")]
-    Full {
-        /// How many there may be.
-        most: usize,
-    },
-    /// A package was named.
-    #[error("agents from packages are not possible yet; send command and args")]
-    Packages,
-    /// What is said of the new agent is wrong.
-    #[error("{}", joined(.errors))]
-    Invalid {
-        /// Everything that is wrong.
-        errors: Vec<ConfigError>,
-    },
-    /// The port's variable of a new agent would be another's.
-    #[error("the ids {id:?} and {other:?} would both be told to others as {}", port_variable(.id))]
-    SameVariable {
-        /// The new agent.
-        id: String,
-        /// The one that has it.
-        other: String,
-    },
-    /// There is no port for it.
-    #[error(transparent)]
-    Ports(#[from] PortError),
-    /// Too much is going on.
-    #[error("{MAX_OPERATIONS} starts and stops are on their way already")]
-    Busy,
-    /// The daemon is being stopped.
-    #[error("regrow is being stopped")]
-    Draining,
-    /// The supervisor said no.
-    #[error("failed to {} agent {id:?}: {source}", .verb.as_str())]
-    NotDone {
-        /// The agent.
-        id: String,
-        /// What was to be done.
-        verb: Verb,
-        /// Why it was not.
-        source: OperateError,
-    },
-}
-
-fn joined(errors: &[ConfigError]) -> String {
-    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    words.join("; ")
 }
 
 /// An operation that may begin.
@@ -301,17 +241,25 @@ impl Roster {
 
     /// Every agent, in the order of the file, then of the spawns.
     pub(crate) async fn all(&self) -> Vec<Agent> {
+        self.find(&Query::all()).await
+    }
+
+    /// Those of which the query holds, in the same order.
+    pub(crate) async fn find(&self, query: &Query) -> Vec<Agent> {
         // A system that has ended has nobody left to tell of them: then all are stopped.
         let children = self.children().await;
         let entries: Vec<Entry> = self.read().values().cloned().collect();
         let mut agents: Vec<_> = entries
             .iter()
-            .map(|entry| {
+            .filter_map(|entry| {
                 let info = children
                     .iter()
                     .flatten()
                     .find(|info| *info.id == *entry.config.id);
-                (entry.place, view::agent(entry, info))
+                let last_life = entry.handle.status().generation;
+                let asked = lookup::entry(&entry.config, info, last_life);
+                let shown = || (entry.place, view::agent(entry, info));
+                query.matches(&asked).then(shown)
             })
             .collect();
         agents.sort_by_key(|(place, _)| *place);

@@ -6,39 +6,42 @@ use regrow::{ChildInfo, ExitReason};
 use regrow_core::{Desired, ExitKind, Phase};
 
 use super::child;
-use super::roster::Entry;
+use super::roster::{Entry, status};
 use crate::gateway::Standing;
 use crate::wire::{Agent, LastExit, rfc3339};
 
 /// An agent as the API shows it; one of which the tree knows nothing any more is stopped.
 pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
-    let status = entry.handle.status();
+    let process = entry.handle.status();
+    let status = status(info, process.generation);
     let config = &entry.config;
-    let (phase, desired) = place_of(info);
+    let (_, desired) = place_of(info);
     Agent {
         id: config.id.clone(),
         path: child::path(&config.id),
         kind: "process".to_owned(),
         type_name: config.type_name.clone(),
         tags: config.tags.clone(),
+        capabilities: config.capabilities.clone(),
+        metadata: config.metadata.clone(),
         depends_on: config.depends_on.clone(),
         package_id: None,
-        pid: status.pid,
+        pid: process.pid,
         port: entry.port,
-        phase: phase.as_str().to_owned(),
+        phase: status.phase.as_str().to_owned(),
         desired: desired.as_str().to_owned(),
-        ready: info.is_some_and(|info| info.ready),
-        health: info
-            .map_or("unknown", |info| info.health.as_str())
-            .to_owned(),
+        ready: status.ready,
+        health: status.health.as_str().to_owned(),
         required: config.required,
-        generation: info.map_or(status.generation, |info| info.generation),
+        generation: status.generation,
         restarts: info.map_or(0, |info| info.restarts),
         started_at: info.and_then(|info| info.started_at).map(rfc3339),
         next_start_at: next_start(info).map(rfc3339),
         last_exit: info.and_then(last_exit),
         message: info.and_then(message),
-        stopping_stage: status.stopping_stage.map(|stage| stage.as_str().to_owned()),
+        stopping_stage: process
+            .stopping_stage
+            .map(|stage| stage.as_str().to_owned()),
     }
 }
 
@@ -54,7 +57,7 @@ pub(super) fn standing(known: Standing, info: Option<&ChildInfo>, now: SystemTim
     }
 }
 
-fn place_of(info: Option<&ChildInfo>) -> (Phase, Desired) {
+pub(super) fn place_of(info: Option<&ChildInfo>) -> (Phase, Desired) {
     info.map_or((Phase::Stopped, Desired::Down), |info| {
         (info.phase, info.desired)
     })

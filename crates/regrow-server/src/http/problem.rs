@@ -17,6 +17,7 @@ impl Problem {
             detail: detail.into(),
             code: code.to_owned(),
             hint: None,
+            column: None,
             wait: None,
         })
     }
@@ -25,6 +26,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds in which column a query is wrong.
+    #[must_use]
+    pub(crate) fn at_column(mut self: Box<Self>, column: usize) -> Box<Self> {
+        self.column = Some(column);
         self
     }
 

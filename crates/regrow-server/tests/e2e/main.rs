@@ -9,6 +9,7 @@ mod gateway;
 mod http_api;
 mod kit;
 mod losses;
+mod queries;
 mod real;
 mod telemetry;
 mod wrong;

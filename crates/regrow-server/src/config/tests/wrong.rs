@@ -118,8 +118,8 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
     says(
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
-            "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, env, workdir, port, \
-           depends_on, restart, stop, stdin, start_window, required), got \"x\"",
+            "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
+           workdir, port, depends_on, restart, stop, stdin, start_window, required), got \"x\"",
         ],
     );
 }
@@ -402,6 +402,48 @@ fn values_of_the_wrong_kind_are_told_with_what_fits() {
             "env: { inherit: [1A] }",
             "4:22: agents.a.env.inherit[0]: expected a variable's name of letters, digits and '_' that does not begin \
              with a digit, got \"1A\""
+                .to_owned(),
+        ),
+    ] {
+        agent_says(text, &[&want]);
+    }
+}
+
+#[test]
+fn what_an_agent_is_found_by_is_checked_word_by_word() {
+    let (a_tag, a_word) = (super::units::A_TAG, super::units::A_WORD);
+    let a_value = "a text, a number, true, false or null";
+    for (text, want) in [
+        ("tags: [a b]", format!("4:12: agents.a.tags[0]: expected {a_tag}, got \"a b\"")),
+        ("tags: [=x]", format!("4:12: agents.a.tags[0]: expected {a_tag}, got \"=x\"")),
+        ("tags: [{ lang: rust }]", format!("4:12: agents.a.tags[0]: expected {a_tag}, got a mapping")),
+        (
+            "tags: [lang=rust, fast, lang=go]",
+            "4:29: agents.a.tags[2]: expected one value for the key \"lang\", got \"lang=go\" after \"lang=rust\"; \
+             remove one of the two"
+                .to_owned(),
+        ),
+        (
+            "capabilities: plan",
+            "4:19: agents.a.capabilities: expected a list of words such as [plan, review], got \"plan\"".to_owned(),
+        ),
+        ("capabilities: [plan=b]", format!("4:20: agents.a.capabilities[0]: expected {a_word}, got \"plan=b\"")),
+        ("capabilities: ['']", format!("4:20: agents.a.capabilities[0]: expected {a_word}, got \"\"")),
+        (
+            "capabilites: []",
+            "4:5: agents.a.capabilites: expected a key of an agent, got \"capabilites\"; did you mean \"capabilities\"?"
+                .to_owned(),
+        ),
+        (
+            "metadata: [cost]",
+            "4:15: agents.a.metadata: expected a mapping such as {cost: 3, region: north}, got a list".to_owned(),
+        ),
+        ("metadata: { a b: 1 }", format!("4:17: agents.a.metadata.a b: expected {a_word}, got \"a b\"")),
+        ("metadata: { cost: }", format!("4:21: agents.a.metadata.cost: expected {a_value}, got nothing")),
+        (
+            "metadata: { a: [{ b: '${NONE}' }] }",
+            "4:26: agents.a.metadata.a[0].b: expected a value for ${NONE}, got none; set NONE for regrow, \
+             write ${NONE:-default}, or $${ for a literal ${"
                 .to_owned(),
         ),
     ] {

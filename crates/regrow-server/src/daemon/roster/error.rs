@@ -1,0 +1,76 @@
+//! Why nothing was done with an agent.
+
+use regrow::OperateError;
+use regrow_process::port_variable;
+
+use super::Verb;
+use crate::config::ConfigError;
+use crate::ports::PortError;
+
+/// How many starts, stops and restarts may be on their way at once.
+pub(super) const MAX_OPERATIONS: usize = 256;
+
+/// Why nothing was done with an agent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RosterError {
+    /// There is no such agent.
+    #[error("there is no agent {id:?}")]
+    NotFound {
+        /// Its id.
+        id: String,
+    },
+    /// The id of a new agent is another's.
+    #[error("there is an agent {id:?} already")]
+    IdInUse {
+        /// The id.
+        id: String,
+    },
+    /// There are as many agents as there may be.
+    #[error("there are {most} agents, which is the limit (limits.max_agents: {most})")]
+    Full {
+        /// How many there may be.
+        most: usize,
+    },
+    /// A package was named.
+    #[error("agents from packages are not possible yet; send command and args")]
+    Packages,
+    /// What is said of the new agent is wrong.
+    #[error("{}", joined(.errors))]
+    Invalid {
+        /// Everything that is wrong.
+        errors: Vec<ConfigError>,
+    },
+    /// The port's variable of a new agent would be another's.
+    #[error("the ids {id:?} and {other:?} would both be told to others as {}", port_variable(.id))]
+    SameVariable {
+        /// The new agent.
+        id: String,
+        /// The one that has it.
+        other: String,
+    },
+    /// There is no port for it.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// Too much is going on.
+    #[error("{MAX_OPERATIONS} starts and stops are on their way already")]
+    Busy,
+    /// The daemon is being stopped.
+    #[error("regrow is being stopped")]
+    Draining,
+    /// The supervisor said no.
+    #[error("failed to {} agent {id:?}: {source}", .verb.as_str())]
+    NotDone {
+        /// The agent.
+        id: String,
+        /// What was to be done.
+        verb: Verb,
+        /// Why it was not.
+        source: OperateError,
+    },
+}
+
+fn joined(errors: &[ConfigError]) -> String {
+    let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    words.join("; ")
+}
