@@ -23,6 +23,7 @@ mod peers;
 mod push;
 mod ractor_supervisor_defects;
 mod reconfigure;
+mod registry;
 mod runtime;
 mod scrape;
 mod semantics;

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use ractor::{ActorCell, ActorId, Message, MessagingErr, RpcReplyPort};
+use regrow_core::index::{Entry, Profile};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::call_timer::{CallTimer, Elapsed};
+use crate::call_timer::Elapsed;
 use crate::path::ChildPath;
+use crate::registry::{Follows, News, Standing};
+use crate::supervisor::Commons;
 use crate::telemetry::Vitals;
 
 /// How long [`Address::call`] waits; OTP's 5 s.
@@ -34,7 +37,9 @@ pub(crate) struct Place {
     lingering: AtomicU32,
     /// The message type, where the spec knows it.
     message: OnceLock<(TypeId, &'static str)>,
-    timer: Arc<CallTimer>,
+    /// What is known of it by those who look for it.
+    pub(crate) standing: Standing,
+    commons: Arc<Commons>,
 }
 
 /// Who lives in a place.
@@ -48,7 +53,8 @@ impl Place {
     pub(crate) fn new(
         path: ChildPath,
         message: Option<(TypeId, &'static str)>,
-        timer: Arc<CallTimer>,
+        profile: Arc<Profile>,
+        commons: Arc<Commons>,
     ) -> Self {
         Self {
             path,
@@ -58,8 +64,33 @@ impl Place {
             holder: AtomicU64::new(u64::MAX),
             lingering: AtomicU32::new(0),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
-            timer,
+            standing: Standing::new(profile),
+            commons,
         }
+    }
+
+    pub(crate) const fn path(&self) -> &ChildPath {
+        &self.path
+    }
+
+    /// Everything that is known of it now.
+    pub(crate) fn entry(&self) -> Entry {
+        let standing = &self.standing;
+        Entry::new(self.path.shared(), standing.profile(), standing.status())
+    }
+
+    /// Changes what it is.
+    pub(crate) fn edit(self: &Arc<Self>, edit: impl FnOnce(&mut Profile)) {
+        let board = &self.commons.registry.board;
+        self.standing.edit(edit, |profile| {
+            if !board.wants(Follows::Profiles) {
+                return;
+            }
+            board.pin(&mut vec![News::Profile {
+                place: Arc::clone(self),
+                profile: Arc::clone(profile),
+            }]);
+        });
     }
 
     /// Tells places apart, more or less: which lock their callers share.
@@ -316,7 +347,7 @@ impl<M: Message> Address<M> {
         message: impl FnOnce(RpcReplyPort<T>) -> M,
     ) -> Result<T, CallError> {
         let answer = self.ask(message)?;
-        let timer = &self.place.timer;
+        let timer = &self.place.commons.timer;
         match timer.within(timeout, self.place.number(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(self.dropped()),

@@ -12,10 +12,13 @@ use regrow_core::{
     Unresponsive,
 };
 
+use serde_json::{Map, Value};
+
 use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
+use crate::registry::Registered;
 use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{Identity, Payload, Span, Subject, Telemetry, Vitals};
@@ -40,6 +43,8 @@ pub(crate) struct Traits {
     pub(crate) kind: ChildKind,
     pub(crate) type_name: Option<Arc<str>>,
     pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) capabilities: Vec<Arc<str>>,
+    pub(crate) metadata: Map<String, Value>,
     pub(crate) depends_on: Vec<Arc<str>>,
     pub(crate) required: bool,
     pub(crate) announced: bool,
@@ -153,6 +158,8 @@ impl ChildSpec {
             kind,
             type_name: None,
             tags: Vec::new(),
+            capabilities: Vec::new(),
+            metadata: Map::new(),
             depends_on: Vec::new(),
             required: false,
             announced: false,
@@ -277,9 +284,24 @@ impl ChildSpec {
         self
     }
 
-    /// Words by which it can be found.
+    /// Words by which it can be [found](crate::Registry); one such as `lang=rust` has a key and a value.
     pub fn tags<T: Into<Arc<str>>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.edit().tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What it can do: words by which it can be [found](crate::Registry).
+    pub fn capabilities<T: Into<Arc<str>>>(
+        mut self,
+        capabilities: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.edit().capabilities = capabilities.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// One more thing that it tells of itself, by which it can be [found](crate::Registry) and compared.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.edit().metadata.insert(key.into(), value.into());
         self
     }
 
@@ -389,6 +411,15 @@ impl StartContext {
             },
             payload,
         );
+    }
+
+    /// The child as others find it: to say from inside how much it has to do, or what else it can do from now on. `None` when its
+    /// place is gone.
+    #[must_use]
+    pub fn registered(&self) -> Option<Registered> {
+        self.tree
+            .place(self.path().as_str())
+            .map(|place| Registered::new(&place))
     }
 
     /// Whose code a life of this child runs.

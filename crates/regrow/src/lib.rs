@@ -64,6 +64,7 @@ mod panics;
 mod path;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+pub mod registry;
 mod started;
 #[cfg(feature = "statsd")]
 pub mod statsd;
@@ -82,7 +83,12 @@ pub use address::{Address, CallError, LookupError, SendError};
 pub use child::{ChildInfo, ChildSpec, LastExit, StartContext};
 pub use exit::{BoxError, ExitReason, Ignore, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
+pub use registry::{Registered, Registry, Watcher};
+pub use regrow_core::index::{Entry, LeaveReason, Profile, Status, Term};
+pub use regrow_core::pick::{Candidate, Select};
+pub use regrow_core::query::{Query, QueryError};
 pub use regrow_core::supervision::{ChildPlan, Order};
+pub use regrow_core::watch::{Because, Notice};
 pub use regrow_core::{
     AutoShutdown, Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId,
     Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy, Unresponsive,

@@ -54,6 +54,11 @@ impl ChildPath {
             .is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// The text itself, to be shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

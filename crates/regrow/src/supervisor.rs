@@ -48,7 +48,7 @@ pub(crate) use operate::Verb;
 pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};
 pub use partition::{PartitionSupervisor, Partitions, RouteError};
 pub(crate) use partition::{Ring, Rings};
-pub(crate) use tree::{HardEnds, Tree};
+pub(crate) use tree::{Commons, HardEnds, Tree};
 
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::StartFailure;

@@ -14,6 +14,7 @@ use crate::exit::ExitReason;
 use crate::path::ChildPath;
 #[cfg(feature = "prometheus")]
 use crate::prometheus::Exporter;
+use crate::registry::{self, Registry};
 use crate::supervisor::{HardEnds, InvalidTree, Message, Root, Supervisor, Tree};
 use crate::telemetry::{ActorReport, AttachError, Census, Telemetry, Workforce};
 use crate::time;
@@ -189,11 +190,13 @@ impl System {
             booted: booted_sender.clone(),
             ended: Arc::clone(&reason),
         };
-        let launched = root.launch_root(Arc::clone(&tree), told).await;
-        let (actor, join) = launched.map_err(|error| StartError::Ended {
+        let did_not_start = |error| StartError::Ended {
             path: path.clone(),
             reason: ExitReason::StartFailed(Arc::new(error)),
-        })?;
+        };
+        let registry = registry::begin(&tree).await.map_err(did_not_start)?;
+        let launched = root.launch_root(Arc::clone(&tree), told).await;
+        let (actor, join) = launched.map_err(did_not_start)?;
         let (ended_sender, ended) = watch::channel(None);
         let root_path = path.clone();
         tokio::spawn(async move {
@@ -209,6 +212,11 @@ impl System {
             });
             ended_sender.send_replace(Some(reason));
         });
+        tokio::spawn(registry::keep(
+            Arc::downgrade(&tree),
+            registry,
+            ended.clone(),
+        ));
         Ok(Self {
             root: actor,
             path,
@@ -295,6 +303,12 @@ impl System {
                 path: path.to_owned(),
             })?
             .address()
+    }
+
+    /// Who is there, and how to find them by what they are.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        Registry::new(&self.tree)
     }
 
     /// How the root has ended, if it has.

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use regrow_core::supervision::{Directive, Supervision, Who};
@@ -24,6 +24,7 @@ use crate::child::{ChildInfo, ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::path::ChildPath;
+use crate::registry::{Follows, News, profile_of};
 use crate::started::Started;
 use crate::system::StartError;
 use crate::telemetry::{Emitter, SupervisorCounts};
@@ -139,23 +140,31 @@ pub(crate) struct State {
     aborted: bool,
     /// How many restarts within how much time were too many.
     melted: Option<(u32, Duration)>,
+    /// What the registry has to be told at the end of the turn.
+    news: Vec<News>,
 }
 
 impl Drop for State {
     fn drop(&mut self) {
         self.disarm();
         self.tree.supervisor_down(&self.path, &self.myself);
-        for slot in self.slots.iter().flatten().filter(|slot| slot.dynamic) {
-            if let Some(live) = &slot.live {
+        let (myself, at) = (self.myself.get_id(), SystemTime::now());
+        for slot in self.slots.iter_mut().flatten() {
+            if let (Some(live), true) = (&slot.live, slot.dynamic) {
                 slot.place.clear_of(live.cell.get_id());
             }
-            let myself = self.myself.get_id();
-            self.directory
-                .leave_place(&slot.spec.id, &slot.place, myself);
-            if slot.spec.nested.is_some() && !slot.place.is_taken() {
+            let leaves = slot.dynamic
+                && self
+                    .directory
+                    .leave_place(&slot.spec.id, &slot.place, myself);
+            let news = slot.let_go(leaves, myself, at);
+            let news = news.filter(|(kind, _)| self.tree.registry.board.wants(*kind));
+            self.news.extend(news.map(|(_, news)| news));
+            if slot.dynamic && slot.spec.nested.is_some() && !slot.place.is_taken() {
                 self.tree.leave_below(slot.path());
             }
         }
+        self.tree.registry.board.pin(&mut self.news);
     }
 }
 
@@ -262,6 +271,7 @@ impl State {
             arrivals: VecDeque::new(),
             aborted: false,
             melted: None,
+            news: Vec::new(),
         };
         for child in &spec.children[..in_use] {
             let kin = state.kin(child);
@@ -293,6 +303,7 @@ impl State {
             traits: Arc::clone(&spec.traits),
             plan: Arc::new(spec.plan_under(self.otp_compat)),
             class: self.counts.class(spec.traits.kind, &type_name),
+            profile: Arc::new(profile_of(&spec.traits, &type_name)),
             type_name,
         };
         self.kin = Some(kin.clone());
@@ -304,11 +315,16 @@ impl State {
         let now = self.emitter.now();
         let path = self.path.join(&spec.id);
         let message = kin.traits.message;
-        let timer = &self.tree.timer;
-        let make = || Place::new(path.clone(), message, Arc::clone(timer));
+        let (profile, commons) = (Arc::clone(&kin.profile), Arc::clone(&self.tree.commons));
+        let make = || Place::new(path.clone(), message, profile, commons);
         let place = self.directory.enter(&spec.id, make);
         place.hold(index, self.myself.get_id());
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
+        // What is told as new is told as it is.
+        slot.pin(self.emitter.at());
+        if self.tree.registry.board.wants(Follows::Profiles) {
+            self.news.push(News::Added(Arc::clone(&slot.place)));
+        }
         self.emitter.emit(
             || slot.subject(),
             || crate::telemetry::Payload::SupervisorChildAdded {},

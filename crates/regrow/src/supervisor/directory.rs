@@ -45,13 +45,18 @@ impl Directory {
     }
 
     /// Forgets this very place, unless another has come in its stead, or the next life of the supervisor holds it already.
-    pub(crate) fn leave_place(&self, id: &str, place: &Arc<Place>, holder: ActorId) {
+    /// Whether it did.
+    pub(crate) fn leave_place(&self, id: &str, place: &Arc<Place>, holder: ActorId) -> bool {
         let mut places = self.write();
         let is_it = |present: &Arc<Place>| {
             Arc::ptr_eq(present, place) && !present.is_taken() && place.is_held_by(holder)
         };
-        if places.get(id).is_some_and(is_it) {
-            places.remove(id);
-        }
+        places.get(id).is_some_and(is_it) && places.remove(id).is_some()
+    }
+
+    /// Looks at every place, without the lock.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Arc<Place>)) {
+        let places: Vec<Arc<Place>> = self.read().values().cloned().collect();
+        places.iter().for_each(&mut look);
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ractor::ActorId;
+use regrow_core::index::{LeaveReason, Profile};
 use regrow_core::supervision::{ChildPlan, Who};
 use regrow_core::{Desired, Health, Phase, Restart, StopCause};
 use tokio::sync::oneshot;
@@ -14,6 +16,7 @@ use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, LastExit, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
+use crate::registry::{Follows, News};
 use crate::started::Started;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
@@ -25,6 +28,8 @@ pub(crate) struct Kin {
     pub(crate) plan: Arc<ChildPlan>,
     pub(crate) class: Arc<Counted>,
     pub(crate) type_name: Arc<str>,
+    /// As it is found by.
+    pub(crate) profile: Arc<Profile>,
 }
 
 /// A start that runs on a task of its own.
@@ -190,6 +195,7 @@ impl Slot {
     pub(crate) fn respec(&mut self, spec: ChildSpec, kin: Kin) {
         self.class().leave(self.phase);
         kin.class.enter(self.phase);
+        self.place.standing.replace(Arc::clone(&kin.profile));
         self.identity = identity(kin, self.path().clone());
         self.spec = spec;
     }
@@ -206,6 +212,59 @@ impl Slot {
     pub(crate) fn unpublish(&mut self) {
         if std::mem::take(&mut self.published) {
             self.place.clear();
+        }
+    }
+
+    /// Writes where everybody can read it how this child is; whether that is news.
+    pub(crate) fn pin(&self, at: SystemTime) -> bool {
+        let (generation, phase) = (self.generation, self.phase);
+        if self.place.standing.word().is(generation, phase) {
+            return false;
+        }
+        self.place.standing.enter(generation, phase, at);
+        true
+    }
+
+    /// The news that it is in another phase.
+    pub(crate) fn news(&self, at: SystemTime) -> News {
+        News::Phase {
+            place: Arc::clone(&self.place),
+            generation: self.generation,
+            phase: self.phase,
+            at,
+        }
+    }
+
+    /// Its supervisor is gone: its place goes too, or waits for the next life of the supervisor, if that does not hold it already.
+    pub(crate) fn let_go(
+        &mut self,
+        leaves: bool,
+        supervisor: ActorId,
+        at: SystemTime,
+    ) -> Option<(Follows, News)> {
+        if leaves {
+            self.place.standing.go();
+            return Some((Follows::Profiles, self.farewell(LeaveReason::Removed)));
+        }
+        self.phase = Phase::Pending;
+        let is_news = self.place.is_held_by(supervisor) && self.pin(at);
+        is_news.then(|| (Follows::Phases, self.news(at)))
+    }
+
+    /// The news that its place is gone.
+    pub(crate) fn farewell(&self, reason: LeaveReason) -> News {
+        News::Removed {
+            place: Arc::clone(&self.place),
+            generation: self.generation,
+            reason,
+        }
+    }
+
+    /// Why its place goes.
+    pub(crate) fn leave_reason(&self) -> LeaveReason {
+        match self.last_reason() {
+            Some(reason) if self.desired != Desired::Down => LeaveReason::Ended(reason.kind()),
+            Some(_) | None => LeaveReason::Removed,
         }
     }
 

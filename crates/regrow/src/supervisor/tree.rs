@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ractor::ActorRef;
+use regrow_core::index::LeaveReason;
 
 use super::directory::Directory;
 use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
 use crate::path::ChildPath;
+use crate::registry::{Follows, News, Shared};
 use crate::telemetry::{Census, Telemetry, Workforce};
 use crate::trace::Causes;
 
@@ -25,14 +27,25 @@ pub(crate) struct Tree {
     pub(crate) causes: Arc<Causes>,
     /// How many partitions are in use, where there are any.
     pub(crate) rings: Rings,
-    /// Keeps the deadlines of calls.
-    pub(crate) timer: Arc<CallTimer>,
+    /// Who is there.
+    pub(crate) registry: Arc<Shared>,
+    /// What its places have in common.
+    pub(crate) commons: Arc<Commons>,
     /// The places below each supervisor.
     directories: RwLock<BTreeMap<ChildPath, Arc<Directory>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
     /// The rules of supervisors that were given new ones, for their next lives.
     rules: Mutex<HashMap<ChildPath, Arc<Supervisor>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
+}
+
+/// What all places of a system have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Commons {
+    /// Keeps the deadlines of calls.
+    pub(crate) timer: Arc<CallTimer>,
+    /// Who is there.
+    pub(crate) registry: Arc<Shared>,
 }
 
 /// Children that had to be killed, and those that could not be.
@@ -64,13 +77,15 @@ impl Tree {
         census: Arc<Census>,
         workforce: Arc<Workforce>,
     ) -> Self {
+        let commons = Arc::<Commons>::default();
         Self {
             telemetry,
             census,
             workforce,
             causes: Arc::default(),
             rings: Rings::default(),
-            timer: Arc::default(),
+            registry: Arc::clone(&commons.registry),
+            commons,
             directories: RwLock::default(),
             supervisors: RwLock::default(),
             rules: Mutex::default(),
@@ -110,12 +125,45 @@ impl Tree {
             .directories
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        directories.remove(path);
+        let mut left: Vec<Arc<Directory>> = directories.remove(path).into_iter().collect();
         let below = directories.range(from..to);
         let below: Vec<ChildPath> = below.map(|(place, _)| place.clone()).collect();
-        for place in below {
-            directories.remove(&place);
+        left.extend(below.iter().filter_map(|place| directories.remove(place)));
+        drop(directories);
+        let mut news = Vec::new();
+        for directory in left {
+            directory.each(|place| {
+                place.standing.go();
+                news.push(News::Removed {
+                    place: Arc::clone(place),
+                    generation: u32::MAX,
+                    reason: LeaveReason::Removed,
+                });
+            });
         }
+        if self.registry.board.wants(Follows::Profiles) {
+            self.registry.board.pin(&mut news);
+        }
+    }
+
+    /// Looks at every place that is there. A supervisor that adds or removes meanwhile waits for its own directory only.
+    pub(crate) fn each_place(&self, mut look: impl FnMut(&Arc<Place>)) {
+        let directories: Vec<Arc<Directory>> = {
+            let directories = self.directories.read();
+            let directories = directories.unwrap_or_else(PoisonError::into_inner);
+            directories.values().cloned().collect()
+        };
+        for directory in directories {
+            directory.each(&mut look);
+        }
+    }
+
+    /// Whether there is no supervisor any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let supervisors = self.supervisors.read();
+        supervisors
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     pub(crate) fn supervisor(&self, path: &str) -> Option<ActorRef<Message>> {

@@ -34,7 +34,10 @@ impl State {
             past.died_at = None;
             past.restarting.take()
         });
-        slot.answer_waiters();
+        self.pin(who.slot);
+        if let Some(slot) = self.slot(who.slot) {
+            slot.answer_waiters();
+        }
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
         if let Some(mut span) = restarting {
             span.subject().phase = Phase::Running;

@@ -7,8 +7,10 @@ use regrow_core::{ChildKind, Phase};
 
 use super::State;
 use crate::child::ChildSpec;
+use crate::registry::{Follows, News};
 use crate::supervisor::answer::{Answer, Batch, Until};
 use crate::supervisor::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb};
+use crate::supervisor::slot::Kin;
 use crate::supervisor::{InvalidTree, Supervisor, check_limit, check_significant};
 use crate::telemetry::Payload;
 
@@ -292,7 +294,12 @@ impl State {
     fn respec(&mut self, index: u32, spec: ChildSpec) {
         let kin = self.kin(&spec);
         if let Some(slot) = self.slot(index) {
-            slot.respec(spec, kin);
+            slot.respec(spec, Kin::clone(&kin));
+            let place = Arc::clone(&slot.place);
+            let profile = kin.profile;
+            if self.tree.registry.board.wants(Follows::Profiles) {
+                self.news.push(News::Profile { place, profile });
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use regrow_core::{Phase, StopCause};
 use super::{Message, STARTS_PER_TURN, State};
 use crate::adapter::step_aside;
 use crate::exit::{ExitReason, Intensity};
+use crate::registry::Follows;
 use crate::system::{ChildDidNotStart, StartError};
 use crate::telemetry::{Payload, Subject};
 
@@ -22,7 +23,7 @@ impl State {
     /// After many starts the rest waits for a message to oneself, so that other messages get in between.
     pub(super) async fn run(&mut self) -> Performed {
         let performed = self.run_turn().await;
-        self.emitter.end_turn();
+        self.end_turn();
         performed
     }
 
@@ -68,7 +69,7 @@ impl State {
     /// Leaves the rest for the next turn: whoever waits for an answer gets to run, and to ask again.
     async fn pause(&mut self) {
         self.paused = true;
-        self.emitter.end_turn();
+        self.end_turn();
         step_aside().await;
         self.emitter.new_turn();
         drop(self.myself.cast(Message::Continue));
@@ -112,8 +113,26 @@ impl State {
         Ok(())
     }
 
-    /// Tells something of a child, without a change of phase.
+    fn end_turn(&mut self) {
+        self.emitter.end_turn();
+        self.tree.registry.board.pin(&mut self.news);
+    }
+
+    /// From now on everybody can see how a child is.
+    pub(super) fn pin(&mut self, index: u32) {
+        let at = self.emitter.at();
+        let slot = self.slots.get(index as usize).and_then(Option::as_ref);
+        if let Some(slot) = slot
+            && slot.pin(at)
+            && self.tree.registry.board.wants(Follows::Phases)
+        {
+            self.news.push(slot.news(at));
+        }
+    }
+
+    /// Tells something of a child. It can be seen already.
     pub(super) fn tell(&mut self, index: u32, payload: impl FnOnce() -> Payload) {
+        self.pin(index);
         if let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) {
             self.emitter.emit(|| slot.subject(), payload);
         }
@@ -130,7 +149,10 @@ impl State {
                 past.died_at = None;
             }
         }
-        slot.answer_waiters();
+        self.pin(index);
+        if let Some(slot) = self.slot(index) {
+            slot.answer_waiters();
+        }
         self.tell(index, || Payload::ChildStateChanged {
             from,
             to: phase,
@@ -273,6 +295,10 @@ impl State {
         let Some(mut slot) = self.slots.get_mut(index as usize).and_then(Option::take) else {
             return;
         };
+        slot.place.standing.go();
+        if self.tree.registry.board.wants(Follows::Profiles) {
+            self.news.push(slot.farewell(slot.leave_reason()));
+        }
         slot.answer_all();
         slot.class().leave(slot.phase);
         self.directory.leave(&slot.spec.id);

@@ -1,0 +1,390 @@
+//! Finding children by what they are: tags, capabilities, types, phases.
+//!
+//! Every child is registered, by its place: the entry survives restarts – its status changes – and goes with the place. One actor
+//! writes, and readers never visit it: a [`Query`] is answered from lists that lie ready.
+//!
+//! ```
+//! # use ractor::{Actor, ActorProcessingErr, ActorRef};
+//! use regrow::{ChildSpec, Query, Select, Supervisor, System};
+//! # #[derive(Clone)] struct Coder;
+//! # impl Actor for Coder {
+//! #     type Msg = (); type State = (); type Arguments = ();
+//! #     async fn pre_start(&self, _: ActorRef<()>, _: ()) -> Result<(), ActorProcessingErr> { Ok(()) }
+//! # }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ann = ChildSpec::actor("ann", Coder, ()).of_type("coder").tags(["lang=rust"]);
+//! let system = System::start(Supervisor::new("root").child(ann)).await?;
+//!
+//! let query: Query = "type:coder and lang=rust and ready".parse()?;
+//! let coder = system.registry().pick(&query, &Select::LeastLoaded).ok_or("nobody is free")?;
+//! coder.address::<()>()?.send(())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ## What a reader sees
+//!
+//! Until somebody asks, nothing is indexed: the first question is answered by a look at everybody. From then on the index follows what happens: at once where little does, and never more than about a millisecond behind. So a child that has
+//! just become ready may be found a moment later; [`Registry::caught_up`] waits for that. The other way round there is no delay:
+//! whether somebody is still there, still ready and in which phase is looked up where its supervisor writes it, so a look-up that
+//! begins after a child was told as stopping never returns it as ready. [`Registry::count`] of tags alone, and
+//! [`Registry::members`], are of the index.
+
+mod actor;
+mod board;
+mod shared;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ractor::Message as ActorMessage;
+use regrow_core::index::{Entry, Members, Profile, Term};
+use regrow_core::pick::{Candidate, Select};
+use regrow_core::query::Query;
+use regrow_core::{Health, Phase};
+
+use actor::Message;
+pub(crate) use actor::{begin, keep};
+pub(crate) use board::{Follows, News};
+pub(crate) use shared::Shared;
+pub(crate) use standing::{Standing, profile_of};
+pub use watcher::Watcher;
+
+use crate::address::{Address, LookupError, Place};
+use crate::supervisor::Tree;
+
+/// How long [`Registry::caught_up`] waits for a registry that is being made anew before it asks again.
+const ASKS_AGAIN: Duration = Duration::from_millis(1);
+
+/// A child that is registered, whichever life is in its place. Cloning costs a reference count.
+#[derive(Clone)]
+pub struct Registered(Arc<Place>);
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registered").field(self.0.path()).finish()
+    }
+}
+
+/// Equal are two of the same place.
+impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Registered {}
+
+impl Candidate for Registered {
+    fn path(&self) -> &str {
+        self.0.path().as_str()
+    }
+
+    fn load(&self) -> u64 {
+        self.0.standing.load()
+    }
+}
+
+impl Registered {
+    pub(crate) fn new(place: &Arc<Place>) -> Self {
+        Self(Arc::clone(place))
+    }
+
+    pub(crate) fn is(&self, place: &Arc<Place>) -> bool {
+        Arc::ptr_eq(&self.0, place)
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn path(&self) -> &crate::ChildPath {
+        self.0.path()
+    }
+
+    /// What it is doing, now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.0.standing.word().phase()
+    }
+
+    /// Whether it may be given work, now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.standing.word().is_ready()
+    }
+
+    /// What probes say, now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.standing.word().health()
+    }
+
+    /// Which life it is in, or was last; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.0.standing.word().generation()
+    }
+
+    /// Whether its place has been taken out of the tree.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.standing.word().is_gone()
+    }
+
+    /// How much it has to do, as it last said; 0 if it never has.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.0.standing.load()
+    }
+
+    /// Says how much it has to do, in a unit that is the same for all that are compared: for [`Select::LeastLoaded`] and
+    /// [`Select::TwoChoices`]. Costs one store, and nobody who watches is told.
+    pub fn set_load(&self, load: u64) {
+        self.0.standing.set_load(load);
+    }
+
+    /// What it is: its kind, type, tags, capabilities and metadata.
+    #[must_use]
+    pub fn profile(&self) -> Arc<Profile> {
+        self.0.standing.profile()
+    }
+
+    /// Changes what it is, from inside or outside: from now on it is found so. It lasts as long as its place, through restarts, until
+    /// its supervisor is given new rules.
+    pub fn edit(&self, edit: impl FnOnce(&mut Profile)) {
+        self.0.edit(edit);
+    }
+
+    /// Everything that is known of it, now.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        self.0.entry()
+    }
+
+    /// Its address.
+    ///
+    /// # Errors
+    /// When it takes other messages.
+    pub fn address<M: ActorMessage>(&self) -> Result<Address<M>, LookupError> {
+        self.0.address()
+    }
+}
+
+/// Who is there; see the [module](self). Cloning costs a reference count.
+#[derive(Clone)]
+pub struct Registry {
+    tree: Arc<Tree>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+/// Whether a term is about what a child is, which hardly ever changes, and not about how it is.
+const fn is_of_profile(term: &Term) -> bool {
+    match term {
+        Term::Tag(_)
+        | Term::Pair { .. }
+        | Term::Key(_)
+        | Term::Kind(_)
+        | Term::Type(_)
+        | Term::Capability(_) => true,
+        Term::Phase(_) | Term::Ready | Term::Health(_) => false,
+    }
+}
+
+/// Whether a term holds of a child now.
+fn holds_now(term: &Term, child: &Registered) -> bool {
+    let word = child.0.standing.word();
+    match term {
+        Term::Phase(phase) => word.phase() == *phase,
+        Term::Ready => word.is_ready(),
+        Term::Health(health) => word.health() == *health,
+        Term::Tag(_)
+        | Term::Pair { .. }
+        | Term::Key(_)
+        | Term::Kind(_)
+        | Term::Type(_)
+        | Term::Capability(_) => term.holds(&child.entry()),
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(tree: &Arc<Tree>) -> Self {
+        Self {
+            tree: Arc::clone(tree),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.tree.registry
+    }
+
+    /// The child at a path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<Registered> {
+        let place = self.tree.place(path)?;
+        Some(Registered(place)).filter(|child| !child.is_gone())
+    }
+
+    /// Those whom a query means.
+    ///
+    /// Words that are joined by `and`, with a tag, type, capability or kind among them, are answered from lists without a lock; that
+    /// costs what the shortest of them does. Everything else takes a lock that the registry holds for some microseconds at a time when
+    /// something changes; from the first such question on it follows phases too.
+    #[must_use]
+    pub fn find(&self, query: &Query) -> Vec<Registered> {
+        let mut found = Vec::new();
+        self.each(query, |child| found.push(child.clone()));
+        found
+    }
+
+    /// How many a query means.
+    #[must_use]
+    pub fn count(&self, query: &Query) -> usize {
+        if let Some(terms) = query.as_terms()
+            && !terms.is_empty()
+            && terms.iter().all(|term| is_of_profile(term))
+            && self.shared().follows(Follows::Profiles)
+            && let Some(lists) = self.shared().lists(&terms)
+        {
+            return match lists.as_slice() {
+                [one] => one.len(),
+                [one, other] => one.count_common(other),
+                [first, others @ ..] => {
+                    let others: Vec<_> = others.iter().map(|list| &**list).collect();
+                    first.common(&others).len()
+                }
+                [] => 0,
+            };
+        }
+        let mut count = 0;
+        self.each(query, |_| count += 1);
+        count
+    }
+
+    /// One of those whom a query means.
+    #[must_use]
+    pub fn pick(&self, query: &Query, select: &Select) -> Option<Registered> {
+        let candidates = self.find(query);
+        let turn = self.shared().turn.fetch_add(1, Ordering::Relaxed);
+        select.pick(&candidates, turn).cloned()
+    }
+
+    /// Of whom a term holds, as a list that is shared by all who ask: the quickest answer there is. It is as the index has it.
+    #[must_use]
+    pub fn members(&self, term: &Term) -> Arc<Members<Registered>> {
+        let wanted = if is_of_profile(term) {
+            Follows::Profiles
+        } else {
+            Follows::Phases
+        };
+        if self.shared().follows(wanted) {
+            self.shared().list(term)
+        } else {
+            actor::of_the_living(&self.tree).members(term)
+        }
+    }
+
+    /// Follows a query: first who is there, then every change with its reason.
+    #[must_use]
+    pub fn watch(&self, query: Query) -> Watcher {
+        Watcher::new(Arc::clone(self.shared()), query)
+    }
+
+    /// The same with a limit of one's own to how many changes are kept; 1,024 by default.
+    #[must_use]
+    pub fn watch_with(&self, query: Query, limit: NonZeroUsize) -> Watcher {
+        Watcher::with_limit(Arc::clone(self.shared()), query, limit)
+    }
+
+    /// Waits until everything that has happened before is in the index.
+    pub async fn caught_up(&self) {
+        loop {
+            let registry = self.shared().board.registry();
+            if let Some(registry) = registry {
+                let caught_up = registry.call(Message::CatchUp, None).await;
+                if caught_up.is_ok_and(|answer| answer.is_success()) {
+                    return;
+                }
+            }
+            if self.tree.is_over() {
+                return;
+            }
+            tokio::time::sleep(ASKS_AGAIN).await;
+        }
+    }
+
+    fn each(&self, query: &Query, mut tell: impl FnMut(&Registered)) {
+        if let Some(terms) = query.as_terms() {
+            let (of_profile, of_status): (Vec<_>, Vec<_>) =
+                terms.into_iter().partition(|term| is_of_profile(term));
+            if !of_profile.is_empty() && !self.shared().follows(Follows::Profiles) {
+                return self.each_living(query, tell);
+            }
+            if !of_profile.is_empty()
+                && let Some(lists) = self.shared().lists(&of_profile)
+            {
+                let holds = |child: &Registered| {
+                    !child.is_gone() && of_status.iter().all(|term| holds_now(term, child))
+                };
+                return each_of(&lists, |child| {
+                    if holds(child) {
+                        tell(child);
+                    }
+                });
+            }
+        }
+        if !self.shared().follows(Follows::Phases) {
+            return self.each_living(query, tell);
+        }
+        let index = self.shared().index.read();
+        let index = index.unwrap_or_else(PoisonError::into_inner);
+        for found in index.find(query) {
+            let (child, word) = (found.handle, found.handle.0.standing.word());
+            let known = found.entry.status;
+            let is_as_known = known.phase == word.phase() && known.health == word.health();
+            if !word.is_gone() && (is_as_known || query.matches(&child.entry())) {
+                tell(child);
+            }
+        }
+    }
+}
+
+impl Registry {
+    /// Asks everybody; as long as there is no index to ask.
+    fn each_living(&self, query: &Query, mut tell: impl FnMut(&Registered)) {
+        self.tree.each_place(|place| {
+            if !place.standing.word().is_gone() && query.matches(&place.entry()) {
+                tell(&Registered::new(place));
+            }
+        });
+    }
+}
+
+/// Those who are in all lists.
+fn each_of(lists: &[Arc<Members<Registered>>], mut tell: impl FnMut(&Registered)) {
+    match lists {
+        [one] => one
+            .as_slice()
+            .iter()
+            .for_each(|member| tell(&member.handle)),
+        lists => {
+            let shortest = lists.iter().min_by_key(|list| list.len());
+            let Some(shortest) = shortest else { return };
+            let others = lists.iter().filter(|list| !Arc::ptr_eq(list, shortest));
+            let others: Vec<_> = others.map(|list| &**list).collect();
+            let common = shortest.common(&others);
+            common.iter().for_each(|member| tell(&member.handle));
+        }
+    }
+}

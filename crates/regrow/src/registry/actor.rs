@@ -1,0 +1,261 @@
+//! The registry's actor: the only one that writes.
+//!
+//! It reads what hangs on the [`Board`], brings the index up to date and tells the watchers. When it has died, and when the board
+//! was torn, it begins again with the living.
+
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use regrow_core::index::{Change, Index};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Registered;
+use super::board::{Follows, Found, News};
+use super::shared::Shared;
+use super::watcher::Post;
+use crate::adapter::step_aside;
+use crate::exit::ExitReason;
+use crate::supervisor::Tree;
+use crate::time;
+
+/// How long after it has read the board it looks again, before it waits to be woken. So whoever tells much wakes it once in this
+/// time, and it is behind by this much at the most.
+const LOOKS_AGAIN: Duration = Duration::from_millis(1);
+
+/// How many changes are made under one lock: readers of what has no list of its own wait for so many.
+const AT_A_TIME: usize = 32;
+
+pub(crate) enum Message {
+    /// Something hangs on the board.
+    Read,
+    /// Something is wanted that was not followed before.
+    BeginAnew,
+    /// Somebody watches, or wants to know anew who is there.
+    Watch(Arc<Post>),
+    /// Answers when all that hung on the board before is in the index.
+    CatchUp(RpcReplyPort<()>),
+}
+
+// With this feature of ractor on, what is a message has to say so.
+#[cfg(feature = "cluster")]
+impl ractor::Message for Message {}
+
+pub(crate) struct RegistryActor;
+
+pub(crate) struct State {
+    myself: ActorRef<Message>,
+    tree: Weak<Tree>,
+    shared: Arc<Shared>,
+}
+
+#[ractor::actor(message = Message, state = State, arguments = Weak<Tree>)]
+impl RegistryActor {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        tree: Weak<Tree>,
+    ) -> Result<State, ActorProcessingErr> {
+        let shared = tree.upgrade().ok_or("the system is gone")?;
+        let shared = Arc::clone(&shared.registry);
+        shared.board.serve(myself.clone());
+        let state = State {
+            myself,
+            tree,
+            shared,
+        };
+        Ok(state)
+    }
+
+    async fn post_start(
+        &self,
+        _: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.begin_anew();
+        state.read().await;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Read => state.read().await,
+            Message::BeginAnew => state.begin_anew(),
+            Message::Watch(post) => state.tell_who_is_there(&post),
+            Message::CatchUp(reply) => {
+                state.read_now().await;
+                drop(reply.send(()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Reads the board, and comes back to it in a moment: unless nothing hangs there.
+    async fn read(&self) {
+        if self.read_now().await {
+            let myself = self.myself.clone();
+            tokio::spawn(async move {
+                time::sleep_until(time::now() + LOOKS_AGAIN).await;
+                drop(myself.cast(Message::Read));
+            });
+        }
+    }
+
+    /// Whether there was anything.
+    async fn read_now(&self) -> bool {
+        match self.shared.board.take() {
+            Found::Nothing => return false,
+            Found::Torn => self.begin_anew(),
+            Found::News(news) => {
+                let mut news = news.into_iter();
+                while news.len() > 0 {
+                    self.change(news.by_ref().take(AT_A_TIME));
+                    step_aside().await;
+                }
+            }
+        }
+        true
+    }
+
+    fn change(&self, news: impl Iterator<Item = News>) {
+        let mut changes = Vec::with_capacity(AT_A_TIME);
+        {
+            let index = self.shared.index.write();
+            let mut index = index.unwrap_or_else(PoisonError::into_inner);
+            for news in news {
+                if let Some(change) = apply(&mut index, news) {
+                    // Under the lock, so that no reader puts a list of before into its place.
+                    self.shared.forget(&change);
+                    changes.push(change);
+                }
+            }
+        }
+        self.shared.tell(&changes);
+    }
+
+    /// Makes the index from the living.
+    fn begin_anew(&self) {
+        let Some(tree) = self.tree.upgrade() else {
+            return;
+        };
+        // Looked at before the living are.
+        let follows = self.shared.board.wanted();
+        let fresh = match follows {
+            Follows::Nothing => Index::new(),
+            Follows::Profiles | Follows::Phases => of_the_living(&tree),
+        };
+        {
+            let index = self.shared.index.write();
+            let mut index = index.unwrap_or_else(PoisonError::into_inner);
+            *index = fresh;
+            self.shared.forget_all();
+            self.shared.set_follows(follows);
+        }
+        for post in self.shared.posts() {
+            post.begin_anew();
+            self.tell_who_is_there(&post);
+        }
+    }
+
+    fn tell_who_is_there(&self, post: &Post) {
+        let index = self.shared.index.read();
+        let index = index.unwrap_or_else(PoisonError::into_inner);
+        post.tell_who_is_there(|query| {
+            let found = index.find(query).into_iter();
+            found.map(|found| Arc::clone(found.entry)).collect()
+        });
+    }
+}
+
+/// An index of everybody who is there now.
+pub(super) fn of_the_living(tree: &Tree) -> Index<Registered> {
+    let mut index = Index::new();
+    tree.each_place(|place| {
+        if !place.standing.word().is_gone() {
+            let entry = place.entry();
+            drop(index.insert(entry, Registered::new(place)));
+        }
+    });
+    index
+}
+
+/// What is told of a place that has another by now under its path is of no interest any more.
+fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
+    let is_present = |index: &Index<Registered>, place: &Arc<crate::address::Place>| {
+        let known = index.get(place.path().as_str());
+        known.is_some_and(|known| known.handle.is(place))
+    };
+    match news {
+        News::Added(place) => {
+            let entry = place.entry();
+            index.insert(entry, Registered::new(&place))
+        }
+        News::Phase {
+            place,
+            generation,
+            phase,
+            at,
+        } => is_present(index, &place)
+            .then(|| {
+                index.update(place.path().as_str(), generation, |entry| {
+                    entry.status.phase = phase;
+                    entry.status.ready = phase == regrow_core::Phase::Running;
+                    entry.status.since = at;
+                    entry.status.load = place.standing.load();
+                })
+            })
+            .flatten(),
+        News::Profile { place, profile } => is_present(index, &place)
+            .then(|| index.edit(place.path().as_str(), |entry| entry.profile = profile))
+            .flatten(),
+        News::Removed {
+            place,
+            generation,
+            reason,
+        } => is_present(index, &place)
+            .then(|| index.remove(place.path().as_str(), generation, reason))
+            .flatten(),
+    }
+}
+
+/// The first registry of a system.
+pub(crate) async fn begin(tree: &Arc<Tree>) -> Result<JoinHandle<()>, SpawnErr> {
+    let tree = Arc::downgrade(tree);
+    let spawned = RegistryActor::spawn(None, RegistryActor, tree).await;
+    spawned.map(|(_, join)| join)
+}
+
+/// Keeps a registry alive until its system has ended: one that has died is followed by another, which begins with the living.
+pub(crate) async fn keep(
+    tree: Weak<Tree>,
+    mut registry: JoinHandle<()>,
+    mut ended: watch::Receiver<Option<ExitReason>>,
+) {
+    loop {
+        tokio::select! {
+            _ = ended.wait_for(Option::is_some) => break,
+            _ = &mut registry => {}
+        }
+        let Some(tree) = tree.upgrade() else { break };
+        tracing::error!(target: "regrow", "the registry has died; another begins with the living");
+        match begin(&tree).await {
+            Ok(next) => registry = next,
+            // It is refused by a runtime that ends.
+            Err(_) => return,
+        }
+    }
+    if let Some(last) = tree
+        .upgrade()
+        .and_then(|tree| tree.registry.board.registry())
+    {
+        last.stop(None);
+    }
+}

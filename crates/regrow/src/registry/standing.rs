@@ -1,0 +1,187 @@
+//! How a child is at present, where anybody can read it at once.
+//!
+//! Its supervisor writes, before it tells anybody. So a look-up that begins after the event of a stop sees that stop, however far
+//! behind the index is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use regrow_core::index::{Profile, Status};
+use regrow_core::{Health, Phase};
+
+use crate::child::Traits;
+
+const GENERATION: u64 = u32::MAX as u64;
+const PHASE_AT: u32 = 32;
+const HEALTH_AT: u32 = 40;
+const READY: u64 = 1 << 48;
+const GONE: u64 = 1 << 49;
+
+/// The part that changes together, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    fn new(generation: u32, phase: Phase, health: Health) -> Self {
+        let ready = if phase == Phase::Running { READY } else { 0 };
+        let (phase, health) = (phase as u64, health as u64);
+        Self(u64::from(generation) | phase << PHASE_AT | health << HEALTH_AT | ready)
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 & GENERATION) as u32
+    }
+
+    pub(crate) fn phase(self) -> Phase {
+        Phase::ALL[(self.0 >> PHASE_AT & 0xFF) as usize]
+    }
+
+    pub(crate) fn health(self) -> Health {
+        Health::ALL[(self.0 >> HEALTH_AT & 0xFF) as usize]
+    }
+
+    /// Whether it is this life, in this phase.
+    pub(crate) const fn is(self, generation: u32, phase: Phase) -> bool {
+        let phase_and_generation = self.0 & (0xFF << PHASE_AT | GENERATION);
+        phase_and_generation == (phase as u64) << PHASE_AT | generation as u64
+    }
+
+    pub(crate) const fn is_ready(self) -> bool {
+        self.0 & READY != 0
+    }
+
+    /// Its place has been taken out of the tree.
+    pub(crate) const fn is_gone(self) -> bool {
+        self.0 & GONE != 0
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Standing {
+    word: AtomicU64,
+    /// Since when it is in its phase: milliseconds since 1970.
+    since: AtomicU64,
+    load: AtomicU64,
+    profile: Mutex<Arc<Profile>>,
+}
+
+impl Standing {
+    pub(crate) fn new(profile: Arc<Profile>) -> Self {
+        let word = Word::new(0, Phase::Pending, Health::Unknown);
+        Self {
+            word: AtomicU64::new(word.0),
+            since: AtomicU64::new(0),
+            load: AtomicU64::new(0),
+            profile: Mutex::new(profile),
+        }
+    }
+
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// It is in another phase, or another life. Called by its supervisor alone. Who is gone stays so: the supervisor itself may be
+    /// dropped after its place has gone.
+    pub(crate) fn enter(&self, generation: u32, phase: Phase, at: SystemTime) {
+        let since = at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let since = since.as_secs() * 1_000 + u64::from(since.subsec_millis());
+        self.since.store(since, Ordering::Relaxed);
+        let before = self.word();
+        if !before.is_gone() {
+            let word = Word::new(generation, phase, before.health());
+            self.word.store(word.0, Ordering::Release);
+        }
+    }
+
+    /// Its place has been taken out of the tree.
+    pub(crate) fn go(&self) {
+        self.word.fetch_and(!READY, Ordering::AcqRel);
+        self.word.fetch_or(GONE, Ordering::AcqRel);
+    }
+
+    pub(crate) fn load(&self) -> u64 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_load(&self, load: u64) {
+        self.load.store(load, Ordering::Relaxed);
+    }
+
+    pub(crate) fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.profile.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what it is, and calls `tell` before anybody else can change it again.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Profile), tell: impl FnOnce(&Arc<Profile>)) {
+        let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
+        edit(Arc::make_mut(&mut profile));
+        tell(&profile);
+    }
+
+    pub(crate) fn replace(&self, with: Arc<Profile>) {
+        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = with;
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let word = self.word();
+        Status {
+            phase: word.phase(),
+            ready: word.is_ready(),
+            health: word.health(),
+            load: self.load(),
+            generation: word.generation(),
+            since: SystemTime::UNIX_EPOCH
+                + Duration::from_millis(self.since.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// What a spec says of its children.
+pub(crate) fn profile_of(traits: &Traits, type_name: &Arc<str>) -> Profile {
+    let mut profile = Profile::new(traits.kind, Arc::clone(type_name))
+        .tags(&traits.tags)
+        .capabilities(traits.capabilities.iter().cloned());
+    profile.metadata = traits.metadata.clone();
+    profile
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_holds_what_was_put_into_it() {
+        for phase in Phase::ALL.iter().copied() {
+            for health in Health::ALL.iter().copied() {
+                let word = Word::new(u32::MAX, phase, health);
+                assert_eq!(
+                    (
+                        word.generation(),
+                        word.phase(),
+                        word.health(),
+                        word.is_gone()
+                    ),
+                    (u32::MAX, phase, health, false)
+                );
+                assert_eq!(word.is_ready(), phase == Phase::Running);
+                assert!(word.is(u32::MAX, phase) && !word.is(1, phase));
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_not_ready_and_stays_what_it_was() {
+        let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
+        let standing = Standing::new(Arc::new(profile));
+        standing.enter(3, Phase::Running, SystemTime::UNIX_EPOCH);
+        assert!(standing.word().is_ready());
+        standing.go();
+        let word = standing.word();
+        assert_eq!((word.is_ready(), word.is_gone()), (false, true));
+        assert_eq!((word.generation(), word.phase()), (3, Phase::Running));
+    }
+}
