@@ -278,7 +278,7 @@ async fn who_watches_is_told_why_somebody_has_left() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_too_slow_is_told_what_it_missed_and_then_who_is_there() {
-    let system = TestSystem::start(crew()).await;
+    let mut system = TestSystem::start(crew()).await;
     let registry = system.registry();
     let two = NonZeroUsize::new(2).expect("it is not zero");
     let mut slow = registry.watch_with(query("type:tester"), two);
@@ -290,6 +290,7 @@ async fn who_is_too_slow_is_told_what_it_missed_and_then_who_is_there() {
         });
     }
     registry.caught_up().await;
+    system.expect("regrow.registry.watch.missed", "root").await;
     assert_eq!(slow.next().await, Notice::Missed(5));
     let Notice::Snapshot(who) = slow.next().await else {
         panic!("who is there now")

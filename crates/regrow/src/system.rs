@@ -194,7 +194,7 @@ impl System {
             path: path.clone(),
             reason: ExitReason::StartFailed(Arc::new(error)),
         };
-        let registry = registry::begin(&tree).await.map_err(did_not_start)?;
+        let registry = registry::begin(&tree, &path).await.map_err(did_not_start)?;
         let launched = root.launch_root(Arc::clone(&tree), told).await;
         let (actor, join) = launched.map_err(did_not_start)?;
         let (ended_sender, ended) = watch::channel(None);
@@ -214,6 +214,7 @@ impl System {
         });
         tokio::spawn(registry::keep(
             Arc::downgrade(&tree),
+            path.clone(),
             registry,
             ended.clone(),
         ));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use regrow_core::index::{Change, Index};
+use regrow_core::{ChildKind, Phase};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -17,7 +18,9 @@ use super::shared::Shared;
 use super::watcher::Post;
 use crate::adapter::step_aside;
 use crate::exit::ExitReason;
+use crate::path::ChildPath;
 use crate::supervisor::Tree;
+use crate::telemetry::{Payload, Subject};
 use crate::time;
 
 /// How long after it has read the board it looks again, before it waits to be woken. So whoever tells much wakes it once in this
@@ -48,15 +51,47 @@ pub(crate) struct State {
     myself: ActorRef<Message>,
     tree: Weak<Tree>,
     shared: Arc<Shared>,
+    /// Whose registry it is: the root of the system.
+    root: Subject,
 }
 
-#[ractor::actor(message = Message, state = State, arguments = Weak<Tree>)]
+/// Why it begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Something is wanted that was not followed before.
+    Asked,
+    /// The one before has died.
+    Died,
+    /// More was told at once than the board holds.
+    Torn,
+}
+
+impl Why {
+    /// The word in the event; a question is nothing to tell.
+    const fn told(self) -> Option<&'static str> {
+        match self {
+            Self::Asked => None,
+            Self::Died => Some("died"),
+            Self::Torn => Some("torn"),
+        }
+    }
+}
+
+/// Whom a registry serves, and why it begins.
+pub(crate) struct Arguments {
+    tree: Weak<Tree>,
+    root: Subject,
+    why: Why,
+}
+
+#[ractor::actor(message = Message, state = State, arguments = Arguments)]
 impl RegistryActor {
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        tree: Weak<Tree>,
+        arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
+        let Arguments { tree, root, why } = arguments;
         let shared = tree.upgrade().ok_or("the system is gone")?;
         let shared = Arc::clone(&shared.registry);
         shared.board.serve(myself.clone());
@@ -64,7 +99,9 @@ impl RegistryActor {
             myself,
             tree,
             shared,
+            root,
         };
+        state.begin_anew(why);
         Ok(state)
     }
 
@@ -73,7 +110,6 @@ impl RegistryActor {
         _: ActorRef<Message>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.begin_anew();
         state.read().await;
         Ok(())
     }
@@ -86,7 +122,7 @@ impl RegistryActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Read => state.read().await,
-            Message::BeginAnew => state.begin_anew(),
+            Message::BeginAnew => state.begin_anew(Why::Asked),
             Message::Watch(post) => state.tell_who_is_there(&post),
             Message::CatchUp(reply) => {
                 state.read_now().await;
@@ -113,7 +149,7 @@ impl State {
     async fn read_now(&self) -> bool {
         match self.shared.board.take() {
             Found::Nothing => return false,
-            Found::Torn => self.begin_anew(),
+            Found::Torn => self.begin_anew(Why::Torn),
             Found::News(news) => {
                 let mut news = news.into_iter();
                 while news.len() > 0 {
@@ -138,11 +174,20 @@ impl State {
                 }
             }
         }
-        self.shared.tell(&changes);
+        for query in self.shared.tell(&changes) {
+            self.missed(query);
+        }
+    }
+
+    fn missed(&self, (query, limit): (String, u64)) {
+        if let Some(tree) = self.tree.upgrade() {
+            let payload = || Payload::RegistryWatchMissed { limit, query };
+            tree.telemetry.emit(|| self.root.clone(), payload);
+        }
     }
 
     /// Makes the index from the living.
-    fn begin_anew(&self) {
+    fn begin_anew(&self, why: Why) {
         let Some(tree) = self.tree.upgrade() else {
             return;
         };
@@ -152,6 +197,7 @@ impl State {
             Follows::Nothing => Index::new(),
             Follows::Profiles | Follows::Phases => of_the_living(&tree),
         };
+        let entries = fresh.len() as u64;
         {
             let index = self.shared.index.write();
             let mut index = index.unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +208,10 @@ impl State {
         for post in self.shared.posts() {
             post.begin_anew();
             self.tell_who_is_there(&post);
+        }
+        if let Some(why) = why.told() {
+            let payload = || Payload::RegistryRebuilt { entries, why };
+            tree.telemetry.emit(|| self.root.clone(), payload);
         }
     }
 
@@ -207,7 +257,7 @@ fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
             .then(|| {
                 index.update(place.path().as_str(), generation, |entry| {
                     entry.status.phase = phase;
-                    entry.status.ready = phase == regrow_core::Phase::Running;
+                    entry.status.ready = phase == Phase::Running;
                     entry.status.since = at;
                     entry.status.load = place.standing.load();
                 })
@@ -227,15 +277,23 @@ fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
 }
 
 /// The first registry of a system.
-pub(crate) async fn begin(tree: &Arc<Tree>) -> Result<JoinHandle<()>, SpawnErr> {
+pub(crate) async fn begin(tree: &Arc<Tree>, root: &ChildPath) -> Result<JoinHandle<()>, SpawnErr> {
+    spawn(tree, root, Why::Asked).await
+}
+
+async fn spawn(tree: &Arc<Tree>, root: &ChildPath, why: Why) -> Result<JoinHandle<()>, SpawnErr> {
+    let kind = ChildKind::Supervisor;
+    let root = Subject::new(root.clone(), kind, kind.as_str(), 1, Phase::Running);
     let tree = Arc::downgrade(tree);
-    let spawned = RegistryActor::spawn(None, RegistryActor, tree).await;
+    let arguments = Arguments { tree, root, why };
+    let spawned = RegistryActor::spawn(None, RegistryActor, arguments).await;
     spawned.map(|(_, join)| join)
 }
 
 /// Keeps a registry alive until its system has ended: one that has died is followed by another, which begins with the living.
 pub(crate) async fn keep(
     tree: Weak<Tree>,
+    root: ChildPath,
     mut registry: JoinHandle<()>,
     mut ended: watch::Receiver<Option<ExitReason>>,
 ) {
@@ -245,8 +303,7 @@ pub(crate) async fn keep(
             _ = &mut registry => {}
         }
         let Some(tree) = tree.upgrade() else { break };
-        tracing::error!(target: "regrow", "the registry has died; another begins with the living");
-        match begin(&tree).await {
+        match spawn(&tree, &root, Why::Died).await {
             Ok(next) => registry = next,
             // It is refused by a runtime that ends.
             Err(_) => return,

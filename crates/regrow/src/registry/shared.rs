@@ -120,13 +120,12 @@ impl Shared {
         posts.push(Arc::downgrade(post));
     }
 
-    /// Tells those who watch.
-    pub(super) fn tell(&self, changes: &[Change]) {
+    /// Tells those who watch; what they watch whose limit was exceeded, and the limit.
+    pub(super) fn tell(&self, changes: &[Change]) -> Vec<(String, u64)> {
         if changes.is_empty() {
-            return;
+            return Vec::new();
         }
-        for post in self.posts() {
-            post.tell(changes);
-        }
+        let posts = self.posts();
+        posts.iter().filter_map(|post| post.tell(changes)).collect()
     }
 }

@@ -4,6 +4,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use regrow_core::index::Index;
 
 use super::*;
+use crate::telemetry::{EventStream, Payload};
 use crate::{Backoff, ChildSpec, DynamicSupervisor, Notice, Restart, Supervisor, System};
 
 #[derive(Clone)]
@@ -46,6 +47,16 @@ async fn crew(n: usize) -> System {
     system
 }
 
+/// Why the registry says that it has begun anew, and with how many.
+async fn rebuilt(events: &mut EventStream) -> (&'static str, u64) {
+    loop {
+        let event = events.next().await.expect("the system goes on");
+        if let Payload::RegistryRebuilt { entries, why } = event.payload {
+            return (why, entries);
+        }
+    }
+}
+
 /// Fails unless the index is the one that would be made from the living.
 fn assert_like_made_anew(registry: &Registry) {
     let mut fresh = Index::new();
@@ -82,6 +93,7 @@ async fn a_registry_that_dies_loses_nobody_and_is_asked_meanwhile() {
     let mut watcher = registry.watch(Query::tag("worker"));
     assert!(matches!(watcher.next().await, Notice::Snapshot(who) if who.len() == 100));
 
+    let mut events = system.telemetry().subscribe(1_024).unwrap();
     let first = registry.shared().board.registry().expect("it lives");
     first.kill();
     first.wait(None).await.unwrap();
@@ -94,6 +106,9 @@ async fn a_registry_that_dies_loses_nobody_and_is_asked_meanwhile() {
             .is_some_and(|late| late.is_ready())
     );
 
+    let (why, entries) = rebuilt(&mut events).await;
+    assert_eq!(why, "died");
+    assert!(entries >= 100);
     registry.caught_up().await;
     let second = registry.shared().board.registry().expect("it lives");
     assert_ne!(first.get_id(), second.get_id());
@@ -122,10 +137,12 @@ async fn more_news_than_the_board_holds_is_made_up_for_by_a_look_at_the_living()
         place: Arc::clone(&place),
         profile: place.standing.profile(),
     };
+    let mut events = system.telemetry().subscribe(1_024).unwrap();
     let mut news: Vec<News> = (0..=65_536).map(too_many).collect();
     registry.shared().board.pin(&mut news);
     assert!(news.is_empty(), "it is thrown away");
     registry.caught_up().await;
+    assert_eq!(rebuilt(&mut events).await, ("torn", 10));
     assert_like_made_anew(&registry);
     drop(system.shut_down().await);
 }

@@ -39,16 +39,20 @@ impl Post {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell(&self, changes: &[Change]) {
+    /// What it watches and how much is kept, if that was not enough.
+    pub(super) fn tell(&self, changes: &[Change]) -> Option<(String, u64)> {
         let mut watch = self.lock();
+        let followed = !watch.wants_snapshot();
         let mut wakes = false;
         for change in changes {
             wakes |= watch.on_change(change);
         }
+        let has_lost = followed && watch.wants_snapshot();
         drop(watch);
         if wakes {
             self.arrived.notify_one();
         }
+        has_lost.then(|| (self.query.to_string(), self.limit.get() as u64))
     }
 
     /// Tells who is there, if that is wanted.

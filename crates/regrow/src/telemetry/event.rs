@@ -278,6 +278,10 @@ events! {
         Measurement added: u32,
         Measurement kept: u32,
     }
+    /// The registry has made its index anew from the living: another had died, or more had happened at once than it keeps.
+    RegistryRebuilt = "regrow.registry.rebuilt" { Measurement entries: u64, Metadata why: &'static str }
+    /// Somebody watches a query and is too slow: so many changes were kept, and are lost. Who is there is told anew.
+    RegistryWatchMissed = "regrow.registry.watch.missed" { Measurement limit: u64, Metadata query: String }
     /// The place is gone.
     SupervisorChildRemoved = "regrow.supervisor.child.removed" {}
     /// A child will be started again.
@@ -391,7 +395,7 @@ impl GenAi {
 }
 
 impl Payload {
-    /// The second part of the name: `child`, `supervisor`, `actor`, `process`, `http`, `genai` or `telemetry`.
+    /// The second part of the name: `child`, `supervisor`, `registry`, `actor`, `process`, `http`, `genai` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {
         self.name().split('.').nth(1).unwrap_or("telemetry")

@@ -56,6 +56,11 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ChildStateChanged { .. } => (Level::DEBUG, "changed"),
         Payload::SupervisorChildAdded {} => (Level::DEBUG, "added"),
         Payload::SupervisorReconfigured { .. } => (Level::INFO, "goes by new rules"),
+        Payload::RegistryRebuilt { .. } => (Level::WARN, "the registry began anew"),
+        Payload::RegistryWatchMissed { .. } => (
+            Level::WARN,
+            "somebody who watches is too slow and missed changes",
+        ),
         Payload::SupervisorChildRemoved {} => (Level::DEBUG, "removed"),
         Payload::RestartScheduled { .. } => (Level::WARN, "will be restarted"),
         Payload::Restart {

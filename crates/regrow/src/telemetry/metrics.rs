@@ -334,6 +334,8 @@ impl MetricsHandler {
             | Payload::ChildEndedLate { .. }
             | Payload::ChildStateChanged { .. }
             | Payload::SupervisorReconfigured { .. }
+            | Payload::RegistryRebuilt { .. }
+            | Payload::RegistryWatchMissed { .. }
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }

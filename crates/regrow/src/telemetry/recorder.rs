@@ -163,6 +163,8 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::SupervisorChildAdded {}
         | Payload::SupervisorChildRemoved {}
         | Payload::SupervisorReconfigured { .. }
+        | Payload::RegistryRebuilt { .. }
+        | Payload::RegistryWatchMissed { .. }
         | Payload::RestartScheduled { .. }
         | Payload::BackoffReset { .. }
         | Payload::ProcessExited { .. }
