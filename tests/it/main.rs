@@ -16,6 +16,7 @@ mod itself;
 mod json;
 mod kinds;
 mod losses;
+mod names;
 mod operations;
 mod otlp;
 mod partition_supervisor;

@@ -33,6 +33,7 @@
 
 mod actor;
 mod board;
+mod book;
 mod shared;
 mod standing;
 #[cfg(test)]
@@ -45,8 +46,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use ractor::Message as ActorMessage;
-use regrow_core::index::{Entry, Members, Profile, Term};
+use ractor::{Message as ActorMessage, MessagingErr, RpcReplyPort};
+use regrow_core::index::{Entry as Known, Members, Profile, Term};
+use regrow_core::names::Conflict;
 use regrow_core::pick::{Candidate, Select};
 use regrow_core::query::Query;
 use regrow_core::{Health, Phase};
@@ -54,12 +56,15 @@ use regrow_core::{Health, Phase};
 use actor::Message;
 pub(crate) use actor::{begin, keep};
 pub(crate) use board::{Follows, News};
+pub use book::ClaimError;
+use book::Entry;
 pub(crate) use shared::Shared;
 pub(crate) use standing::{Standing, profile_of};
 pub use watcher::Watcher;
 
 use crate::address::{Address, LookupError, Place};
 use crate::supervisor::Tree;
+use crate::telemetry::Subject;
 
 /// How long [`Registry::caught_up`] waits for a registry that is being made anew before it asks again.
 const ASKS_AGAIN: Duration = Duration::from_millis(1);
@@ -82,6 +87,19 @@ impl PartialEq for Registered {
 }
 
 impl Eq for Registered {}
+
+/// An order that means nothing, for maps.
+impl Ord for Registered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        Arc::as_ptr(&self.0).cmp(&Arc::as_ptr(&other.0))
+    }
+}
+
+impl PartialOrd for Registered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Candidate for Registered {
     fn path(&self) -> &str {
@@ -164,8 +182,20 @@ impl Registered {
 
     /// Everything that is known of it, now.
     #[must_use]
-    pub fn entry(&self) -> Entry {
+    pub fn entry(&self) -> Known {
         self.0.entry()
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        let (path, profile, word) = (self.path().clone(), self.profile(), self.0.standing.word());
+        let type_name = Arc::clone(&profile.type_name);
+        Subject::new(
+            path,
+            profile.kind,
+            type_name,
+            word.generation(),
+            word.phase(),
+        )
     }
 
     /// Its address.
@@ -305,6 +335,111 @@ impl Registry {
     #[must_use]
     pub fn watch_with(&self, query: Query, limit: NonZeroUsize) -> Watcher {
         Watcher::with_limit(Arc::clone(self.shared()), query, limit)
+    }
+
+    /// Gives a child a name of its own beside its path, if nobody has it: `conflict` says what happens if somebody has. The name
+    /// survives restarts, and goes with the child's place; to claim it again, in each life say, changes nothing. Whom it was taken
+    /// from is the answer, if from anybody.
+    ///
+    /// A name has 1 to 256 bytes, and a child has at most 1,024.
+    ///
+    /// # Errors
+    /// [`ClaimError::Taken`] says who has it.
+    pub async fn claim(
+        &self,
+        name: impl Into<Arc<str>>,
+        child: &Registered,
+        conflict: Conflict,
+    ) -> Result<Option<Registered>, ClaimError> {
+        self.claim_with(name, child, move |_| conflict).await
+    }
+
+    /// The same with a rule of one's own: it is shown who has the name, and says what happens. It runs in the registry, so it must
+    /// be quick; one that panics refuses.
+    ///
+    /// # Errors
+    /// As [`Registry::claim`].
+    pub async fn claim_with(
+        &self,
+        name: impl Into<Arc<str>>,
+        child: &Registered,
+        decide: impl FnOnce(&Registered) -> Conflict + Send + 'static,
+    ) -> Result<Option<Registered>, ClaimError> {
+        let entry = |reply| Entry::Claim(Box::new(decide), reply);
+        let claimed = self.write(name.into(), child, entry).await;
+        claimed.unwrap_or(Err(ClaimError::Over))
+    }
+
+    /// Takes a name from a child; whether it had it.
+    pub async fn release(&self, name: impl Into<Arc<str>>, child: &Registered) -> bool {
+        let released = self.write(name.into(), child, Entry::Release).await;
+        released.unwrap_or(false)
+    }
+
+    /// Who has a name, if anybody has. Without a lock.
+    #[must_use]
+    pub fn whereis(&self, name: &str) -> Option<Registered> {
+        self.shared().book.holder(name)
+    }
+
+    /// The names of a child, in alphabetical order.
+    #[must_use]
+    pub fn names_of(&self, child: &Registered) -> Vec<Arc<str>> {
+        self.shared().book.names_of(child)
+    }
+
+    /// Takes a child into a group: a name that many share. Once is enough. A child is in at most 1,024 groups.
+    ///
+    /// # Errors
+    /// When it is gone, or the group cannot be one.
+    pub async fn join(
+        &self,
+        group: impl Into<Arc<str>>,
+        child: &Registered,
+    ) -> Result<(), ClaimError> {
+        let joined = self.write(group.into(), child, Entry::Join).await;
+        joined.unwrap_or(Err(ClaimError::Over))
+    }
+
+    /// Takes a child out of a group; whether it was in it.
+    pub async fn leave(&self, group: impl Into<Arc<str>>, child: &Registered) -> bool {
+        let left = self.write(group.into(), child, Entry::Leave).await;
+        left.unwrap_or(false)
+    }
+
+    /// Who is in a group, in the order in which they joined. Without a lock.
+    #[must_use]
+    pub fn group(&self, group: &str) -> Vec<Registered> {
+        self.shared().book.group(group)
+    }
+
+    /// Has something written into the book, whoever keeps it at the moment. `None` when the system has ended.
+    async fn write<T: Send + 'static>(
+        &self,
+        name: Arc<str>,
+        child: &Registered,
+        entry: impl FnOnce(RpcReplyPort<T>) -> Entry,
+    ) -> Option<T> {
+        // Whose place goes loses its names: so that has to be told from now on.
+        self.shared().follows(Follows::Profiles);
+        let (reply, answer) = ractor::concurrency::oneshot();
+        let mut message = Message::Write {
+            name,
+            child: child.clone(),
+            entry: entry(reply.into()),
+        };
+        loop {
+            let registry = self.shared().board.registry()?;
+            match registry.cast(message) {
+                Ok(()) => return answer.await.ok(),
+                // It has just died: another is on its way.
+                Err(MessagingErr::SendErr(back)) if !self.tree.is_over() => {
+                    message = back;
+                    tokio::time::sleep(ASKS_AGAIN).await;
+                }
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Waits until everything that has happened before is in the index.

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::Registered;
 use super::board::{Follows, Found, News};
+use super::book::{Clash, Entry};
 use super::shared::Shared;
 use super::watcher::Post;
 use crate::adapter::step_aside;
@@ -37,6 +38,12 @@ pub(crate) enum Message {
     BeginAnew,
     /// Somebody watches, or wants to know anew who is there.
     Watch(Arc<Post>),
+    /// Names and groups.
+    Write {
+        name: Arc<str>,
+        child: Registered,
+        entry: Entry,
+    },
     /// Answers when all that hung on the board before is in the index.
     CatchUp(RpcReplyPort<()>),
 }
@@ -124,6 +131,7 @@ impl RegistryActor {
             Message::Read => state.read().await,
             Message::BeginAnew => state.begin_anew(Why::Asked),
             Message::Watch(post) => state.tell_who_is_there(&post),
+            Message::Write { name, child, entry } => state.write(&name, &child, entry),
             Message::CatchUp(reply) => {
                 state.read_now().await;
                 drop(reply.send(()));
@@ -161,12 +169,49 @@ impl State {
         true
     }
 
+    fn write(&self, name: &Arc<str>, child: &Registered, entry: Entry) {
+        let book = &self.shared.book;
+        // Whoever has stopped waiting needs no answer.
+        match entry {
+            Entry::Claim(decide, reply) => {
+                let (result, clash) = book.claim(name, child, decide);
+                if let Some(clash) = clash {
+                    self.clash(child, clash);
+                }
+                drop(reply.send(result));
+            }
+            Entry::Release(reply) => drop(reply.send(book.release(name, child))),
+            Entry::Join(reply) => drop(reply.send(book.join(name, child))),
+            Entry::Leave(reply) => drop(reply.send(book.leave(name, child))),
+        }
+    }
+
+    fn clash(&self, child: &Registered, clash: Clash) {
+        let Some(tree) = self.tree.upgrade() else {
+            return;
+        };
+        let Clash {
+            name,
+            holder,
+            policy,
+        } = clash;
+        let payload = || Payload::RegistryEntryConflict {
+            name,
+            holder: holder.path().clone(),
+            policy: policy.as_str(),
+        };
+        tree.telemetry.emit(|| child.subject(), payload);
+    }
+
     fn change(&self, news: impl Iterator<Item = News>) {
         let mut changes = Vec::with_capacity(AT_A_TIME);
         {
             let index = self.shared.index.write();
             let mut index = index.unwrap_or_else(PoisonError::into_inner);
             for news in news {
+                if let News::Removed { place, .. } = &news {
+                    self.shared.book.forget(&Registered::new(place));
+                }
                 if let Some(change) = apply(&mut index, news) {
                     // Under the lock, so that no reader puts a list of before into its place.
                     self.shared.forget(&change);
@@ -198,6 +243,7 @@ impl State {
             Follows::Profiles | Follows::Phases => of_the_living(&tree),
         };
         let entries = fresh.len() as u64;
+        self.shared.book.forget_the_gone();
         {
             let index = self.shared.index.write();
             let mut index = index.unwrap_or_else(PoisonError::into_inner);

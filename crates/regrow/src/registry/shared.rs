@@ -10,6 +10,7 @@ use regrow_core::index::{Change, Index, Members, Term};
 use super::Registered;
 use super::actor::Message;
 use super::board::{Board, Follows};
+use super::book::Book;
 use super::watcher::Post;
 
 /// How many lists are kept ready at most. A program asks the same few questions over and over; one that does not is answered from
@@ -21,6 +22,7 @@ type Lists = HashMap<Term, Arc<Members<Registered>>, RandomState>;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) board: Board,
+    pub(super) book: Book,
     pub(super) index: RwLock<Index<Registered>>,
     /// Lists that somebody has asked for, to be read without a lock.
     lists: Lists,
@@ -37,6 +39,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             board: Board::default(),
+            book: Book::default(),
             index: RwLock::default(),
             lists: Lists::default(),
             left: AtomicU64::new(0),

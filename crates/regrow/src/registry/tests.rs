@@ -73,7 +73,7 @@ fn assert_like_made_anew(registry: &Registry) {
     for found in index.iter() {
         let (known, now) = (found.entry, found.handle.entry());
         assert_eq!(known.profile, now.profile);
-        let status = |entry: &Entry| {
+        let status = |entry: &Known| {
             (
                 entry.status.phase,
                 entry.status.ready,

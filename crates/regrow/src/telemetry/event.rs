@@ -282,6 +282,12 @@ events! {
     RegistryRebuilt = "regrow.registry.rebuilt" { Measurement entries: u64, Metadata why: &'static str }
     /// Somebody watches a query and is too slow: so many changes were kept, and are lost. Who is there is told anew.
     RegistryWatchMissed = "regrow.registry.watch.missed" { Measurement limit: u64, Metadata query: String }
+    /// A child wants a name that another has; by the policy the other keeps it or gives it up.
+    RegistryEntryConflict = "regrow.registry.entry.conflict" {
+        Metadata name: Arc<str>,
+        Metadata holder: ChildPath,
+        Metadata policy: &'static str,
+    }
     /// The place is gone.
     SupervisorChildRemoved = "regrow.supervisor.child.removed" {}
     /// A child will be started again.

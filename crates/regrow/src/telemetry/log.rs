@@ -56,6 +56,7 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ChildStateChanged { .. } => (Level::DEBUG, "changed"),
         Payload::SupervisorChildAdded {} => (Level::DEBUG, "added"),
         Payload::SupervisorReconfigured { .. } => (Level::INFO, "goes by new rules"),
+        Payload::RegistryEntryConflict { .. } => (Level::DEBUG, "wants a name that is taken"),
         Payload::RegistryRebuilt { .. } => (Level::WARN, "the registry began anew"),
         Payload::RegistryWatchMissed { .. } => (
             Level::WARN,

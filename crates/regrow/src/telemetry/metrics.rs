@@ -335,6 +335,7 @@ impl MetricsHandler {
             | Payload::ChildStateChanged { .. }
             | Payload::SupervisorReconfigured { .. }
             | Payload::RegistryRebuilt { .. }
+            | Payload::RegistryEntryConflict { .. }
             | Payload::RegistryWatchMissed { .. }
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }

@@ -164,6 +164,7 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::SupervisorChildRemoved {}
         | Payload::SupervisorReconfigured { .. }
         | Payload::RegistryRebuilt { .. }
+        | Payload::RegistryEntryConflict { .. }
         | Payload::RegistryWatchMissed { .. }
         | Payload::RestartScheduled { .. }
         | Payload::BackoffReset { .. }
