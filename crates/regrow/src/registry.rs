@@ -487,7 +487,9 @@ impl Registry {
         for found in index.find(query) {
             let (child, word) = (found.handle, found.handle.0.standing.word());
             let known = found.entry.status;
-            let is_as_known = known.phase == word.phase() && known.health == word.health();
+            let is_as_known = known.phase == word.phase()
+                && known.ready == word.is_ready()
+                && known.health == word.health();
             if !word.is_gone() && (is_as_known || query.matches(&child.entry())) {
                 tell(child);
             }

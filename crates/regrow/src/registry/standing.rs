@@ -97,6 +97,11 @@ impl Standing {
         }
     }
 
+    /// Its life is over, or shall be: it may not be given work. Its phase says so only when that has been told.
+    pub(crate) fn unready(&self) {
+        self.word.fetch_and(!READY, Ordering::AcqRel);
+    }
+
     /// Its place has been taken out of the tree.
     pub(crate) fn go(&self) {
         self.word.fetch_and(!READY, Ordering::AcqRel);

@@ -1,5 +1,7 @@
 //! What needs to see the registry from inside: its death, and its index beside one that is made anew.
 
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
 use ractor::{ActorProcessingErr, ActorRef};
 use regrow_core::index::Index;
 
@@ -162,55 +164,82 @@ async fn an_end_of_the_system_ends_its_registry() {
     system.registry().caught_up().await;
 }
 
-/// Looks up while children fail, come and go: who was told as stopping is never found as ready by a look that begins later, and
-/// nobody is found twice.
+/// How many look-ups the race makes: some in the tests, ten million in `scripts/prove registry`.
+fn look_ups() -> u64 {
+    let asked = std::env::var("REGROW_LOOK_UPS").ok();
+    asked.map_or(20_000, |asked| asked.parse().expect("a number"))
+}
+
+/// Children fail, come and go, one round after the other.
+async fn stir(system: Arc<System>, until: Arc<AtomicBool>) -> u64 {
+    let (registry, guests) = (system.registry(), Query::tag("guest"));
+    let mut round = 0;
+    while !until.load(Ordering::Relaxed) {
+        round += 1;
+        let path = format!("root/w{}", round % 32);
+        // It may be down from the round before.
+        drop(system.address::<bool>(&path).unwrap().send(true));
+        let guest = ChildSpec::actor("guest", Worker, ()).tags(["worker", "guest"]);
+        let guest = guest.restart(Restart::Temporary);
+        system.start_child("root", guest).await.unwrap();
+        let known = registry.get("root/guest").expect("it is there");
+        system.terminate_child("root/guest").await.unwrap();
+        assert!(!known.is_ready() && known.is_gone());
+        assert_eq!(registry.find(&guests), [], "gone in round {round}");
+    }
+    round
+}
+
+/// Looks up while children fail, come and go: who was told as stopping is never found as ready by a look that begins later, nobody is
+/// found twice, and at the end the index is what it would be if it was made anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn look_ups_race_restarts_and_removals_and_never_find_who_has_gone() {
-    const ROUNDS: usize = 2_000;
     let system = Arc::new(crew(64).await);
     let registry = system.registry();
-    let stir = {
-        let system = Arc::clone(&system);
-        tokio::spawn(async move {
-            for round in 0..ROUNDS {
-                let path = format!("root/w{}", round % 32);
-                // It may be down from the round before.
-                drop(system.address::<bool>(&path).unwrap().send(true));
-                let guest = ChildSpec::actor("guest", Worker, ()).tags(["worker", "guest"]);
-                let guest = guest.restart(Restart::Temporary);
-                system.start_child("root", guest).await.unwrap();
-                let known = system.registry().get("root/guest").expect("it is there");
-                system.terminate_child("root/guest").await.unwrap();
-                assert!(!known.is_ready() && known.is_gone());
-                let found = system.registry().find(&Query::tag("guest"));
-                assert!(found.is_empty(), "gone in round {round}, and found");
-            }
-        })
+    let ready: Query = "worker and ready".parse().unwrap();
+    let wrong = Arc::new(AtomicU64::new(0));
+    let (asks, counts, is_ready) = (registry.clone(), Arc::clone(&wrong), ready.clone());
+    let look = move |event: &crate::Event| {
+        if let Payload::ChildStopping { .. } | Payload::ChildTerminated { .. } = event.payload {
+            let found = asks.find(&is_ready);
+            let is_found = found
+                .iter()
+                .any(|child| *child.path() == event.subject.path);
+            counts.fetch_add(u64::from(is_found), Ordering::Relaxed);
+        }
     };
-    let (workers, ready): (Query, Query) = (
-        Query::tag("worker"),
-        "worker and shard? and ready".parse().unwrap(),
-    );
-    let mut looks = 0_u64;
-    while !stir.is_finished() {
-        for query in [&workers, &ready] {
-            let found = registry.find(query);
-            let mut paths: Vec<&str> = found.iter().map(Candidate::path).collect();
-            paths.sort_unstable();
-            let all = paths.len();
-            paths.dedup();
-            assert_eq!(paths.len(), all, "somebody is found twice");
+    system.telemetry().attach("look", look).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let stirring = tokio::spawn(stir(Arc::clone(&system), Arc::clone(&over)));
+
+    let (workers, shards) = (Query::tag("worker"), "shard=1 and running".parse().unwrap());
+    let mut looks = 0;
+    while looks < look_ups() {
+        for query in [&workers, &ready, &shards] {
+            let mut found = registry.find(query);
+            let all = found.len();
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found.len(), all, "somebody is found twice");
             assert!(all <= 65);
             looks += 1;
         }
         tokio::task::yield_now().await;
     }
-    stir.await.unwrap();
-    assert!(looks > 0);
+    over.store(true, Ordering::Relaxed);
+    assert!(stirring.await.unwrap() > 0);
+    assert_eq!(
+        wrong.load(Ordering::Relaxed),
+        0,
+        "found as ready after its stop was told"
+    );
+    assert!(system.telemetry().detach("look"));
+    // Whatever still restarts has restarted when the supervisor has answered.
+    while registry.count(&ready) < 64 {
+        tokio::task::yield_now().await;
+    }
     registry.caught_up().await;
     assert_eq!(registry.count(&workers), 64);
-    drop(system.which_children("root").await);
-    registry.caught_up().await;
     assert_like_made_anew(&registry);
     drop(system.shut_down().await);
 }

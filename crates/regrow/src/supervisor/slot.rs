@@ -208,9 +208,10 @@ impl Slot {
         self.live = Some(life);
     }
 
-    /// From now on the address leads nowhere. It costs something, so it is done once.
+    /// From now on the address leads nowhere, and nobody finds it ready. It costs something, so it is done once.
     pub(crate) fn unpublish(&mut self) {
         if std::mem::take(&mut self.published) {
+            self.place.standing.unready();
             self.place.clear();
         }
     }
