@@ -10,6 +10,7 @@ mod dynamic;
 mod dynamic_supervisor;
 mod echo;
 mod edges;
+mod elixir_registry;
 mod examples;
 mod exports;
 mod itself;
