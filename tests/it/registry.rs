@@ -6,7 +6,7 @@ use std::time::Duration;
 use regrow::testing::{Puppet, TestSystem};
 use regrow::{
     Backoff, Because, Candidate, ChildKind, ChildSpec, DynamicSupervisor, FirstRestart,
-    LeaveReason, Notice, Phase, Query, Registered, Restart, Select, Supervisor, Term,
+    LeaveReason, Notice, Phase, Query, Registered, Restart, Select, Supervisor, System, Term,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -304,4 +304,35 @@ async fn two_systems_share_nothing() {
     let other = TestSystem::start(Supervisor::new("root").child(Puppet::spec("zoe"))).await;
     assert_eq!(paths(&other.registry().find(&Query::all())), ["root/zoe"]);
     assert_eq!(one.registry().count(&Query::kind(ChildKind::Actor)), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_is_told_once_that_a_new_child_is_ready() {
+    let system = TestSystem::start(DynamicSupervisor::new("root")).await;
+    let registry = system.registry();
+    let mut watcher = registry.watch(Query::ready());
+    assert_eq!(watcher.next().await, Notice::Snapshot(Vec::new()));
+    let ann = Puppet::spec("ann");
+    system.start_child("root", ann).await.unwrap();
+    registry.caught_up().await;
+    assert!(matches!(watcher.try_next(), Some(Notice::Entered { .. })));
+    assert_eq!(watcher.try_next(), None);
+}
+
+/// A second snapshot would throw away what was not taken yet, with its reasons.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_then_watches_is_told_once_who_is_there() {
+    for asks_first in [true, false].into_iter().cycle().take(400) {
+        let crew = Supervisor::new("root").child(Puppet::spec("ann").tags(["crew"]));
+        let system = System::start(crew).await.expect("it starts");
+        let registry = system.registry();
+        if asks_first {
+            assert_eq!(registry.find(&query("crew and ready")).len(), 1);
+        }
+        let mut watcher = registry.watch(query("crew and ready"));
+        assert!(matches!(watcher.next().await, Notice::Snapshot(who) if who.len() == 1));
+        registry.caught_up().await;
+        assert_eq!(watcher.try_next(), None);
+        drop(system.shut_down().await);
+    }
 }

@@ -47,7 +47,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ractor::{Message as ActorMessage, MessagingErr, RpcReplyPort};
-use regrow_core::index::{Entry as Known, Members, Profile, Term};
+use regrow_core::index::{Entry, Members, Profile, Term};
 use regrow_core::names::Conflict;
 use regrow_core::pick::{Candidate, Select};
 use regrow_core::query::Query;
@@ -55,9 +55,9 @@ use regrow_core::{Health, Phase};
 
 use actor::Message;
 pub(crate) use actor::{begin, keep};
-pub(crate) use board::{Follows, News};
+pub(crate) use board::{Follows, News, Stand};
 pub use book::ClaimError;
-use book::Entry;
+use book::Wanted;
 pub(crate) use shared::Shared;
 pub(crate) use standing::{Standing, profile_of};
 pub use watcher::Watcher;
@@ -182,7 +182,7 @@ impl Registered {
 
     /// Everything that is known of it, now.
     #[must_use]
-    pub fn entry(&self) -> Known {
+    pub fn entry(&self) -> Entry {
         self.0.entry()
     }
 
@@ -365,14 +365,14 @@ impl Registry {
         child: &Registered,
         decide: impl FnOnce(&Registered) -> Conflict + Send + 'static,
     ) -> Result<Option<Registered>, ClaimError> {
-        let entry = |reply| Entry::Claim(Box::new(decide), reply);
-        let claimed = self.write(name.into(), child, entry).await;
+        let wanted = |reply| Wanted::Claim(Box::new(decide), reply);
+        let claimed = self.write(name.into(), child, wanted).await;
         claimed.unwrap_or(Err(ClaimError::Over))
     }
 
     /// Takes a name from a child; whether it had it.
     pub async fn release(&self, name: impl Into<Arc<str>>, child: &Registered) -> bool {
-        let released = self.write(name.into(), child, Entry::Release).await;
+        let released = self.write(name.into(), child, Wanted::Release).await;
         released.unwrap_or(false)
     }
 
@@ -397,13 +397,13 @@ impl Registry {
         group: impl Into<Arc<str>>,
         child: &Registered,
     ) -> Result<(), ClaimError> {
-        let joined = self.write(group.into(), child, Entry::Join).await;
+        let joined = self.write(group.into(), child, Wanted::Join).await;
         joined.unwrap_or(Err(ClaimError::Over))
     }
 
     /// Takes a child out of a group; whether it was in it.
     pub async fn leave(&self, group: impl Into<Arc<str>>, child: &Registered) -> bool {
-        let left = self.write(group.into(), child, Entry::Leave).await;
+        let left = self.write(group.into(), child, Wanted::Leave).await;
         left.unwrap_or(false)
     }
 
@@ -418,7 +418,7 @@ impl Registry {
         &self,
         name: Arc<str>,
         child: &Registered,
-        entry: impl FnOnce(RpcReplyPort<T>) -> Entry,
+        wanted: impl FnOnce(RpcReplyPort<T>) -> Wanted,
     ) -> Option<T> {
         // Whose place goes loses its names: so that has to be told from now on.
         self.shared().follows(Follows::Profiles);
@@ -426,7 +426,7 @@ impl Registry {
         let mut message = Message::Write {
             name,
             child: child.clone(),
-            entry: entry(reply.into()),
+            wanted: wanted(reply.into()),
         };
         loop {
             let registry = self.shared().board.registry()?;

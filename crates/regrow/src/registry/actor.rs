@@ -7,14 +7,14 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
-use regrow_core::index::{Change, Index};
+use regrow_core::index::{Change, Entry, Index};
 use regrow_core::{ChildKind, Phase};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Registered;
-use super::board::{Follows, Found, News};
-use super::book::{Clash, Entry};
+use super::board::{Follows, Found, News, Stand};
+use super::book::{Clash, Wanted};
 use super::shared::Shared;
 use super::watcher::Post;
 use crate::adapter::step_aside;
@@ -42,7 +42,7 @@ pub(crate) enum Message {
     Write {
         name: Arc<str>,
         child: Registered,
-        entry: Entry,
+        wanted: Wanted,
     },
     /// Answers when all that hung on the board before is in the index.
     CatchUp(RpcReplyPort<()>),
@@ -131,7 +131,11 @@ impl RegistryActor {
             Message::Read => state.read().await,
             Message::BeginAnew => state.begin_anew(Why::Asked),
             Message::Watch(post) => state.tell_who_is_there(&post),
-            Message::Write { name, child, entry } => state.write(&name, &child, entry),
+            Message::Write {
+                name,
+                child,
+                wanted,
+            } => state.write(&name, &child, wanted),
             Message::CatchUp(reply) => {
                 state.read_now().await;
                 drop(reply.send(()));
@@ -169,20 +173,20 @@ impl State {
         true
     }
 
-    fn write(&self, name: &Arc<str>, child: &Registered, entry: Entry) {
+    fn write(&self, name: &Arc<str>, child: &Registered, wanted: Wanted) {
         let book = &self.shared.book;
         // Whoever has stopped waiting needs no answer.
-        match entry {
-            Entry::Claim(decide, reply) => {
+        match wanted {
+            Wanted::Claim(decide, reply) => {
                 let (result, clash) = book.claim(name, child, decide);
                 if let Some(clash) = clash {
                     self.clash(child, clash);
                 }
                 drop(reply.send(result));
             }
-            Entry::Release(reply) => drop(reply.send(book.release(name, child))),
-            Entry::Join(reply) => drop(reply.send(book.join(name, child))),
-            Entry::Leave(reply) => drop(reply.send(book.leave(name, child))),
+            Wanted::Release(reply) => drop(reply.send(book.release(name, child))),
+            Wanted::Join(reply) => drop(reply.send(book.join(name, child))),
+            Wanted::Leave(reply) => drop(reply.send(book.leave(name, child))),
         }
     }
 
@@ -238,6 +242,10 @@ impl State {
         };
         // Looked at before the living are.
         let follows = self.shared.board.wanted();
+        if why == Why::Asked && self.shared.index_follows() >= follows {
+            // It was asked for twice.
+            return;
+        }
         let fresh = match follows {
             Follows::Nothing => Index::new(),
             Follows::Profiles | Follows::Phases => of_the_living(&tree),
@@ -252,7 +260,9 @@ impl State {
             self.shared.set_follows(follows);
         }
         for post in self.shared.posts() {
-            post.begin_anew();
+            if why != Why::Asked {
+                post.begin_anew();
+            }
             self.tell_who_is_there(&post);
         }
         if let Some(why) = why.told() {
@@ -276,11 +286,20 @@ pub(super) fn of_the_living(tree: &Tree) -> Index<Registered> {
     let mut index = Index::new();
     tree.each_place(|place| {
         if !place.standing.word().is_gone() {
+            // Looked at before the entry is made: what comes between is told again, and then is the same.
+            let change = place.standing.change();
             let entry = place.entry();
+            place.standing.see(change);
             drop(index.insert(entry, Registered::new(place)));
         }
     });
     index
+}
+
+fn put(entry: &mut Entry, stand: Stand) {
+    entry.status.phase = stand.phase;
+    entry.status.ready = stand.phase == Phase::Running;
+    entry.status.since = stand.at;
 }
 
 /// What is told of a place that has another by now under its path is of no interest any more.
@@ -290,25 +309,23 @@ fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
         known.is_some_and(|known| known.handle.is(place))
     };
     match news {
-        News::Added(place) => {
-            let entry = place.entry();
+        News::Added(place, stand) => {
+            // What it is by now is told by what hangs behind this.
+            place.standing.see(stand.change);
+            let mut entry = place.entry();
+            entry.status.generation = stand.generation;
+            put(&mut entry, stand);
             index.insert(entry, Registered::new(&place))
         }
-        News::Phase {
-            place,
-            generation,
-            phase,
-            at,
-        } => is_present(index, &place)
-            .then(|| {
-                index.update(place.path().as_str(), generation, |entry| {
-                    entry.status.phase = phase;
-                    entry.status.ready = phase == Phase::Running;
-                    entry.status.since = at;
-                    entry.status.load = place.standing.load();
-                })
+        News::Phase(place, stand) => (is_present(index, &place)
+            && place.standing.is_news(stand.change))
+        .then(|| {
+            index.update(place.path().as_str(), stand.generation, |entry| {
+                entry.status.load = place.standing.load();
+                put(entry, stand);
             })
-            .flatten(),
+        })
+        .flatten(),
         News::Profile { place, profile } => is_present(index, &place)
             .then(|| index.edit(place.path().as_str(), |entry| entry.profile = profile))
             .flatten(),

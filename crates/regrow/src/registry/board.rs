@@ -18,18 +18,23 @@ use crate::address::Place;
 /// How much may hang there. Beyond that it is thrown away and the registry asks the living, which costs more and loses nobody.
 const MAX_PENDING: usize = 65_536;
 
+/// How a place stood at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stand {
+    /// The number of the change that brought it there.
+    pub(crate) change: u32,
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    pub(crate) at: SystemTime,
+}
+
 /// Something that has happened to a place.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// It is there, and this is known of it.
-    Added(Arc<Place>),
+    /// It is there, and stands so.
+    Added(Arc<Place>, Stand),
     /// A life of it is in another phase.
-    Phase {
-        place: Arc<Place>,
-        generation: u32,
-        phase: Phase,
-        at: SystemTime,
-    },
+    Phase(Arc<Place>, Stand),
     /// It is something else from now on.
     Profile {
         place: Arc<Place>,
@@ -53,6 +58,16 @@ pub(crate) enum Follows {
     Profiles,
     /// And how they are.
     Phases,
+}
+
+impl From<u8> for Follows {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => Self::Nothing,
+            1 => Self::Profiles,
+            _ => Self::Phases,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,11 +119,7 @@ impl Board {
     /// What is wanted.
     pub(super) fn wanted(&self) -> Follows {
         fence(Ordering::SeqCst);
-        match self.wanted.load(Ordering::Relaxed) {
-            0 => Follows::Nothing,
-            1 => Follows::Profiles,
-            _ => Follows::Phases,
-        }
+        Follows::from(self.wanted.load(Ordering::Relaxed))
     }
 
     /// Pins up what has happened, and empties the list.

@@ -58,7 +58,7 @@ pub enum ClaimError {
 }
 
 /// What is wanted of the book.
-pub(crate) enum Entry {
+pub(crate) enum Wanted {
     Claim(Decide, RpcReplyPort<Result<Option<Registered>, ClaimError>>),
     Release(RpcReplyPort<bool>),
     Join(RpcReplyPort<Result<(), ClaimError>>),

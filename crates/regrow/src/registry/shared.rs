@@ -65,6 +65,11 @@ impl Shared {
         false
     }
 
+    /// What the index is kept up to date with.
+    pub(super) fn index_follows(&self) -> Follows {
+        Follows::from(self.follows.load(Ordering::Acquire))
+    }
+
     /// Called under the lock of the index.
     pub(super) fn set_follows(&self, what: Follows) {
         self.follows.store(what as u8, Ordering::Release);

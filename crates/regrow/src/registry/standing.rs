@@ -3,7 +3,7 @@
 //! Its supervisor writes, before it tells anybody. So a look-up that begins after the event of a stop sees that stop, however far
 //! behind the index is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +64,10 @@ pub(crate) struct Standing {
     /// Since when it is in its phase: milliseconds since 1970.
     since: AtomicU64,
     load: AtomicU64,
+    /// Counts the changes of the word that are told.
+    changes: AtomicU32,
+    /// Which of them the registry knows. Written by the registry alone.
+    seen: AtomicU32,
     profile: Mutex<Arc<Profile>>,
 }
 
@@ -74,6 +78,8 @@ impl Standing {
             word: AtomicU64::new(word.0),
             since: AtomicU64::new(0),
             load: AtomicU64::new(0),
+            changes: AtomicU32::new(0),
+            seen: AtomicU32::new(0),
             profile: Mutex::new(profile),
         }
     }
@@ -94,7 +100,31 @@ impl Standing {
         if !before.is_gone() {
             let word = Word::new(generation, phase, before.health());
             self.word.store(word.0, Ordering::Release);
+            let changes = self.changes.load(Ordering::Relaxed);
+            self.changes
+                .store(changes.wrapping_add(1), Ordering::Release);
         }
+    }
+
+    /// Which change was the last.
+    pub(crate) fn change(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The registry knows of this change.
+    pub(super) fn see(&self, change: u32) {
+        self.seen.store(change, Ordering::Relaxed);
+    }
+
+    /// The registry hears of a change; whether it is news.
+    pub(super) fn is_news(&self, change: u32) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        // They are counted round and round.
+        let is_later = change.wrapping_sub(seen).cast_signed() > 0;
+        if is_later {
+            self.see(change);
+        }
+        is_later
     }
 
     /// Its life is over, or shall be: it may not be given work. Its phase says so only when that has been told.
@@ -176,6 +206,19 @@ mod tests {
                 assert!(word.is(u32::MAX, phase) && !word.is(1, phase));
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_before_what_is_known_is_no_news() {
+        let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
+        let standing = Standing::new(Arc::new(profile));
+        standing.enter(1, Phase::Starting, SystemTime::UNIX_EPOCH);
+        let first = standing.change();
+        standing.enter(1, Phase::Running, SystemTime::UNIX_EPOCH);
+        standing.see(standing.change());
+        assert!(!standing.is_news(first) && !standing.is_news(standing.change()));
+        standing.see(u32::MAX);
+        assert!(standing.is_news(1), "counted round");
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn assert_like_made_anew(registry: &Registry) {
     for found in index.iter() {
         let (known, now) = (found.entry, found.handle.entry());
         assert_eq!(known.profile, now.profile);
-        let status = |entry: &Known| {
+        let status = |entry: &Entry| {
             (
                 entry.status.phase,
                 entry.status.ready,

@@ -323,7 +323,8 @@ impl State {
         // What is told as new is told as it is.
         slot.pin(self.emitter.at());
         if self.tree.registry.board.wants(Follows::Profiles) {
-            self.news.push(News::Added(Arc::clone(&slot.place)));
+            let stand = slot.stand(self.emitter.at());
+            self.news.push(News::Added(Arc::clone(&slot.place), stand));
         }
         self.emitter.emit(
             || slot.subject(),

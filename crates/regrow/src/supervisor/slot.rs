@@ -16,7 +16,7 @@ use crate::address::Place;
 use crate::child::{ChildInfo, ChildSpec, LastExit, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
-use crate::registry::{Follows, News};
+use crate::registry::{Follows, News, Stand};
 use crate::started::Started;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
@@ -228,8 +228,13 @@ impl Slot {
 
     /// The news that it is in another phase.
     pub(crate) fn news(&self, at: SystemTime) -> News {
-        News::Phase {
-            place: Arc::clone(&self.place),
+        News::Phase(Arc::clone(&self.place), self.stand(at))
+    }
+
+    /// How it stands, since it was last pinned.
+    pub(crate) fn stand(&self, at: SystemTime) -> Stand {
+        Stand {
+            change: self.place.standing.change(),
             generation: self.generation,
             phase: self.phase,
             at,
