@@ -419,6 +419,11 @@ pub const CELLS: &[Cell] = &[
         ],
     },
     registry::LOOKUP,
+    registry::TAG,
+    registry::TAG_AND,
+    registry::AMONG_MANY,
+    registry::AMONG_VERY_MANY,
+    registry::BUSY,
     Cell {
         row: 14,
         name: "event",
