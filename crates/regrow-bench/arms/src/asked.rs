@@ -3,9 +3,9 @@
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use regrow_bench_harness::Latencies;
+use regrow_bench_harness::{Latencies, each};
 
 /// How many are asked for between two looks at the clock.
 const BURST: usize = 100;
@@ -60,24 +60,41 @@ pub fn mean<K: Sync, T>(
     took.map_or(f64::NAN, |took| took.as_nanos() as f64 / ops as f64)
 }
 
-/// The same on this thread, 100 times in a row: the median of those hundreds and what one in a hundred of them exceeds, for each
-/// time.
-pub fn hundreds<K, T>(ops: usize, keys: &[K], look: impl Fn(&K) -> T) -> [f64; 2] {
+/// How long each time took, in nanoseconds.
+pub struct Asked {
+    /// The median, and what one in a hundred exceeds, of hundreds in a row.
+    pub p50: f64,
+    pub p99: f64,
+    /// Of all, with whatever came between.
+    pub mean: f64,
+}
+
+/// The same on this thread for so long, with a look at the clock after each hundred.
+pub fn hundreds<K, T>(time: Duration, keys: &[K], look: impl Fn(&K) -> T) -> Asked {
     for key in keys {
         black_box(look(black_box(key)));
     }
-    let mut hundreds = Latencies::with_capacity(ops / BURST);
+    let (mut hundreds, mut ops) = (Latencies::default(), 0);
     let mut keys = keys.iter().cycle();
-    for _ in 0..ops.div_ceil(BURST) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
         let since = Instant::now();
         for key in keys.by_ref().take(BURST) {
             black_box(look(black_box(key)));
         }
         hundreds.note(since);
+        ops += BURST;
     }
-    let mut figures = [f64::NAN; 2];
-    for (figure, (_, value)) in figures.iter_mut().zip(hundreds.figures()) {
-        *figure = value / BURST as f64;
+    let mean = each(begin, ops);
+    let figures = hundreds.figures();
+    let one = |at: usize| {
+        figures
+            .get(at)
+            .map_or(f64::NAN, |(_, value)| value / BURST as f64)
+    };
+    Asked {
+        p50: one(0),
+        p99: one(1),
+        mean,
     }
-    figures
 }
