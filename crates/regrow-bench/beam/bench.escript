@@ -93,7 +93,66 @@ run("shutdown", Arm, {N, _}) ->
     Supervisor = family(Arm, one_for_one, N, none, none),
     Since = now_ns(),
     stop(Supervisor),
-    [{"total", (now_ns() - Since) / 1.0e6}].
+    [{"total", (now_ns() - Since) / 1.0e6}];
+%% Looking up; those who are found stay from round to round
+run("lookup", "whereis", {N, Ops}) ->
+    Names = [list_to_atom("root/w" ++ integer_to_list(Place)) || Place <- shuffled(N)],
+    [register(Name, spawn(fun idle/0)) || Name <- Names, whereis(Name) =:= undefined],
+    [
+        {"one", look_up(1, Ops, Names, fun erlang:whereis/1)},
+        {"two", look_up(2, Ops, Names, fun erlang:whereis/1)}
+    ];
+run("tag", "pg", {N, Ops}) ->
+    Groups = [list_to_binary("a" ++ integer_to_list(Tag)) || Tag <- shuffled(max(1, N div 100))],
+    case pg:start(pg) of
+        {ok, _} ->
+            Bearers = fun() -> [spawn(fun idle/0) || _ <- lists:seq(1, min(N, 100))] end,
+            [ok = pg:join(Group, Bearers()) || Group <- Groups];
+        {error, {already_started, _}} ->
+            ok
+    end,
+    true = min(N, 100) =:= length(pg:get_members(hd(Groups))),
+    [{"mean", look_up(1, Ops, Groups, fun pg:get_members/1)}].
+
+%% So many processes at once, each looking up all in turn: how long each look-up took, until the last process was done.
+look_up(Processes, Ops, Keys, Look) ->
+    Self = self(),
+    Pids = [
+        spawn_link(fun() ->
+            look(length(Keys), Keys, Keys, Look),
+            Self ! {ready, self()},
+            receive
+                go -> look(Ops, Keys, Keys, Look)
+            end,
+            Self ! {done, self()}
+        end)
+     || _ <- lists:seq(1, Processes)
+    ],
+    [await({ready, Pid}) || Pid <- Pids],
+    Since = now_ns(),
+    [Pid ! go || Pid <- Pids],
+    [await({done, Pid}) || Pid <- Pids],
+    (now_ns() - Since) / Ops.
+
+await(Message) ->
+    receive
+        Message -> ok
+    end.
+
+look(0, _, _, _) ->
+    ok;
+look(Ops, [], Keys, Look) ->
+    look(Ops, Keys, Keys, Look);
+look(Ops, [Key | Rest], Keys, Look) ->
+    Look(Key),
+    look(Ops - 1, Rest, Keys, Look).
+
+shuffled(N) -> [Place * 7919 rem N || Place <- lists:seq(0, N - 1)].
+
+idle() ->
+    receive
+        over -> ok
+    end.
 
 restarts(Arm, {N, Ops}, Order) ->
     Supervisor = family(Arm, one_for_one, N, self(), none),

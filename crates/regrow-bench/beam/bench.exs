@@ -75,6 +75,77 @@ defmodule Bench do
     [{"total", (now() - since) / 1.0e6}]
   end
 
+  # Looking up; those who are found stay from round to round.
+  defp run("lookup", "registry", {n, ops}) do
+    names = for place <- shuffled(n), do: "root/w#{place}"
+    registered(Names, :unique, names)
+    look = &Registry.lookup(Names, &1)
+    [{"one", look_up(1, ops, names, look)}, {"two", look_up(2, ops, names, look)}]
+  end
+
+  defp run("tag", "registry", {n, ops}) do
+    tags = for tag <- shuffled(max(1, div(n, 100))), do: "a#{tag}"
+    registered(Tags, :duplicate, for(tag <- tags, _ <- 1..min(n, 100), do: tag))
+    [{"mean", look_up(1, ops, tags, &Registry.lookup(Tags, &1))}]
+  end
+
+  # A process for each key, in a registry as it comes.
+  defp registered(registry, keys, all) do
+    if Process.whereis(registry) == nil do
+      {:ok, supervisor} = Registry.start_link(keys: keys, name: registry)
+      Process.unlink(supervisor)
+      me = self()
+
+      for key <- all do
+        spawn(fn ->
+          {:ok, _} = Registry.register(registry, key, nil)
+          send(me, :registered)
+          Process.sleep(:infinity)
+        end)
+      end
+
+      for _ <- all, do: await(:registered)
+    end
+  end
+
+  # So many processes at once, each looking up all in turn: how long each look-up took, until the last process was done.
+  defp look_up(processes, ops, keys, look) do
+    me = self()
+
+    pids =
+      for _ <- 1..processes do
+        spawn_link(fn ->
+          look(length(keys), keys, keys, look)
+          send(me, {:ready, self()})
+          await(:go)
+          look(ops, keys, keys, look)
+          send(me, {:done, self()})
+        end)
+      end
+
+    for pid <- pids, do: await({:ready, pid})
+    since = now()
+    for pid <- pids, do: send(pid, :go)
+    for pid <- pids, do: await({:done, pid})
+    (now() - since) / ops
+  end
+
+  defp await(message) do
+    receive do
+      ^message -> :ok
+    end
+  end
+
+  defp look(0, _, _, _), do: :ok
+  defp look(ops, [], keys, look), do: look(ops, keys, keys, look)
+
+  defp look(ops, [key | rest], keys, look) do
+    look.(key)
+    look(ops - 1, rest, keys, look)
+  end
+
+  defp shuffled(n), do: for(place <- 0..(n - 1), do: rem(place * 7_919, n))
+
   # `n` children of which the first tells when it is up.
   defp family(n, first) do
     {:ok, supervisor} = DynamicSupervisor.start_link(@flags)

@@ -62,7 +62,7 @@ impl Options {
                         let known = |row: &u8| CELLS.iter().any(|cell| cell.row == *row);
                         let row = row.parse().ok().map(of_cells);
                         row.filter(known)
-                            .ok_or("--rows: 1 to 10 and 14 can be measured, such as 4,9,14")
+                            .ok_or("--rows: 1 to 12 and 14 can be measured, such as 4,9,14")
                     };
                     options.rows = rows.split(',').map(row).collect::<Result<_, _>>()?;
                 }
@@ -229,6 +229,8 @@ fn versions() -> String {
         "kameo",
         "tokio",
         "mimalloc",
+        "dashmap",
+        "papaya",
     ];
     names.map(version).join(", ")
 }

@@ -1,5 +1,7 @@
 //! What is measured, and on whom.
 
+mod registry;
+
 use crate::program::Program::{self, Arms, Counted, Elixir, Erlang, Mimalloc, RactorSupervisor};
 
 /// One system in one cell.
@@ -416,6 +418,12 @@ pub const CELLS: &[Cell] = &[
             arm("erlang-raw", Erlang, "raw"),
         ],
     },
+    registry::LOOKUP,
+    registry::TAG,
+    registry::TAG_AND,
+    registry::AMONG_MANY,
+    registry::AMONG_VERY_MANY,
+    registry::BUSY,
     Cell {
         row: 14,
         name: "event",

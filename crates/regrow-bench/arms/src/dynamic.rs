@@ -14,7 +14,7 @@ use crate::worker::{Order, Worker, ups};
 const IN_FLIGHT: usize = 64;
 
 /// A root whose children come and go.
-async fn empty() -> System {
+pub async fn empty() -> System {
     let root = DynamicSupervisor::new("root").max_restarts(RESTARTS, WINDOW);
     up(root.into()).await
 }

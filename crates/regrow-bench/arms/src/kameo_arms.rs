@@ -9,9 +9,11 @@ use kameo::mailbox;
 use kameo::message::{Context, Message};
 use kameo::supervision::SupervisionStrategy;
 use regrow_bench_harness::{Figures, Latencies, Task, each, millis, silence_panics};
+use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::meter::Meter;
+use crate::named;
 
 const RESTARTS: u32 = u32::MAX;
 const WINDOW: Duration = Duration::from_secs(3_600);
@@ -95,6 +97,23 @@ pub async fn call(task: Task) -> Figures {
     let took = each(since, task.ops);
     worker.kill();
     vec![("mean", took)]
+}
+
+/// By name to a reference.
+pub async fn lookup(task: Task) -> Figures {
+    static NAMED: OnceCell<()> = OnceCell::const_new();
+    let names = named::names(task.n);
+    let start = || async {
+        for name in &names {
+            let worker = Worker::spawn(None);
+            worker.register(name.clone()).expect("nobody has the name");
+        }
+    };
+    NAMED.get_or_init(start).await;
+    named::figures(task, &names, |name| {
+        let found = ActorRef::<Worker>::lookup(name);
+        found.expect("it is a worker").expect("it is there")
+    })
 }
 
 macro_rules! supervisor {

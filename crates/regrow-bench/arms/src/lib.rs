@@ -1,11 +1,14 @@
 //! regrow, raw ractor, kameo and plain tokio, doing the same things.
 
+mod asked;
 mod dynamic;
 mod kameo_arms;
 mod meter;
 mod mini;
+mod named;
 mod ours;
 mod raw;
+mod tagged;
 mod telemetry;
 mod tokio_arms;
 mod uncounted;
@@ -66,6 +69,23 @@ pub fn arms() -> Vec<Arm> {
         arm!("shutdown", "ractor", raw::shutdown),
         arm!("shutdown", "regrow", ours::shutdown),
         arm!("shutdown", "kameo", kameo_arms::shutdown),
+        arm!("lookup", "hashmap", named::hashmap),
+        arm!("lookup", "papaya", named::papaya),
+        arm!("lookup", "dashmap", named::dashmap),
+        arm!("lookup", "ractor", named::ractor),
+        arm!("lookup", "regrow", named::regrow),
+        arm!("lookup", "regrow-entry", named::regrow_entry),
+        arm!("lookup", "kameo", kameo_arms::lookup),
+        arm!("tag", "papaya", tagged::papaya),
+        arm!("tag", "ractor", tagged::ractor),
+        arm!("tag", "regrow", tagged::regrow),
+        arm!("tag", "regrow-find", tagged::regrow_find),
+        arm!("tag-and", "papaya", tagged::papaya),
+        arm!("tag-and", "ractor", tagged::ractor_both),
+        arm!("tag-and", "regrow", tagged::regrow_count_both),
+        arm!("tag-and", "regrow-find", tagged::regrow_find_both),
+        arm!("registry", "regrow", tagged::calm),
+        arm!("registry-busy", "regrow", tagged::busy),
         arm!("event", "counter", telemetry::counter),
         arm!("event", "regrow", telemetry::event),
         arm!("event", "regrow-counting", telemetry::counting),
