@@ -1,11 +1,10 @@
-//! `registry/unique_test.exs`: a key belongs to one child. Here each child has a tag of its own.
+//! `registry/unique_test.exs`: a key belongs to one child. Here that is a name; where keys are looked for by what they are, each child
+//! has a tag of its own.
 
 use regrow::testing::Puppet;
-use regrow::{ChildSpec, Restart};
+use regrow::{ChildSpec, ClaimError, Conflict, Registered, Registry, Restart};
 
-use super::{
-    A, Left, NO_MATCH_SPECS, NO_NAMES, NO_STRANGERS, NO_VIA, ONE_PART, Port, TYPED, Y, dispatch,
-};
+use super::{A, Left, NO_MATCH_SPECS, NO_STRANGERS, NO_VIA, ONE_PART, Port, TYPED, Y, dispatch};
 use super::{assert_who_has_ended_knows_nobody, count, empty, found, holder, listen};
 use super::{next, query, register, triple, unregister};
 
@@ -14,12 +13,9 @@ pub(super) const CASES: [(&str, Port); 35] = [
     ("starts_configured_number_of_partitions", Left(ONE_PART)),
     ("counts_0_keys_in_an_empty_registry", Y),
     ("counts_the_number_of_keys_in_a_registry", Y),
-    ("has_unique_registrations", Left(NO_NAMES)),
-    ("has_unique_registrations_across_processes", Left(NO_NAMES)),
-    (
-        "has_unique_registrations_even_if_partition_is_delayed",
-        Left(NO_NAMES),
-    ),
+    ("has_unique_registrations", A),
+    ("has_unique_registrations_across_processes", Y),
+    ("has_unique_registrations_even_if_partition_is_delayed", Y),
     ("supports_match_patterns", A),
     ("supports_guard_conditions", A),
     ("supports_reserved_keys", Left(NO_MATCH_SPECS)),
@@ -56,12 +52,95 @@ pub(super) const CASES: [(&str, Port); 35] = [
         "count_select_raises_on_incorrect_shape_of_match_spec",
         Left(NO_MATCH_SPECS),
     ),
-    ("does_not_grow_ets_on_already_registered", Left(NO_NAMES)),
+    ("does_not_grow_ets_on_already_registered", Y),
     (
         "does_not_grow_ets_on_already_registered_across_processes",
-        Left(NO_NAMES),
+        Y,
     ),
 ];
+
+/// Two children that may have names.
+async fn two() -> (crate::elixir_registry::TestSystem, Registered, Registered) {
+    let system = empty().await;
+    for id in ["one", "two"] {
+        register(&system, Puppet::spec(id)).await;
+    }
+    let child = |id: &str| {
+        let path = format!("root/{id}");
+        system.registry().get(&path).expect("it is there")
+    };
+    let (one, two) = (child("one"), child("two"));
+    (system, one, two)
+}
+
+async fn claim(
+    registry: &Registry,
+    name: &str,
+    child: &Registered,
+) -> Result<Option<Registered>, ClaimError> {
+    registry.claim(name, child, Conflict::Reject).await
+}
+
+/// Case 4. In Elixir it is a conflict with oneself; a name of ours survives restarts, so each life may claim it again.
+#[tokio::test(start_paused = true)]
+async fn has_unique_registrations() {
+    let (system, one, _) = two().await;
+    let registry = system.registry();
+    assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    assert_eq!(registry.names_of(&one), ["hello".into()]);
+    assert!(matches!(claim(&registry, "world", &one).await, Ok(None)));
+    assert_eq!(registry.names_of(&one), ["hello".into(), "world".into()]);
+}
+
+/// Case 5.
+#[tokio::test(start_paused = true)]
+async fn has_unique_registrations_across_processes() {
+    let (system, one, two) = two().await;
+    let registry = system.registry();
+    assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    let refused = claim(&registry, "hello", &two).await;
+    assert!(matches!(refused, Err(ClaimError::Taken { holder, .. }) if holder == one));
+    assert_eq!(registry.names_of(&two), [] as [std::sync::Arc<str>; 0]);
+    assert_eq!(registry.whereis("hello"), Some(one));
+}
+
+/// Case 6: the holder is gone, and the registry has not heard of it.
+#[tokio::test(start_paused = true)]
+async fn has_unique_registrations_even_if_partition_is_delayed() {
+    let (system, one, two) = two().await;
+    let registry = system.registry();
+    assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    system.terminate_child("root/one").await.unwrap();
+    assert!(one.is_gone());
+    assert!(matches!(claim(&registry, "hello", &two).await, Ok(None)));
+    registry.caught_up().await;
+    assert_eq!(registry.whereis("hello"), Some(two));
+}
+
+/// Case 34.
+#[tokio::test(start_paused = true)]
+async fn does_not_grow_ets_on_already_registered() {
+    let (system, one, _) = two().await;
+    let registry = system.registry();
+    for _ in 0..10 {
+        assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    }
+    assert_eq!(registry.names_of(&one).len(), 1);
+}
+
+/// Case 35.
+#[tokio::test(start_paused = true)]
+async fn does_not_grow_ets_on_already_registered_across_processes() {
+    let (system, one, two) = two().await;
+    let registry = system.registry();
+    assert!(matches!(claim(&registry, "hello", &one).await, Ok(None)));
+    for _ in 0..10 {
+        assert!(claim(&registry, "hello", &two).await.is_err());
+    }
+    assert_eq!(registry.names_of(&one).len(), 1);
+    assert!(registry.names_of(&two).is_empty());
+}
 
 /// `hello`, with a value of three parts.
 fn hello(third: u32) -> ChildSpec {
