@@ -232,6 +232,12 @@ const fn is_of_profile(term: &Term) -> bool {
     }
 }
 
+/// The terms of a query that is one, or several joined by `and`.
+fn terms_of(query: &Query) -> Option<Vec<&Term>> {
+    let one = query.as_term().map(|term| vec![term]);
+    one.or_else(|| query.as_terms())
+}
+
 /// Whether a term holds of a child now.
 fn holds_now(term: &Term, child: &Registered) -> bool {
     let word = child.0.standing.word();
@@ -281,7 +287,7 @@ impl Registry {
     /// How many a query means.
     #[must_use]
     pub fn count(&self, query: &Query) -> usize {
-        if let Some(terms) = query.as_terms()
+        if let Some(terms) = terms_of(query)
             && !terms.is_empty()
             && terms.iter().all(|term| is_of_profile(term))
             && self.shared().follows(Follows::Profiles)
@@ -460,7 +466,7 @@ impl Registry {
     }
 
     fn each(&self, query: &Query, mut tell: impl FnMut(&Registered)) {
-        if let Some(terms) = query.as_terms() {
+        if let Some(terms) = terms_of(query) {
             let (of_profile, of_status): (Vec<_>, Vec<_>) =
                 terms.into_iter().partition(|term| is_of_profile(term));
             if !of_profile.is_empty() && !self.shared().follows(Follows::Profiles) {

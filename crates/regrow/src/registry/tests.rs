@@ -190,6 +190,25 @@ async fn stir(system: Arc<System>, until: Arc<AtomicBool>) -> u64 {
     round
 }
 
+#[tokio::test]
+async fn a_question_after_tags_alone_makes_nobody_tell_of_phases() {
+    let system = System::start(Supervisor::new("root").child(worker(0))).await;
+    let system = system.unwrap();
+    let registry = system.registry();
+    let board = &registry.shared().board;
+    assert_eq!(board.wanted(), Follows::Nothing);
+    let follows = |text: &str| {
+        assert_eq!(registry.find(&text.parse().unwrap()).len(), 1);
+        board.wanted()
+    };
+    assert_eq!(follows("worker"), Follows::Profiles);
+    assert_eq!(follows("worker and shard=0 and ready"), Follows::Profiles);
+    assert_eq!(registry.count(&Query::tag("worker")), 1);
+    assert_eq!(board.wanted(), Follows::Profiles);
+    assert_eq!(follows("ready"), Follows::Phases);
+    drop(system.shut_down().await);
+}
+
 /// Looks up while children fail, come and go: who was told as stopping is never found as ready by a look that begins later, nobody is
 /// found twice, and at the end the index is what it would be if it was made anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
