@@ -1,7 +1,7 @@
 //! regrow's children that come and go.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use regrow::{Backoff, ChildSpec, DynamicSupervisor, System};
 use regrow_bench_harness::{Figures, Latencies, Task, millis};
@@ -13,6 +13,9 @@ use crate::worker::{Order, Worker, ups};
 /// How many calls are under way at once where they need not wait for each other.
 const IN_FLIGHT: usize = 64;
 
+/// How long they may take to stop: a million that are asked at once have one processor's time among them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A root whose children come and go.
 pub async fn empty() -> System {
     let root = DynamicSupervisor::new("root").max_restarts(RESTARTS, WINDOW);
@@ -20,7 +23,7 @@ pub async fn empty() -> System {
 }
 
 async fn fill(system: &System, n: usize) {
-    let children = (0..n).map(|place| worker(place, None));
+    let children = (0..n).map(|place| worker(place, None).shutdown(PATIENCE));
     let report = system.start_children("root", children).await;
     assert!(report.expect("it runs").failed.is_empty(), "all start");
 }
