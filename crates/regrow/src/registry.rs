@@ -372,8 +372,9 @@ impl Registry {
         decide: impl FnOnce(&Registered) -> Conflict + Send + 'static,
     ) -> Result<Option<Registered>, ClaimError> {
         let wanted = |reply| Wanted::Claim(Box::new(decide), reply);
-        let claimed = self.write(name.into(), child, wanted).await;
-        claimed.unwrap_or(Err(ClaimError::Over))
+        let name = name.into();
+        let claimed = self.write(Arc::clone(&name), child, wanted).await;
+        claimed.unwrap_or_else(|| Err(self.unanswered(name)))
     }
 
     /// Takes a name from a child; whether it had it.
@@ -403,8 +404,9 @@ impl Registry {
         group: impl Into<Arc<str>>,
         child: &Registered,
     ) -> Result<(), ClaimError> {
-        let joined = self.write(group.into(), child, Wanted::Join).await;
-        joined.unwrap_or(Err(ClaimError::Over))
+        let group = group.into();
+        let joined = self.write(Arc::clone(&group), child, Wanted::Join).await;
+        joined.unwrap_or_else(|| Err(self.unanswered(group)))
     }
 
     /// Takes a child out of a group; whether it was in it.
@@ -419,7 +421,16 @@ impl Registry {
         self.shared().book.group(group)
     }
 
-    /// Has something written into the book, whoever keeps it at the moment. `None` when the system has ended.
+    fn unanswered(&self, name: Arc<str>) -> ClaimError {
+        if self.tree.is_over() {
+            ClaimError::Over
+        } else {
+            ClaimError::Unanswered { name }
+        }
+    }
+
+    /// Has something written into the book, whoever keeps it at the moment. `None` when the system has ended, or the registry has
+    /// died over it.
     async fn write<T: Send + 'static>(
         &self,
         name: Arc<str>,

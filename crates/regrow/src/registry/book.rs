@@ -52,6 +52,12 @@ pub enum ClaimError {
         /// The child.
         child: Registered,
     },
+    /// The registry has died before it answered. It may have written the name; to ask again does no harm.
+    #[error("the registry died before it answered about {name:?}; ask again")]
+    Unanswered {
+        /// The name.
+        name: Arc<str>,
+    },
     /// The system has ended.
     #[error("the system has ended")]
     Over,

@@ -191,6 +191,21 @@ async fn stir(system: Arc<System>, until: Arc<AtomicBool>) -> u64 {
 }
 
 #[tokio::test]
+async fn who_looks_over_and_over_asks_the_registry_once() {
+    let system = crew(1).await;
+    let registry = system.registry();
+    let mut watcher = registry.watch(Query::tag("worker"));
+    // Nobody else runs meanwhile: this thread is the only one.
+    assert_eq!(watcher.try_next(), None);
+    let asked = (0..1_000).filter(|_| watcher.ask_who_is_there()).count();
+    assert_eq!(asked, 0, "it has asked, and waits");
+    registry.caught_up().await;
+    assert!(matches!(watcher.try_next(), Some(Notice::Snapshot(_))));
+    assert_eq!(watcher.try_next(), None);
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
 async fn a_question_after_tags_alone_makes_nobody_tell_of_phases() {
     let system = System::start(Supervisor::new("root").child(worker(0))).await;
     let system = system.unwrap();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use regrow_core::index::{Change, Entry};
@@ -23,6 +24,8 @@ pub(crate) struct Post {
     query: Query,
     limit: NonZeroUsize,
     arrived: Notify,
+    /// The registry has been asked who is there, and has not told yet.
+    asked: AtomicBool,
 }
 
 impl Post {
@@ -32,6 +35,7 @@ impl Post {
             query,
             limit,
             arrived: Notify::new(),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +62,7 @@ impl Post {
     /// Tells who is there, if that is wanted.
     pub(super) fn tell_who_is_there(&self, find: impl FnOnce(&Query) -> Vec<Arc<Entry>>) {
         let mut watch = self.lock();
+        self.asked.store(false, Ordering::Relaxed);
         if watch.wants_snapshot() {
             watch.on_snapshot(find(&self.query));
             drop(watch);
@@ -102,11 +107,16 @@ impl Watcher {
         watcher
     }
 
-    /// One that has died is followed by another, which tells everybody who watches.
-    fn ask_who_is_there(&self) {
+    /// Once, however often somebody looks meanwhile. One that has died is followed by another, which tells everybody who watches.
+    /// Whether it was asked now.
+    pub(super) fn ask_who_is_there(&self) -> bool {
+        if self.post.asked.swap(true, Ordering::Relaxed) {
+            return false;
+        }
         if let Some(registry) = self.shared.board.registry() {
             drop(registry.cast(Message::Watch(Arc::clone(&self.post))));
         }
+        true
     }
 
     /// The next thing to know. Waits until there is one; a watcher of a system that has ended waits for ever.
