@@ -191,6 +191,24 @@ async fn stir(system: Arc<System>, until: Arc<AtomicBool>) -> u64 {
 }
 
 #[tokio::test]
+async fn a_claim_that_the_registry_dies_over_says_so_and_can_be_made_again() {
+    let system = crew(1).await;
+    let registry = system.registry();
+    let child = registry.get("root/w0").expect("it is there");
+    registry.shared().board.registry().expect("it lives").kill();
+    // It has not noticed yet: it takes the question along.
+    let lost = registry.claim("lead", &child, Conflict::Reject).await;
+    assert!(
+        matches!(lost, Err(ClaimError::Unanswered { .. })),
+        "{lost:?}"
+    );
+    let again = registry.claim("lead", &child, Conflict::Reject).await;
+    assert!(matches!(again, Ok(None)));
+    assert_eq!(registry.whereis("lead"), Some(child));
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
 async fn who_looks_over_and_over_asks_the_registry_once() {
     let system = crew(1).await;
     let registry = system.registry();
