@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use regrow::testing::TestSystem;
 use regrow::{
-    AutoShutdown, Backoff, ChildKind, ExitKind, GiveUp, OperateError, Phase, Restart,
-    RestartIntensity, Supervisor,
+    AutoShutdown, Backoff, ChildKind, ChildSpec, Desired, ExitKind, GiveUp, OperateError, Phase,
+    Restart, RestartIntensity, Supervisor,
 };
 
 use cast::Cell::{CannotBe, Holds};
@@ -245,6 +245,46 @@ fn a_normal_end_goes_by_the_restart_type() {
 }
 
 #[test]
+fn one_that_runs_once_is_done_by_a_normal_end_and_tries_again_after_a_failure() {
+    let cell = |kind| match kind {
+        Kind::Dynamic | Kind::Partition => {
+            CannotBe("it cannot end with one of its children, so it comes to no end of its own")
+        }
+        Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Supervisor => Holds,
+    };
+    row(cell, async |kind| {
+        for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
+            // What supervisors end with must be allowed to end.
+            if kind.is_supervisor() && restart == Restart::Permanent {
+                continue;
+            }
+            let once = |spec: ChildSpec| spec.once().restart(restart).backoff(Backoff::none());
+            let mut stage = Stage::start(kind, once).await;
+            assert_eq!(stage.info().await.desired, Desired::Once);
+            stage.tell(Order::Return).await;
+            stage.ended().await;
+            assert_eq!(stage.info().await.phase, Phase::Completed, "{kind:?}");
+            let again = stage.system.restart_child("root/a").await.unwrap();
+            assert_eq!(
+                (again.generation, again.phase, again.desired),
+                (2, Phase::Running, Desired::Once)
+            );
+            stage.tell(Order::Fail).await;
+            assert_eq!(stage.ended().await.reason, kind.failed(), "{kind:?}");
+            let info = stage.info().await;
+            match restart {
+                Restart::Permanent | Restart::Transient => assert_eq!(info.generation, 3),
+                Restart::Temporary => {
+                    assert_eq!(info.phase, Phase::Failed, "{kind:?}");
+                    let why = info.parked_because.unwrap();
+                    assert!(why.starts_with("failed, and is not tried again"), "{why}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_failure_goes_by_the_restart_type() {
     row(everywhere, async |kind| {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
@@ -434,7 +474,7 @@ fn it_is_counted_and_its_spec_can_be_read() {
 #[test]
 fn its_metrics_say_its_kind_and_its_type() {
     row(everywhere, async |kind| {
-        let edit = |spec: regrow::ChildSpec| spec.of_type("mine").backoff(Backoff::none());
+        let edit = |spec: ChildSpec| spec.of_type("mine").backoff(Backoff::none());
         let mut stage = Stage::start(kind, edit).await;
         stage.tell(Order::Fail).await;
         stage.back().await;

@@ -200,6 +200,7 @@ impl Supervision {
         self.next_order += 1;
         self.by_order.insert(order, index);
         self.slots[index as usize] = Some(Slot {
+            desired: plan.wanted(),
             plan,
             order,
             turn: order,
@@ -210,7 +211,6 @@ impl Supervision {
             } else {
                 State::Stopped
             },
-            desired: Desired::Up,
             after: None,
             in_turn: false,
             trial: Trial::None,

@@ -194,6 +194,9 @@ impl From<Process> for ChildSpec {
             .start_timeout(longest_start)
             // The ladder has a budget for each of its steps.
             .shutdown(Shutdown::Infinity);
+        if terms.once {
+            spec = spec.once();
+        }
         if let Some(restart) = terms.restart {
             spec = spec.restart(restart);
         }

@@ -71,6 +71,7 @@ pub(crate) struct Terms {
     pub(crate) depends_on: Vec<String>,
     pub(crate) required: bool,
     pub(crate) restart: Option<Restart>,
+    pub(crate) once: bool,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) limit: Option<RestartIntensity>,
     pub(crate) give_up: Option<GiveUp>,
@@ -224,6 +225,13 @@ impl Process {
     /// When it is started again.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.terms.restart = Some(restart);
+        self
+    }
+
+    /// It is there to come to its end once: exit code 0 completes it, within its start window too. A failure is tried again, within
+    /// its limits; that of a temporary one is not. See [`ChildSpec::once`](regrow::ChildSpec::once).
+    pub fn once(mut self) -> Self {
+        self.terms.once = true;
         self
     }
 

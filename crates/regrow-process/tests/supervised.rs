@@ -383,3 +383,27 @@ async fn an_agent_is_told_a_trace_that_links_to_whoever_has_asked_for_it() {
     assert_eq!(links, [Some(asker), None]);
     assert!(system.shut_down().await.unresponsive.is_empty());
 }
+
+#[tokio::test]
+async fn an_agent_that_runs_once_is_completed_by_exit_code_0_within_its_start_window_too() {
+    let job = |script: &str| agent(script).once().start_window(Duration::from_secs(5));
+    let (system, _handle) = up(job("exit 0")).await;
+    let info = reaches(&system, Phase::Completed).await;
+    assert!(matches!(reason_of(&info), ExitReason::Exit(0)), "{info:?}");
+    assert_eq!((info.generation, info.restarts), (1, 0));
+    let again = system.restart_child("root/agent").await.unwrap();
+    assert_eq!((again.phase, again.generation), (Phase::Completed, 2));
+    drop(system.shut_down().await);
+
+    let (system, _handle) = up(job("test $REGROW_GENERATION = 3")).await;
+    let info = reaches(&system, Phase::Completed).await;
+    assert_eq!((info.generation, info.restarts), (3, 2));
+    drop(system.shut_down().await);
+
+    let (system, _handle) = up(job("exit 3").restart(Restart::Temporary)).await;
+    let info = reaches(&system, Phase::Failed).await;
+    assert_eq!(info.generation, 1);
+    let why = info.parked_because.unwrap();
+    assert_eq!(why, "failed, and is not tried again: exit code 3");
+    drop(system.shut_down().await);
+}

@@ -126,6 +126,8 @@ pub(crate) struct AgentConfig {
     pub(crate) port: Option<PortSetting>,
     /// The agents that must be up before it is started; each exists, and there is no cycle.
     pub(crate) depends_on: Vec<String>,
+    /// Whether it is there to come to its end once; then it is not permanent.
+    pub(crate) once: bool,
     /// When it is started again.
     pub(crate) restart: RestartConfig,
     /// How it is stopped.
@@ -154,6 +156,7 @@ impl fmt::Debug for AgentConfig {
             .field("workdir", &self.workdir)
             .field("port", &self.port)
             .field("depends_on", &self.depends_on)
+            .field("once", &self.once)
             .field("restart", &self.restart)
             .field("stop", &self.stop)
             .field("stdin", &self.stdin)

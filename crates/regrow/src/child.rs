@@ -209,6 +209,16 @@ impl ChildSpec {
         self
     }
 
+    /// It is there to come to its end once, such as a migration: `normal`, `shutdown` and exit code 0 complete it, whatever its
+    /// restart type, also before it counts as started. A failure is tried again, within its limits and with its backoff; that of a
+    /// [temporary](Restart::Temporary) child is not, and parks it. Its place stays in either case. It runs again when an operator
+    /// starts it, or when it goes along with the restart of its group. A supervisor comes to its end by
+    /// [`Supervisor::auto_shutdown`].
+    pub fn once(mut self) -> Self {
+        self.edit().plan.once = true;
+        self
+    }
+
     /// How it is stopped; 5 s and then killed by default, without limit for a supervisor.
     pub fn shutdown(mut self, shutdown: impl Into<Shutdown>) -> Self {
         self.edit().plan.shutdown = shutdown.into();

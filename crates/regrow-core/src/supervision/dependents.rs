@@ -52,7 +52,7 @@ impl Supervision {
             });
             let waits = matches!(slot.state, State::Pending | State::Failed)
                 && slot.is_unborn()
-                && slot.desired == Desired::Up;
+                && slot.desired != Desired::Down;
             if unmet == 0 && waits && self.policy.order == Order::Dependencies {
                 self.start_dependent(dependent, now, out);
             }

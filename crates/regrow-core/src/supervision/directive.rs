@@ -104,6 +104,8 @@ pub enum Parked {
     },
     /// Its start can never succeed as it stands.
     CannotStart,
+    /// It is to run once, has failed, and is not tried again.
+    NotRetried,
     /// It could not be ended, and no life may run beside it.
     Unresponsive,
     /// A child that it depends on was parked before it had started.

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::slot::{After, State};
 use super::{Directive, Order, Supervision};
-use crate::phase::{Desired, Phase};
-use crate::restart::{Restart, Strategy};
+use crate::phase::Phase;
+use crate::restart::Strategy;
 
 impl Supervision {
     /// Marks the group of a failed child: the living are doomed, and all are due again in turn.
@@ -28,15 +28,8 @@ impl Supervision {
                 // What shall follow is decided: an operator may have changed it meanwhile.
                 State::Starting | State::Running if slot.after.is_some() => {}
                 State::Starting | State::Running => {
-                    let temporary = slot.plan.restart == Restart::Temporary;
-                    self.doom(
-                        index,
-                        if temporary {
-                            After::Remove
-                        } else {
-                            After::InTurn
-                        },
-                    );
+                    let leaves = slot.plan.leaves();
+                    self.doom(index, if leaves { After::Remove } else { After::InTurn });
                 }
                 State::Leaving { .. } => {
                     if slot.after == Some(After::AtOnce) {
@@ -49,7 +42,7 @@ impl Supervision {
                 State::Completed => self.due_in_turn(index, out),
                 // OTP has no mark for what an operator has stopped.
                 State::Stopped if otp_compat => {
-                    slot.desired = Desired::Up;
+                    slot.desired = slot.plan.wanted();
                     self.due_in_turn(index, out);
                 }
                 State::Stopped | State::Failed => {}

@@ -58,6 +58,7 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
     ];
     ChildPlan {
         restart: Restart::ALL[pick(rng, 3)],
+        once: one_in(rng, 4),
         shutdown: [
             Shutdown::BrutalKill,
             Shutdown::Timeout(Duration::ZERO),
@@ -187,9 +188,11 @@ impl World {
         if self.ends_all(|sup| sup.on_exit(who, end, now)) {
             return;
         }
+        let was_asked = self.asked.contains(&who) || self.doomed.contains(&who.slot);
         self.forget(who);
         let directives = self.sup.on_exit(who, end, now);
         self.apply(|| format!("exit {who:?} {end:?}"), &directives);
+        self.once_done_stays_done(who, end, was_asked);
     }
 
     fn start_failed(&mut self, who: Who) {

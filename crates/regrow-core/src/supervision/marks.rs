@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::slot::{After, Ending, State, Trial};
+use super::slot::{After, Ending, Outcome, State, Trial};
 use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
 use crate::intensity::{RestartWindow, Verdict};
@@ -30,7 +30,7 @@ impl Supervision {
         } else {
             Duration::ZERO
         };
-        let wanted = slot.desired == Desired::Up;
+        let wanted = slot.desired != Desired::Down;
         let was_in_turn = std::mem::take(&mut slot.in_turn);
         // Whatever start comes next is not the operator's any more, unless it was asked for since.
         let trial = if after == Some(After::AtOnce) {
@@ -58,7 +58,9 @@ impl Supervision {
             }
             None => match ending {
                 Ending::Ignored => self.ignored(index, now, out),
-                Ending::Exit { end, permanent } if before == State::Starting => {
+                Ending::Exit { end, permanent }
+                    if before == State::Starting && !self.is_done_after(index, end) =>
+                {
                     self.start_failed(index, trial, (end, permanent), now, out);
                 }
                 Ending::Exit { end, .. } => self.ended(index, end, uptime, now, out),
@@ -80,10 +82,14 @@ impl Supervision {
             .as_mut()
             .expect("a living child has a slot");
         let significant = slot.plan.significant;
-        if slot.plan.restart.restarts_after(end) {
-            self.failed(index, end, uptime, now, out);
-            return;
+        match slot.plan.comes_to(end) {
+            Outcome::Done => {}
+            Outcome::Again => return self.failed(index, end, uptime, now, out),
+            Outcome::Failed if self.is_closing() => return self.rest(index, After::Stopped, out),
+            Outcome::Failed => return self.park(index, Parked::NotRetried, out),
         }
+        // It may have come to its end before it counted as started.
+        self.meet_dependents(index, now, out);
         self.complete(index, out);
         let last = match self.policy.auto_shutdown {
             AutoShutdown::Never => false,
@@ -117,8 +123,12 @@ impl Supervision {
 
     /// Whether the place of a child stays when nobody will live in it.
     pub(super) fn keeps_place(&self, index: u32) -> bool {
-        let temporary = |slot: &Slot| slot.plan.restart == Restart::Temporary;
-        !self.policy.dynamic && !self.slot(index).is_some_and(temporary)
+        !self.policy.dynamic && !self.slot(index).is_some_and(|slot| slot.plan.leaves())
+    }
+
+    fn is_done_after(&self, index: u32, end: ExitKind) -> bool {
+        self.slot(index)
+            .is_some_and(|slot| slot.plan.is_done_after(end))
     }
 
     /// A start did not succeed.
@@ -134,21 +144,26 @@ impl Supervision {
             .as_ref()
             .expect("a starting child has a slot");
         let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
+        let (leaves, once) = (slot.plan.leaves(), slot.plan.once);
         let forgets = self.policy.dynamic || self.policy.otp_compat;
         match give_up {
             // One that is temporary is never started again, so it cannot be retried either.
-            GiveUp::Park if permanent || restart == Restart::Temporary => {
-                self.park(index, Parked::CannotStart, out);
+            GiveUp::Park if permanent || leaves => self.park(index, Parked::CannotStart, out),
+            GiveUp::Park if restart == Restart::Temporary => {
+                self.park(index, Parked::NotRetried, out);
             }
             GiveUp::Park => self.failed(index, end, Duration::ZERO, now, out),
             GiveUp::Escalate if booting => {
                 self.close(Closed::StartFailed { slot: index }, now, out);
             }
-            GiveUp::Escalate if restart == Restart::Temporary => self.remove(index, out),
+            GiveUp::Escalate if leaves => self.remove(index, out),
             GiveUp::Escalate if trial == Trial::New && forgets => self.remove(index, out),
             GiveUp::Escalate if trial != Trial::None => self.rest(index, After::Stopped, out),
             GiveUp::Escalate if permanent => {
                 self.close(Closed::StartFailed { slot: index }, now, out);
+            }
+            GiveUp::Escalate if once && restart == Restart::Temporary => {
+                self.park(index, Parked::NotRetried, out);
             }
             GiveUp::Escalate => self.failed(index, end, Duration::ZERO, now, out),
         }

@@ -107,7 +107,7 @@ impl Supervision {
     ) -> Result<Vec<Directive>, Refused> {
         let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
-        slot.desired = Desired::Up;
+        slot.desired = slot.plan.wanted();
         slot.trial = trial;
         slot.forget_failures();
         match slot.state {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::slot::State;
 use super::{ChildPlan, Mode, Policy, Refused, Supervision};
 use crate::intensity::RestartWindow;
+use crate::phase::Desired;
 
 impl Supervision {
     /// Goes by `policy` and these plans from now on. Nobody is started or stopped.
@@ -63,6 +64,9 @@ impl Supervision {
             (Some(window), Some(limit)) => window.set_intensity(limit),
             (window, None) => *window = None,
             (None, Some(_)) => {}
+        }
+        if slot.desired != Desired::Down {
+            slot.desired = plan.wanted();
         }
         slot.plan = plan.into();
     }

@@ -14,6 +14,9 @@ use crate::restart::{ExitKind, GiveUp, Restart, Shutdown, Unresponsive};
 pub struct ChildPlan {
     /// When it is started again.
     pub restart: Restart,
+    /// It is there to come to its end: an end in order is that end, also while it still starts, and completes it. A failure is
+    /// tried again as [`Self::restart`] says, permanent like transient; a temporary one is not, and is parked. Its place stays.
+    pub once: bool,
     /// How it is stopped.
     pub shutdown: Shutdown,
     /// How long before the next start.
@@ -38,6 +41,7 @@ impl Default for ChildPlan {
     fn default() -> Self {
         Self {
             restart: Restart::Permanent,
+            once: false,
             shutdown: Shutdown::Timeout(Duration::from_secs(5)),
             backoff: Backoff::default(),
             limit: None,
@@ -48,6 +52,50 @@ impl Default for ChildPlan {
             unresponsive: Unresponsive::Beside,
         }
     }
+}
+
+impl ChildPlan {
+    /// What is wanted of a child of which nobody has said that it shall be down.
+    #[must_use]
+    pub const fn wanted(&self) -> Desired {
+        if self.once {
+            Desired::Once
+        } else {
+            Desired::Up
+        }
+    }
+
+    /// Whether an end is the one that it is there for.
+    pub(super) const fn is_done_after(&self, end: ExitKind) -> bool {
+        self.once && !end.is_abnormal()
+    }
+
+    /// Whether its place goes with its life.
+    pub(super) const fn leaves(&self) -> bool {
+        matches!(self.restart, Restart::Temporary) && !self.once
+    }
+
+    /// What an end by itself comes to, while nobody has reached a limit.
+    pub(super) const fn comes_to(&self, end: ExitKind) -> Outcome {
+        match (self.once, self.restart) {
+            (false, restart) if restart.restarts_after(end) => Outcome::Again,
+            (false, _) => Outcome::Done,
+            (true, _) if !end.is_abnormal() => Outcome::Done,
+            (true, Restart::Permanent | Restart::Transient) => Outcome::Again,
+            (true, Restart::Temporary) => Outcome::Failed,
+        }
+    }
+}
+
+/// What the end of a life comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The next life.
+    Again,
+    /// It has ended as it should.
+    Done,
+    /// It has failed, and is not tried again.
+    Failed,
 }
 
 /// What follows when the present life is gone.
@@ -213,7 +261,7 @@ impl Slot {
         let rolls_back = self.holds_boot && self.plan.give_up == GiveUp::Escalate;
         match after {
             Some(After::StartTimedOut) | None if rolls_back => after,
-            None if self.plan.restart == Restart::Temporary => after,
+            None if self.plan.leaves() => after,
             Some(After::InTurn | After::AtOnce | After::StartTimedOut) | None => {
                 Some(After::Parked)
             }

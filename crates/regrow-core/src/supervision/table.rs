@@ -261,12 +261,13 @@ fn life(sup: &Supervision, child: u32) -> Who {
     }
 }
 
-fn plan(restart: Restart, give_up: GiveUp, allowed: u32) -> ChildPlan {
+fn plan(restart: Restart, give_up: GiveUp, once: bool, allowed: u32) -> ChildPlan {
     let backoff = Backoff::exponential(SECOND..=SECOND).first(FirstRestart::Delayed);
     // The limit that parks is the child's own.
     let limit = (give_up == GiveUp::Park).then(|| RestartIntensity::new(allowed, SECOND * 5));
     ChildPlan {
         restart,
+        once,
         give_up,
         backoff,
         limit,
@@ -274,11 +275,16 @@ fn plan(restart: Restart, give_up: GiveUp, allowed: u32) -> ChildPlan {
     }
 }
 
-fn cell(stand: Stand, event: Event, restart: Restart, give_up: GiveUp) -> Option<String> {
+fn cell(
+    stand: Stand,
+    event: Event,
+    restart: Restart,
+    (give_up, once): (GiveUp, bool),
+) -> Option<String> {
     let now = t0();
     let too_often = event == Event::ExitErrorTooOften;
     let allowed = if too_often { stand.restarts() } else { 3 };
-    let plan = plan(restart, give_up, allowed);
+    let plan = plan(restart, give_up, once, allowed);
     let (mut sup, child) = stand.reach(&plan, allowed, now)?;
     let told = match event.happen(&mut sup, child, stand.since(now)) {
         Ok(directives) => {
@@ -321,6 +327,10 @@ fn describe(directive: Directive, child: u32) -> String {
         } => format!("{}park(cannot_start)", of(slot)),
         Directive::Park {
             slot,
+            why: Parked::NotRetried,
+        } => format!("{}park(not_retried)", of(slot)),
+        Directive::Park {
+            slot,
             why: Parked::Unresponsive,
         } => format!("{}park(unresponsive)", of(slot)),
         Directive::Park {
@@ -339,14 +349,14 @@ fn describe(directive: Directive, child: u32) -> String {
 }
 
 /// The whole table for one way to give up. Restart types that fare alike share a line; those that cannot stand so are left out.
-fn table(give_up: GiveUp) -> String {
+fn table(give_up: GiveUp, once: bool) -> String {
     let mut text = String::new();
     for (stand, heading) in Stand::ALL {
         let mut lines = String::new();
         for (event, name) in Event::ALL {
             let mut rows: Vec<(Vec<&str>, String)> = Vec::new();
             for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
-                let Some(cell) = cell(stand, event, restart, give_up) else {
+                let Some(cell) = cell(stand, event, restart, (give_up, once)) else {
                     continue;
                 };
                 match rows.iter_mut().find(|(_, have)| *have == cell) {
@@ -374,10 +384,16 @@ fn table(give_up: GiveUp) -> String {
 
 #[test]
 fn a_child_that_escalates_moves_as_the_table_says() {
-    insta::assert_snapshot!(table(GiveUp::Escalate));
+    insta::assert_snapshot!(table(GiveUp::Escalate, false));
 }
 
 #[test]
 fn a_child_that_is_parked_moves_as_the_table_says() {
-    insta::assert_snapshot!(table(GiveUp::Park));
+    insta::assert_snapshot!(table(GiveUp::Park, false));
+}
+
+#[test]
+fn a_child_that_is_to_run_once_moves_as_the_table_says() {
+    insta::assert_snapshot!("once_escalates", table(GiveUp::Escalate, true));
+    insta::assert_snapshot!("once_parks", table(GiveUp::Park, true));
 }

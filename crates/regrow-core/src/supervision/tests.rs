@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod groups;
+mod once;
 mod operators;
 mod otp;
 mod unresponsive;

@@ -23,6 +23,7 @@ const AGENT_KEYS: &[&str] = &[
     "workdir",
     "port",
     "depends_on",
+    "once",
     "restart",
     "stop",
     "stdin",
@@ -120,6 +121,7 @@ pub(crate) fn read(
             RestartPart::read(reader, &field)
         });
     let restart = restart.over(&shared.restart);
+    let once = read_truth(reader, &fields, "once").unwrap_or(false);
     let (stop, stdin) = read_stop(reader, &fields, shared);
     let port = reader.value_at(
         &fields,
@@ -145,11 +147,16 @@ pub(crate) fn read(
         ),
         port: port.as_ref().map(|found| found.value),
         depends_on: depends_on.iter().map(|found| found.value.clone()).collect(),
-        restart: restart.settle(reader),
+        once,
+        restart: if once {
+            restart.settle_once(reader)
+        } else {
+            restart.settle(reader)
+        },
         stop,
         stdin,
         start_window: read_window(reader, &fields, shared),
-        required: read_required(reader, &fields),
+        required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
     let id = Found {
         value: id.to_owned(),
@@ -180,11 +187,10 @@ fn read_window(reader: &mut Reader<'_>, fields: &Fields<'_>, shared: &Shared) ->
         .map_or(START_WINDOW, |found| found.value)
 }
 
-fn read_required(reader: &mut Reader<'_>, fields: &Fields<'_>) -> bool {
+fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<bool> {
     let shape = Shape::new("true or false", &units::truth);
-    reader
-        .value_at(fields, "required", &shape)
-        .is_some_and(|found| found.value)
+    let found = reader.value_at(fields, key, &shape)?;
+    Some(found.value)
 }
 
 fn port_setting(text: &str) -> Result<PortSetting, Refusal> {

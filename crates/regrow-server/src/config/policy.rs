@@ -144,6 +144,30 @@ impl RestartPart {
         settled
     }
 
+    /// The settings of an agent that runs once, which `permanent` cannot be meant for: its own is refused, that of the defaults is
+    /// for the others.
+    pub(crate) fn settle_once(&self, reader: &mut Reader<'_>) -> RestartConfig {
+        let mut settled = self.settle(reader);
+        if settled.policy == Restart::Permanent {
+            settled.policy = Restart::Transient;
+            if let Some(own) = self
+                .policy
+                .as_ref()
+                .filter(|found| !found.way.starts_with("defaults."))
+            {
+                let problem = Problem::Unexpected {
+                    expected: "transient or temporary, because once is true".to_owned(),
+                    got: "permanent".to_owned(),
+                    hint: Some(
+                        "one that is always started again never comes to its end".to_owned(),
+                    ),
+                };
+                reader.note(own.place, &own.way, problem);
+            }
+        }
+        settled
+    }
+
     /// Says so when the delays are so long that the restart limit can never be reached.
     pub(crate) fn oddity(&self, settled: &RestartConfig) -> Option<Oddity> {
         let needed = settled.shortest_time_to_limit();

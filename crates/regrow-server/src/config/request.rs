@@ -89,6 +89,7 @@ impl AgentConfig {
             workdir: folder.to_path_buf(),
             port: Some(PortSetting::Auto),
             depends_on: Vec::new(),
+            once: false,
             restart: defaults.restart,
             stop: defaults.stop.clone(),
             stdin: StdinSetting::Pipe,

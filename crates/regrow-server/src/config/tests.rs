@@ -6,6 +6,7 @@ use regrow::telemetry::Level;
 
 use super::*;
 
+mod order;
 mod profile;
 mod wrong;
 
@@ -71,6 +72,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         workdir: folder.clone(),
         port: None,
         depends_on: Vec::new(),
+        once: false,
         restart: RestartConfig {
             policy: Restart::Transient,
             base: Duration::from_secs(1),

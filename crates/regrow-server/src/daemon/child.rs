@@ -49,6 +49,9 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Pr
     if let Some(line) = &agent.stop.line {
         process = process.stop_line(line);
     }
+    if agent.once {
+        process = process.once();
+    }
     match port {
         Some(port) => process.port(port),
         None => process,

@@ -522,7 +522,7 @@ fn needs_nothing(verb: Verb, info: &ChildInfo) -> bool {
         // It starts when what it depends on is up, and there is nothing to stop.
         Phase::Pending => true,
         Phase::Starting | Phase::Running | Phase::Paused => verb == Verb::Start,
-        Phase::Draining | Phase::Stopping => verb == Verb::Start && info.desired == Desired::Up,
+        Phase::Draining | Phase::Stopping => verb == Verb::Start && info.desired != Desired::Down,
         Phase::Backoff | Phase::Completed | Phase::Stopped | Phase::Failed => false,
     }
 }

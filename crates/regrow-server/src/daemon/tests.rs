@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use super::*;
 
 mod operations;
+mod order;
 
 /// Enough for whatever a busy machine does.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -68,8 +68,8 @@ pub(super) fn verdict(id: &str, standing: &Standing, held: Duration) -> Verdict 
         }
         Phase::Draining | Phase::Stopping => match standing.desired {
             // It is being restarted.
-            Desired::Up => hold(id, standing, held),
-            Desired::Down | Desired::Once => gone(id, standing),
+            Desired::Up | Desired::Once => hold(id, standing, held),
+            Desired::Down => gone(id, standing),
         },
         Phase::Paused | Phase::Completed | Phase::Stopped | Phase::Failed => gone(id, standing),
     }

@@ -120,6 +120,7 @@ impl Slot {
             Phase::Pending
         };
         let lived_before = place.generation();
+        let wanted = spec.traits.plan.wanted();
         let slot = Self {
             spec,
             identity,
@@ -136,7 +137,7 @@ impl Slot {
             generation: lived_before,
             generations_before: lived_before,
             phase,
-            desired: Desired::Up,
+            desired: wanted,
             dynamic,
             published: false,
             announced: false,
@@ -197,6 +198,9 @@ impl Slot {
         kin.class.enter(self.phase);
         self.place.standing.replace(Arc::clone(&kin.profile));
         self.identity = identity(kin, self.path().clone());
+        if self.desired != Desired::Down {
+            self.desired = spec.traits.plan.wanted();
+        }
         self.spec = spec;
     }
 
@@ -390,7 +394,7 @@ impl Slot {
     pub(crate) fn answer_all(&mut self) {
         std::mem::take(&mut self.waiters).retain(|until, answer| {
             match until {
-                Until::UpAfter(_) if !self.ignored => {
+                Until::UpAfter(_) if !self.ignored && !self.is_done() => {
                     answer.refuse(&self.spec.id, self.did_not_start());
                 }
                 Until::Down | Until::UpAfter(_) => answer.tell(|| self.info()),
@@ -404,7 +408,7 @@ impl Slot {
             Until::Down => (!self.phase.is_alive()).then_some(Ok(())),
             Until::UpAfter(generation) => match self.phase {
                 Phase::Running if self.generation > generation => Some(Ok(())),
-                Phase::Completed if self.generation > generation && self.ignored => Some(Ok(())),
+                Phase::Completed if self.generation > generation && self.has_done() => Some(Ok(())),
                 // Parked again without a life of its own: what it depends on was given up on.
                 Phase::Failed if self.is_parked() => Some(Err(self.did_not_start())),
                 Phase::Backoff | Phase::Failed | Phase::Completed | Phase::Stopped
@@ -424,6 +428,17 @@ impl Slot {
                 | Phase::Failed => None,
             },
         }
+    }
+
+    /// Whether the last life has done what it was there for.
+    fn is_done(&self) -> bool {
+        let orderly = |reason: &ExitReason| !reason.kind().is_abnormal();
+        self.spec.traits.plan.once && self.last_reason().is_some_and(orderly)
+    }
+
+    /// That nobody lives there is no failure: it has asked for it, or has done what it was there for.
+    fn has_done(&self) -> bool {
+        self.ignored || self.spec.traits.plan.once
     }
 
     fn is_parked(&self) -> bool {

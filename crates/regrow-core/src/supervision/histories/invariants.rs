@@ -94,6 +94,11 @@ impl World {
             "a start before all that are doomed are gone",
         );
         let desired = self.sup.desired(who.slot);
+        let wanted = self.sup.slot(who.slot).map(|slot| slot.plan.wanted());
+        self.check(
+            desired == Some(Desired::Down) || desired == wanted,
+            "what is wanted is not what the plan says",
+        );
         self.check(
             marks || desired != Some(Desired::Down),
             "a start of one that an operator wants down",
@@ -286,6 +291,21 @@ impl World {
                 .is_none_or(|phase| phase == Phase::Failed)
         });
         self.check(!in_vain, "one waits for what will not start");
+    }
+
+    /// One that has done what it was there for rests, unless somebody else's failure takes it along.
+    pub(super) fn once_done_stays_done(&self, who: Who, end: ExitKind, was_asked: bool) {
+        let alone = self.sup.policy.strategy == Strategy::OneForOne;
+        let Some(slot) = self.sup.slot(who.slot) else {
+            return;
+        };
+        if was_asked || !alone || end.is_abnormal() || !slot.plan.once || slot.life != who.life {
+            return;
+        }
+        self.check(
+            matches!(slot.state, State::Completed | State::Stopped),
+            "one that is done does not rest",
+        );
     }
 
     fn links(&self, index: u32) -> Option<&slot::Links> {

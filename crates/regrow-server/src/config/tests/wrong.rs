@@ -119,7 +119,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, depends_on, restart, stop, stdin, start_window, required), got \"x\"",
+           workdir, port, depends_on, once, restart, stop, stdin, start_window, required), got \"x\"",
         ],
     );
 }

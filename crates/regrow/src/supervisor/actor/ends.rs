@@ -13,7 +13,7 @@ use crate::launch;
 use crate::started::Force;
 use crate::supervisor::lingering::Lingering;
 use crate::supervisor::slot::Slot;
-use crate::telemetry::{Edge, Outcome, Payload};
+use crate::telemetry::{Edge, Outcome, Payload, Span};
 
 impl State {
     /// A life is up.
@@ -206,24 +206,21 @@ impl State {
             past.died_at = Some(now);
         }
         let restarting = past.restarting.take();
-        match restarting {
-            // Stopped before it was up: dropped, it is told as cancelled.
-            Some(span) if asked.is_some() && !timed_out => drop(span),
-            Some(span) => span.exception(reason.to_string()),
-            None => {}
-        }
+        let done = slot.spec.traits.plan.once && !reason.kind().is_abnormal();
         let (lifetime, attempt, path) = (
             now.saturating_duration_since(slot.born),
             slot.attempt(),
             slot.path().clone(),
         );
+        let cancelled = asked.is_some() && !timed_out;
+        self.end_restart(restarting, &reason, cancelled, done);
         match outcome {
             Outcome::Escalated => self.tree.note_hard_end(&path, false),
             Outcome::Killed if hurried => self.tree.note_hard_end(&path, false),
             Outcome::Unresponsive => self.tree.note_hard_end(&path, true),
             Outcome::ByItself | Outcome::Graceful | Outcome::Killed => {}
         }
-        if ran.is_none() && (asked.is_none() || timed_out) {
+        if ran.is_none() && !done && (asked.is_none() || timed_out) {
             self.tell(who.slot, || Payload::ChildStartFailed { reason, attempt });
         } else {
             self.tell(who.slot, || Payload::ChildTerminated {
@@ -234,6 +231,26 @@ impl State {
                 stop_took: asked.map(|(_, at)| now.saturating_duration_since(at)),
                 handled,
             });
+        }
+    }
+
+    /// A life that began as a restart is over before it was up, or has done what it was there for by then.
+    fn end_restart(
+        &mut self,
+        restarting: Option<Span>,
+        reason: &ExitReason,
+        cancelled: bool,
+        done: bool,
+    ) {
+        match restarting {
+            // Stopped before it was up: dropped, it is told as cancelled.
+            Some(span) if cancelled => drop(span),
+            Some(mut span) if done => {
+                span.subject().phase = Phase::Completed;
+                self.emitter.stop(span);
+            }
+            Some(span) => span.exception(reason.to_string()),
+            None => {}
         }
     }
 }

@@ -261,7 +261,10 @@ impl State {
     fn park(&mut self, index: u32, why: Parked) {
         let on_path = match why {
             Parked::Dependency { on } => self.slot(on).map(|slot| slot.path().to_string()),
-            Parked::Intensity { .. } | Parked::CannotStart | Parked::Unresponsive => None,
+            Parked::Intensity { .. }
+            | Parked::CannotStart
+            | Parked::NotRetried
+            | Parked::Unresponsive => None,
         };
         let Some(slot) = self.slot(index) else { return };
         let last = slot
@@ -277,6 +280,7 @@ impl State {
                 )
             }
             Parked::CannotStart => last,
+            Parked::NotRetried => format!("failed, and is not tried again: {last}"),
             Parked::Unresponsive => "its last life could not be ended and still runs".to_owned(),
             Parked::Dependency { .. } => {
                 format!(
