@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::call_timer::Elapsed;
 use crate::path::ChildPath;
 use crate::registry::{Follows, News, Standing};
-use crate::supervisor::Commons;
+use crate::supervisor::{Commons, Seat};
 use crate::telemetry::Vitals;
 
 /// How long [`Address::call`] waits; OTP's 5 s.
@@ -31,6 +31,8 @@ pub(crate) struct Place {
     generation: AtomicU32,
     /// Which of its supervisor's children it is; in the present life of that.
     index: AtomicU32,
+    /// Where it stands in the list of those below its supervisor.
+    pub(crate) seat: Seat,
     /// Which life of the supervisor counts it among its children.
     holder: AtomicU64,
     /// How many lives were given up on here and still run.
@@ -61,6 +63,7 @@ impl Place {
             occupant: ArcSwapOption::empty(),
             generation: AtomicU32::new(0),
             index: AtomicU32::new(u32::MAX),
+            seat: Seat::default(),
             holder: AtomicU64::new(u64::MAX),
             lingering: AtomicU32::new(0),
             message: message.map_or_else(OnceLock::new, OnceLock::from),
@@ -158,23 +161,27 @@ impl Place {
         });
     }
 
-    pub(crate) fn address<M: Message>(self: &Arc<Self>) -> Result<Address<M>, LookupError> {
+    pub(crate) fn address<M: Message>(self: Arc<Self>) -> Result<Address<M>, LookupError> {
         let wanted = std::any::type_name::<M>();
         let wrong = |has: &str| LookupError::WrongMessageType {
             path: self.path.clone(),
             has: has.to_owned(),
             wanted: wanted.to_owned(),
         };
-        match (self.message.get(), self.occupant.load().as_ref()) {
-            (Some((id, name)), _) if *id != TypeId::of::<M>() => Err(wrong(name)),
-            (None, Some(occupant)) if occupant.cell.is_message_type_of::<M>() == Some(false) => {
-                Err(wrong("another type"))
+        let takes_another =
+            |occupant: &Arc<Occupant>| occupant.cell.is_message_type_of::<M>() == Some(false);
+        match self.message.get() {
+            Some((id, name)) if *id != TypeId::of::<M>() => return Err(wrong(name)),
+            Some(_) => {}
+            None if self.occupant.load().as_ref().is_some_and(takes_another) => {
+                return Err(wrong("another type"));
             }
-            _ => Ok(Address {
-                place: Arc::clone(self),
-                message: PhantomData,
-            }),
+            None => {}
         }
+        Ok(Address {
+            place: self,
+            message: PhantomData,
+        })
     }
 }
 

@@ -28,17 +28,21 @@ impl ChildPath {
     }
 
     pub(crate) fn join(&self, id: &str) -> Self {
-        // On the stack first: a path is made for every child, and most are short.
+        self.with_child(id, |path| Self(path.into()))
+    }
+
+    /// Puts the path of a child together, for `look` alone: on the stack, because it is made for every child and most are short.
+    pub(crate) fn with_child<T>(&self, id: &str, look: impl FnOnce(&str) -> T) -> T {
         let mut short = [0; SHORT];
         let (parent, id) = (self.0.as_bytes(), id.as_bytes());
         let len = parent.len() + 1 + id.len();
         let Some(text) = short.get_mut(..len) else {
-            return Self([&*self.0, "/", id_of(id)].concat().into());
+            return look(&[&*self.0, "/", id_of(id)].concat());
         };
         text[..parent.len()].copy_from_slice(parent);
         text[parent.len()] = b'/';
         text[parent.len() + 1..].copy_from_slice(id);
-        Self(id_of(text).into())
+        look(id_of(text))
     }
 
     /// Whether it is `path` or stands somewhere below it.

@@ -203,7 +203,7 @@ impl Registered {
     /// # Errors
     /// When it takes other messages.
     pub fn address<M: ActorMessage>(&self) -> Result<Address<M>, LookupError> {
-        self.0.address()
+        Arc::clone(&self.0).address()
     }
 }
 

@@ -43,6 +43,7 @@ use thiserror::Error;
 
 pub(crate) use actor::{Message, Root};
 pub(crate) use answer::Answer;
+pub(crate) use directory::Seat;
 pub use dynamic::DynamicSupervisor;
 pub(crate) use operate::Verb;
 pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};

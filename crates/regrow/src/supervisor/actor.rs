@@ -153,10 +153,7 @@ impl Drop for State {
             if let (Some(live), true) = (&slot.live, slot.dynamic) {
                 slot.place.clear_of(live.cell.get_id());
             }
-            let leaves = slot.dynamic
-                && self
-                    .directory
-                    .leave_place(&slot.spec.id, &slot.place, myself);
+            let leaves = slot.dynamic && self.directory.leave_place(&slot.place, myself);
             let news = slot.let_go(leaves, myself, at);
             let news = news.filter(|(kind, _)| self.tree.registry.board.wants(*kind));
             self.news.extend(news.map(|(_, news)| news));
@@ -317,7 +314,7 @@ impl State {
         let message = kin.traits.message;
         let (profile, commons) = (Arc::clone(&kin.profile), Arc::clone(&self.tree.commons));
         let make = || Place::new(path.clone(), message, profile, commons);
-        let place = self.directory.enter(&spec.id, make);
+        let place = self.directory.enter(&path, make);
         place.hold(index, self.myself.get_id());
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
         // What is told as new is told as it is.

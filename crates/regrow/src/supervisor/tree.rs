@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use ractor::ActorRef;
 use regrow_core::index::LeaveReason;
 
-use super::directory::Directory;
+use super::directory::{Directory, Places};
 use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
@@ -31,6 +31,7 @@ pub(crate) struct Tree {
     pub(crate) registry: Arc<Shared>,
     /// What its places have in common.
     pub(crate) commons: Arc<Commons>,
+    places: Arc<Places>,
     /// The places below each supervisor.
     directories: RwLock<BTreeMap<ChildPath, Arc<Directory>>>,
     supervisors: RwLock<HashMap<ChildPath, ActorRef<Message>>>,
@@ -86,6 +87,7 @@ impl Tree {
             rings: Rings::default(),
             registry: Arc::clone(&commons.registry),
             commons,
+            places: Arc::default(),
             directories: RwLock::default(),
             supervisors: RwLock::default(),
             rules: Mutex::default(),
@@ -94,12 +96,7 @@ impl Tree {
     }
 
     pub(crate) fn place(&self, path: &str) -> Option<Arc<Place>> {
-        let (supervisor, id) = path.rsplit_once('/')?;
-        let directories = self
-            .directories
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        directories.get(supervisor)?.get(id)
+        self.places.get(path)
     }
 
     /// The places below a supervisor: those of its life before, if it is back.
@@ -108,7 +105,8 @@ impl Tree {
             .directories
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(directories.entry(supervisor.clone()).or_default())
+        let make = || Arc::new(Directory::new(supervisor.clone(), Arc::clone(&self.places)));
+        Arc::clone(directories.entry(supervisor.clone()).or_insert_with(make))
     }
 
     /// Forgets all places below one. Costs what is forgotten.
@@ -132,14 +130,14 @@ impl Tree {
         drop(directories);
         let mut news = Vec::new();
         for directory in left {
-            directory.each(|place| {
+            for place in directory.clear() {
                 place.standing.go();
                 news.push(News::Removed {
-                    place: Arc::clone(place),
+                    place,
                     generation: u32::MAX,
                     reason: LeaveReason::Removed,
                 });
-            });
+            }
         }
         if self.registry.board.wants(Follows::Profiles) {
             self.registry.board.pin(&mut news);
@@ -154,7 +152,7 @@ impl Tree {
             directories.values().cloned().collect()
         };
         for directory in directories {
-            directory.each(&mut look);
+            directory.all().iter().for_each(&mut look);
         }
     }
 

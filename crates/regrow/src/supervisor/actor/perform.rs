@@ -305,7 +305,7 @@ impl State {
         }
         slot.answer_all();
         slot.class().leave(slot.phase);
-        self.directory.leave(&slot.spec.id);
+        self.directory.leave(slot.path());
         if slot.spec.nested.is_some() {
             self.tree.leave_below(slot.path());
         }
