@@ -7,7 +7,8 @@
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
-//! [`deadlines`]; [`query`] and [`index`] (who is there, and who of them is meant) with [`names`], [`pick`] and [`watch`].
+//! [`deadlines`]; [`merge`] (several streams in one order); [`query`] and [`index`] (who is there, and who of them is meant) with
+//! [`names`], [`pick`] and [`watch`].
 
 mod backoff;
 pub mod deadlines;
@@ -16,6 +17,7 @@ mod id;
 pub mod index;
 mod intensity;
 pub mod lifecycle;
+pub mod merge;
 pub mod names;
 mod partition;
 mod phase;

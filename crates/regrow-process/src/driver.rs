@@ -11,8 +11,7 @@ use regrow::Phase;
 use regrow::telemetry::{Edge, Payload, Span, Stream};
 use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,6 +19,7 @@ use crate::actor::exit_reason;
 use crate::environment::{self, SpawnError};
 use crate::os::{self, Identity, Quarry, Signal};
 use crate::process::{Stdin, Template};
+use crate::stdin::Opened;
 
 mod report;
 
@@ -78,7 +78,7 @@ pub(crate) struct Driver {
     life: Lifecycle,
     /// `None` once nobody can wish for anything any more.
     wishes: Option<watch::Receiver<Wish>>,
-    stdin: Option<ChildStdin>,
+    stdin: Opened,
     readers: JoinSet<()>,
     reading: Reading,
     exit: Option<BoxFuture<io::Result<Exit>>>,
@@ -159,7 +159,7 @@ impl Driver {
         let (wishes, wished) = watch::channel(Wish::Run);
         let driver = Self {
             life: Lifecycle::new(plan(&template), template.start_window),
-            stdin: child.stdin.take(),
+            stdin: template.handle.inlet().open(generation, child.stdin.take()),
             exit: Some(Box::pin(os::exited(leader))),
             generation,
             child,
@@ -270,6 +270,7 @@ impl Driver {
         tokio::select! {
             exit = poll(&mut self.exit), if self.exit.is_some() => {
                 self.exit = None;
+                self.stdin.over();
                 let exit = self.exit_of(exit).await;
                 self.exited = Some(exit);
                 self.life.on_exit(exit, Instant::now())
@@ -299,7 +300,7 @@ impl Driver {
         match action {
             Action::NoteDescendants => self.note_descendants().await,
             Action::WriteStopLine => self.write_stop_line().await,
-            Action::CloseStdin => self.stdin = None,
+            Action::CloseStdin => self.stdin.close(),
             Action::Signal => self.signal(self.template.stop_signal),
             Action::Continue => self.signal(Signal::Cont),
             Action::KillGroup => self.signal(Signal::Kill),
@@ -330,13 +331,11 @@ impl Driver {
     }
 
     async fn write_stop_line(&mut self) {
-        let (Some(stdin), Some(line)) = (&mut self.stdin, &self.template.stop_line) else {
+        let Some(line) = &self.template.stop_line else {
             return;
         };
-        let line = format!("{line}\n");
-        let written = tokio::time::timeout(STOP_LINE, stdin.write_all(line.as_bytes())).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::debug!(agent = self.template.id, "failed to write the stop line");
+        if let Err(error) = self.stdin.ask(line, STOP_LINE).await {
+            tracing::debug!(agent = self.template.id, %error, "failed to write the stop line");
         }
     }
 

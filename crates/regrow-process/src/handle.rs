@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use regrow_core::lifecycle::Stage;
 
+use crate::stdin::{Inlet, StdinError, StdinWriter};
 use crate::stdio::Output;
 
 /// A view of one agent over all its lives. It keeps nothing alive; clones show the same agent.
@@ -12,6 +13,7 @@ use crate::stdio::Output;
 pub struct ProcessHandle {
     status: Arc<Mutex<ProcessStatus>>,
     output: Output,
+    inlet: Inlet,
 }
 
 /// What is known of an agent's process right now.
@@ -36,6 +38,7 @@ impl ProcessHandle {
         Self {
             status: Arc::default(),
             output,
+            inlet: Inlet::default(),
         }
     }
 
@@ -49,6 +52,25 @@ impl ProcessHandle {
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.output
+    }
+
+    /// Where to write to it.
+    pub fn stdin(&self) -> StdinWriter {
+        StdinWriter::new(self.inlet.clone())
+    }
+
+    /// Writes these bytes to its standard input, whole, as soon as it reads them; answers which life got them. How long it may take and
+    /// for which life it is meant can be said with [`ProcessHandle::stdin`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no life to write to, or it does not read within 10 s.
+    pub async fn write_stdin(&self, bytes: impl Into<Vec<u8>>) -> Result<u32, StdinError> {
+        self.stdin().write(bytes).await
+    }
+
+    pub(crate) fn inlet(&self) -> &Inlet {
+        &self.inlet
     }
 
     /// Changes what is known.

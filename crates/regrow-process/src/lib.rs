@@ -14,6 +14,7 @@ mod host;
 mod os;
 mod process;
 mod record;
+mod stdin;
 mod stdio;
 
 pub use environment::SpawnError;
@@ -23,4 +24,8 @@ pub use os::{Signal, UnknownSignal, become_subreaper};
 pub use process::{Process, Stdin};
 pub use regrow::telemetry::Stream;
 pub use regrow_core::lifecycle::{Stage, StopPlan};
-pub use stdio::{Chunk, Cursor, Line, MAX_CHUNK, MAX_LINE, Output, StreamCount};
+pub use stdin::{StdinError, StdinWriter};
+pub use stdio::{
+    Chunk, Cursor, DEFAULT_LINE, Followed, Follower, Line, MAX_CHUNK, MAX_LINE, Output,
+    OutputLimits, Piece, PieceFollower, StreamCount,
+};

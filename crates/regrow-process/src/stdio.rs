@@ -1,6 +1,6 @@
-//! What an agent writes: both its streams, line by line, in one bounded ring.
+//! What an agent writes: both its streams, line by line, in one bounded ring; beside it the newest bytes of each as they came.
 //!
-//! The newest lines are kept, the oldest are dropped and counted. Nothing that reads here can slow
+//! The newest is kept, the oldest is dropped and counted. Nothing that reads here can slow
 //! an agent down, and an agent that floods can neither fill the memory nor starve others.
 
 use std::collections::VecDeque;
@@ -9,20 +9,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use regrow::telemetry::Stream;
+use regrow_core::merge::Extent;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 
-/// A line is cut after this many bytes.
-pub const MAX_LINE: usize = 64 * 1024;
+mod follower;
+mod limits;
+mod raw;
+mod splitter;
+
+pub use follower::{Followed, Follower};
+pub use limits::{DEFAULT_LINE, MAX_LINE, OutputLimits};
+pub use raw::{Piece, PieceFollower};
+
+use raw::Raw;
+use splitter::Splitter;
 
 /// [`Output::since`] hands out at most this many lines at once.
 pub const MAX_CHUNK: usize = 1_000;
-
-/// The ring keeps at most this many lines, unless told otherwise.
-const DEFAULT_LINES: usize = 10_000;
-
-/// The ring keeps at most this many bytes, unless told otherwise.
-const DEFAULT_BYTES: usize = 4 * 1024 * 1024;
 
 /// How much is read at once.
 const READ: usize = 64 * 1024;
@@ -32,7 +36,7 @@ const READ: usize = 64 * 1024;
 pub struct Line {
     /// Counts the lines of the agent over all its lives and both streams, from 0.
     pub seq: u64,
-    /// When it was read.
+    /// When it was read. Of one agent's lines none is older than the one before it, unless the clock was set back.
     pub at: SystemTime,
     /// Where it was written.
     pub stream: Stream,
@@ -40,7 +44,7 @@ pub struct Line {
     pub generation: u32,
     /// The line without its end, as it was written: it need not be UTF-8.
     pub bytes: Arc<[u8]>,
-    /// How many bytes were cut off, because a line may have 64 KiB.
+    /// How many bytes were cut off, because the line was longer than [`OutputLimits::line`].
     pub cut: u64,
 }
 
@@ -105,6 +109,8 @@ struct Shared {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
     counts: [Count; 2],
+    raw: [Raw; 2],
+    limits: OutputLimits,
 }
 
 #[derive(Debug, Default)]
@@ -137,36 +143,45 @@ struct Ring {
     lines: VecDeque<Line>,
     bytes: usize,
     next: u64,
-    max_lines: usize,
-    max_bytes: usize,
 }
 
 impl Default for Output {
-    /// Keeps the newest 10,000 lines, and 4 MiB of them at most.
+    /// Keeps what [`OutputLimits::default`] says.
     fn default() -> Self {
-        Self::bounded(DEFAULT_LINES, DEFAULT_BYTES)
+        Self::new(OutputLimits::default())
     }
 }
 
 impl Output {
-    /// Keeps the newest `max_lines` lines, and `max_bytes` of them at most.
+    /// Keeps as much as `limits` allow.
     #[must_use]
-    pub fn bounded(max_lines: usize, max_bytes: usize) -> Self {
+    pub fn new(limits: OutputLimits) -> Self {
         let ring = Ring {
             lines: VecDeque::new(),
             bytes: 0,
             next: 0,
-            max_lines,
-            max_bytes,
         };
         let shared = Shared {
             ring: Mutex::new(ring),
             newest: watch::Sender::new(0),
             counts: [Count::default(), Count::default()],
+            raw: [Raw::default(), Raw::default()],
+            limits,
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Keeps the newest `max_lines` lines, and `max_bytes` of them at most; the rest is as by default.
+    #[must_use]
+    pub fn bounded(max_lines: usize, max_bytes: usize) -> Self {
+        Self::new(OutputLimits::default().lines(max_lines).bytes(max_bytes))
+    }
+
+    /// How much it keeps.
+    pub fn limits(&self) -> OutputLimits {
+        self.shared.limits
     }
 
     /// The last `lines` lines, oldest first.
@@ -180,23 +195,35 @@ impl Output {
     /// The lines after `cursor`, as many as one chunk holds.
     #[must_use]
     pub fn since(&self, cursor: Cursor) -> Chunk {
+        self.look(cursor, usize::MAX).0
+    }
+
+    /// The same, but of `bytes` bytes at most where it is more than one line; and whether these are all.
+    fn look(&self, cursor: Cursor, bytes: usize) -> (Chunk, Extent) {
         let ring = self.ring();
         let oldest = ring.oldest();
         let from = cursor.0.clamp(oldest, ring.next);
         let skip = usize::try_from(from - oldest).unwrap_or(usize::MAX);
-        let lines: Vec<Line> = ring
-            .lines
-            .iter()
-            .skip(skip)
-            .take(MAX_CHUNK)
-            .cloned()
-            .collect();
-        let next = Cursor(from + lines.len() as u64);
-        Chunk {
+        let mut room = bytes;
+        let fits = |line: &&Line| {
+            let fits = room > 0;
+            room = room.saturating_sub(line.bytes.len().max(1));
+            fits
+        };
+        let newer = ring.lines.iter().skip(skip);
+        let lines: Vec<Line> = newer.take(MAX_CHUNK).take_while(fits).cloned().collect();
+        let next = from + lines.len() as u64;
+        let extent = if next == ring.next {
+            Extent::All
+        } else {
+            Extent::Part
+        };
+        let chunk = Chunk {
             lines,
-            next,
+            next: Cursor(next),
             dropped: oldest.saturating_sub(cursor.0),
-        }
+        };
+        (chunk, extent)
     }
 
     /// The place after the newest line: reading on from here shows only what is yet to come.
@@ -225,12 +252,32 @@ impl Output {
         self.counter(stream).of()
     }
 
+    /// The bytes of `stream` from `offset` on, as they came, as many as are kept; nothing where none came after it.
+    ///
+    /// The offset counts the bytes of the stream over all lives, from 0. A piece never holds bytes of two lives.
+    #[must_use]
+    pub fn piece(&self, stream: Stream, offset: u64) -> Piece {
+        self.raw(stream).piece(offset)
+    }
+
+    /// Follows the bytes of `stream` from `offset` on; 0 is the oldest that is kept.
+    #[must_use]
+    pub fn follow_bytes(&self, stream: Stream, offset: u64) -> PieceFollower {
+        PieceFollower::new(self.clone(), stream, offset)
+    }
+
+    /// Follows the lines from `cursor` on. [`Follower`] also follows many agents at once.
+    #[must_use]
+    pub fn follow(&self, cursor: Cursor) -> Follower {
+        Follower::of([(self.clone(), cursor)])
+    }
+
     fn counter(&self, stream: Stream) -> &Count {
-        let [stdout, stderr] = &self.shared.counts;
-        match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        }
+        of(stream, &self.shared.counts)
+    }
+
+    fn raw(&self, stream: Stream) -> &Raw {
+        of(stream, &self.shared.raw)
     }
 
     /// Wakes the followers. Under the lock, so that of two streams that write at once the older news cannot come last: it would
@@ -253,13 +300,7 @@ impl Output {
         stream: Stream,
         generation: u32,
     ) {
-        let mut splitter = Splitter {
-            output: self,
-            stream,
-            generation,
-            begun: Vec::new(),
-            cut: 0,
-        };
+        let mut splitter = Splitter::new(self, stream, generation);
         let mut buffer = vec![0; READ];
         loop {
             match source.read(&mut buffer).await {
@@ -282,94 +323,27 @@ impl Ring {
         self.next - self.lines.len() as u64
     }
 
-    fn push(&mut self, line: Line, counts: &[Count; 2]) {
+    /// Takes a line in. The newest line is kept in any case, so that a single long one is not lost.
+    fn push(&mut self, line: Line, limits: &OutputLimits, counts: &[Count; 2]) {
         self.bytes += line.bytes.len();
         self.next = line.seq + 1;
         self.lines.push_back(line);
-        while self.lines.len() > self.max_lines || self.bytes > self.max_bytes {
+        let most = limits.lines.max(1);
+        while self.lines.len() > most || (self.bytes > limits.bytes && self.lines.len() > 1) {
             let Some(oldest) = self.lines.pop_front() else {
                 break;
             };
             self.bytes -= oldest.bytes.len();
-            let [stdout, stderr] = counts;
-            match oldest.stream {
-                Stream::Stdout => stdout.drop_line(oldest.bytes.len()),
-                Stream::Stderr => stderr.drop_line(oldest.bytes.len()),
-            }
+            of(oldest.stream, counts).drop_line(oldest.bytes.len());
         }
     }
 }
 
-/// Cuts what is read into lines.
-struct Splitter<'a> {
-    output: &'a Output,
-    stream: Stream,
-    generation: u32,
-    /// The line that has no end yet.
-    begun: Vec<u8>,
-    /// What was cut off it.
-    cut: u64,
-}
-
-impl Splitter<'_> {
-    /// Takes what one read brought: one look at the clock, one lock.
-    fn take(&mut self, read: &[u8]) {
-        let count = self.output.counter(self.stream);
-        count.bytes.fetch_add(read.len() as u64, Ordering::Relaxed);
-        let Some(last_end) = read.iter().rposition(|byte| *byte == b'\n') else {
-            return self.begin(read);
-        };
-        let (whole, rest) = read.split_at(last_end);
-        let at = SystemTime::now();
-        let mut ring = self.output.ring();
-        for piece in whole.split(|byte| *byte == b'\n') {
-            self.begin(piece);
-            self.finish(&mut ring, at);
-        }
-        self.output.publish(&ring);
-        drop(ring);
-        self.begin(&rest[1..]);
-    }
-
-    fn begin(&mut self, piece: &[u8]) {
-        // One byte more than a line may have: it may be the `\r` of its end.
-        let room = (MAX_LINE + 1).saturating_sub(self.begun.len());
-        let (kept, cut) = piece.split_at(room.min(piece.len()));
-        self.begun.extend_from_slice(kept);
-        self.cut += cut.len() as u64;
-    }
-
-    fn finish(&mut self, ring: &mut Ring, at: SystemTime) {
-        if self.cut == 0 && self.begun.last() == Some(&b'\r') {
-            self.begun.pop();
-        }
-        self.cut += self.begun.len().saturating_sub(MAX_LINE) as u64;
-        self.begun.truncate(MAX_LINE);
-        let line = Line {
-            seq: ring.next,
-            at,
-            stream: self.stream,
-            generation: self.generation,
-            bytes: self.begun.as_slice().into(),
-            cut: self.cut,
-        };
-        let count = self.output.counter(self.stream);
-        count.lines.fetch_add(1, Ordering::Relaxed);
-        count.dropped_bytes.fetch_add(self.cut, Ordering::Relaxed);
-        ring.push(line, &self.output.shared.counts);
-        self.begun.clear();
-        self.cut = 0;
-    }
-
-    /// A last line need not have an end.
-    fn end(mut self) {
-        if self.begun.is_empty() {
-            return;
-        }
-        let output = self.output;
-        let mut ring = output.ring();
-        self.finish(&mut ring, SystemTime::now());
-        output.publish(&ring);
+/// That of one stream.
+fn of<T>(stream: Stream, [stdout, stderr]: &[T; 2]) -> &T {
+    match stream {
+        Stream::Stdout => stdout,
+        Stream::Stderr => stderr,
     }
 }
 

@@ -8,7 +8,7 @@ use regrow::trace::{TraceContext, with_context};
 use regrow::{
     Backoff, ChildInfo, ExitReason, GiveUp, Phase, Restart, RestartIntensity, Supervisor, System,
 };
-use regrow_process::{Host, Line, Process, ProcessHandle, Stage, StopPlan};
+use regrow_process::{Host, Line, Process, ProcessHandle, Stage, StdinError, StopPlan};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -405,5 +405,61 @@ async fn an_agent_that_runs_once_is_completed_by_exit_code_0_within_its_start_wi
     assert_eq!(info.generation, 1);
     let why = info.parked_because.unwrap();
     assert_eq!(why, "failed, and is not tried again: exit code 3");
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn an_agent_reads_what_is_written_to_it_in_each_of_its_lives() {
+    let (system, handle) = up(agent("while read -r line; do echo \"got $line\"; done")).await;
+    reaches(&system, Phase::Running).await;
+    assert_eq!(handle.write_stdin("one\ntwo\n").await, Ok(1));
+    until("it answers", || async {
+        texts(&handle) == ["got one", "got two"]
+    })
+    .await;
+    kill(handle.status().pid.unwrap());
+    until("the next life", || async {
+        handle.stdin().generation(2).write_line("three").await == Ok(2)
+    })
+    .await;
+    until("the next life answers", || async {
+        texts(&handle)
+            .last()
+            .is_some_and(|line| line == "got three")
+    })
+    .await;
+    let old = handle.stdin().generation(1).write("x").await;
+    assert_eq!(old, Err(StdinError::OtherLife { wanted: 1, now: 2 }));
+    drop(system.shut_down().await);
+    assert_eq!(handle.write_stdin("x").await, Err(StdinError::NotRunning));
+}
+
+#[tokio::test]
+async fn an_agent_whose_pipe_is_full_stops_by_its_stop_line_s_time_and_no_later() {
+    let process = agent("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
+        .stop_line("exit")
+        .stop_plan(
+            StopPlan::default()
+                .stage(Stage::Ask, Duration::from_millis(100))
+                .stage(Stage::CloseStdin, Duration::from_millis(100)),
+        );
+    let (system, handle) = up(process).await;
+    until("it traps", || async { !texts(&handle).is_empty() }).await;
+    reaches(&system, Phase::Running).await;
+    let stdin = handle.stdin().within(Duration::from_secs(60));
+    let stuck = tokio::spawn(async move { stdin.write(vec![b'x'; 1_000_000]).await });
+    let begun = Instant::now();
+    let child = system.terminate_child("root/agent").await.unwrap();
+    assert!(
+        matches!(reason_of(&child), ExitReason::Shutdown),
+        "{child:?}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let refused = stuck.await.unwrap();
+    assert!(refused.is_err(), "{refused:?}");
     drop(system.shut_down().await);
 }

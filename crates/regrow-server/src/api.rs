@@ -4,6 +4,7 @@ mod agents;
 mod health;
 mod logs;
 mod params;
+mod send;
 mod wait;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/agents/{id}/start", post(agents::start))
         .route("/v1/agents/{id}/stop", post(agents::stop))
         .route("/v1/agents/{id}/restart", post(agents::restart))
+        .route("/v1/agents/{id}/send", post(send::send))
         .route("/v1/agents/{id}/logs", get(logs::of_one))
         .route("/v1/logs", get(logs::of_many))
         .route("/v1/wait", get(wait::wait))

@@ -7,6 +7,7 @@ mod exit;
 mod logs;
 mod operate;
 mod ps;
+mod send;
 mod words;
 
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::config_check::read as read_config;
-pub(crate) use self::console::{complain, say};
+pub(crate) use self::console::{complain, say, say_bytes};
 pub(crate) use self::exit::{CliError, Exit};
 pub(crate) use self::words::{agent_line, first_line, seconds};
 use crate::client::{Place, Verb, WaitFor};
@@ -53,6 +54,8 @@ enum Command {
     Ps(Ps),
     /// Show what agents write
     Logs(Logs),
+    /// Write to an agent's standard input
+    Send(Send),
     /// Stop agents; they stay stopped until they are started again
     #[command(after_help = "Example:\n  regrow stop worker")]
     Stop(Operate),
@@ -206,6 +209,40 @@ struct Logs {
     place: WhereMore,
 }
 
+/// Write to an agent's standard input
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow send coder 'fix the tests'     a line\n  \
+                  regrow send coder < task.md           what is in a file\n  \
+                  regrow send coder --eof < task.md     the same, and that there is no more\n\n\
+                  A message arrives whole. An agent that does not read holds it up until --timeout (exit code 6)."
+)]
+struct Send {
+    /// The agent
+    #[arg(value_name = "ID")]
+    agent: String,
+    /// A line; without it, or with -, what comes on stdin is passed on
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// Do not add a line end to TEXT
+    #[arg(short, long)]
+    no_newline: bool,
+    /// Close the agent's standard input after it
+    #[arg(long)]
+    eof: bool,
+    /// Only to this life of the agent
+    #[arg(long, value_name = "N")]
+    generation: Option<u32>,
+    /// How long the agent may take to read a message
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = words::duration)]
+    timeout: Duration,
+    /// The configuration file that the daemon was started with
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhereMore,
+}
+
 #[derive(Debug, Args)]
 struct Operate {
     /// The agents
@@ -269,6 +306,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Up(up) => up::run(up).await,
         Command::Ps(ps) => ps::run(&ps).await,
         Command::Logs(logs) => logs::run(logs).await,
+        Command::Send(send) => send::run(send).await,
         Command::Stop(operate) => operate::run(Verb::Stop, operate).await,
         Command::Start(operate) => operate::run(Verb::Start, operate).await,
         Command::Restart(operate) => operate::run(Verb::Restart, operate).await,

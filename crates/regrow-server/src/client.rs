@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::wire::{Agent, Info, Problem, Status, WaitReport};
+use crate::wire::{Agent, Info, Problem, Sent, Status, WaitReport};
 
 pub(crate) use self::discovery::{Found, Place, discover};
 use self::exchange::exchange;
@@ -82,6 +82,19 @@ impl WaitFor {
     }
 }
 
+/// What an agent is to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// As they are written.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether it is the last.
+    pub(crate) eof: bool,
+    /// Which life it is for; any, where none is named.
+    pub(crate) generation: Option<u32>,
+    /// How long the agent may take to read it.
+    pub(crate) within: Duration,
+}
+
 /// Which lines are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogQuery {
@@ -142,6 +155,33 @@ impl Client {
         self.ask(Method::POST, &path, wait + BEYOND_THE_WAIT).await
     }
 
+    /// Writes to an agent's standard input, and waits until it has read so far that all of it is in its pipe.
+    pub(crate) async fn say(&self, id: &str, message: Message) -> Result<Sent, ClientError> {
+        let Message {
+            bytes,
+            eof,
+            generation,
+            within,
+        } = message;
+        let mut path = format!(
+            "/v1/agents/{}/send?timeout={}ms",
+            encoded(id),
+            within.as_millis()
+        );
+        if let Some(generation) = generation {
+            write!(path, "&generation={generation}").expect("a String takes what it is given");
+        }
+        if eof {
+            path.push_str("&eof=1");
+        }
+        let limit = within + BEYOND_THE_WAIT;
+        self.within(limit, async {
+            let asked = exchange(&self.endpoint, Method::POST, &path, bytes.into());
+            answer(&path, accepted(asked.await?).await?).await
+        })
+        .await
+    }
+
     /// Asks the daemon to stop its agents in order and end.
     pub(crate) async fn down(&self) -> Result<(), ClientError> {
         let response = self.send(Method::POST, "/v1/down", ANSWER_WITHIN).await?;
@@ -188,10 +228,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         self.within(within, async {
             let response = accepted(self.send(method, path, within).await?).await?;
-            let bytes = whole(response.into_body()).await?;
-            serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer {
-                what: format!("the answer to {path} is not what this version expects ({error})"),
-            })
+            answer(path, response).await
         })
         .await
     }
@@ -202,7 +239,8 @@ impl Client {
         path: &str,
         within: Duration,
     ) -> Result<Response<Incoming>, ClientError> {
-        self.within(within, exchange(&self.endpoint, method, path))
+        let nothing = bytes::Bytes::new();
+        self.within(within, exchange(&self.endpoint, method, path, nothing))
             .await
     }
 
@@ -342,6 +380,17 @@ fn problem_of(status: StatusCode, body: &[u8]) -> Problem {
         hint: None,
         column: None,
         wait: None,
+    })
+}
+
+/// What the body of an answer says.
+async fn answer<T: DeserializeOwned>(
+    path: &str,
+    response: Response<Incoming>,
+) -> Result<T, ClientError> {
+    let bytes = whole(response.into_body()).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer {
+        what: format!("the answer to {path} is not what this version expects ({error})"),
     })
 }
 

@@ -4,10 +4,12 @@
 //! are RFC 3339 in UTC. A field that has nothing to say is `null` in [`Agent`] (its fields are
 //! promised to everyone) and absent elsewhere.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -117,6 +119,25 @@ pub(crate) struct SpawnRequest {
     pub(crate) package_path: Option<String>,
 }
 
+/// The body of `POST /v1/agents/{id}/send`, where it is JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SendRequest {
+    /// A line for the agent, without its end.
+    pub(crate) line: String,
+}
+
+/// The answer to `POST /v1/agents/{id}/send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// The agent's id.
+    pub(crate) agent: String,
+    /// The life that got the message.
+    pub(crate) generation: u32,
+    /// How many bytes it got.
+    pub(crate) bytes: usize,
+}
+
 /// What the daemon as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,8 +221,28 @@ pub(crate) struct LogLine {
     pub(crate) generation: u32,
     /// The text without its line end. What is not UTF-8 is replaced.
     pub(crate) text: String,
+    /// The line as it was written, in base64, where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base64: Option<String>,
     /// Whether the line was longer than what is kept of one.
     pub(crate) truncated: bool,
+}
+
+impl LogLine {
+    /// What stands beside the text of a line, if the text does not say it all.
+    pub(crate) fn base64_of(line: &[u8]) -> Option<String> {
+        let told = std::str::from_utf8(line).is_ok();
+        (!told).then(|| BASE64_STANDARD.encode(line))
+    }
+
+    /// The line as the agent wrote it.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        let decoded = self
+            .base64
+            .as_ref()
+            .and_then(|text| BASE64_STANDARD.decode(text).ok());
+        decoded.map_or(Cow::Borrowed(self.text.as_bytes()), Cow::Owned)
+    }
 }
 
 /// The answer to `GET /health` and `GET /supervisor/health`.

@@ -30,11 +30,11 @@ async fn what_is_not_utf8_is_kept_as_it_is() {
 #[tokio::test]
 async fn a_long_line_is_cut_and_marked() {
     let output = Output::default();
-    let mut written = vec![b'x'; MAX_LINE + 10];
+    let mut written = vec![b'x'; DEFAULT_LINE + 10];
     written.extend_from_slice(b"\nshort\n");
     read(&output, &written).await;
     let lines = output.tail(2);
-    assert_eq!((lines[0].bytes.len(), lines[0].cut), (MAX_LINE, 10));
+    assert_eq!((lines[0].bytes.len(), lines[0].cut), (DEFAULT_LINE, 10));
     assert_eq!((lines[1].text().as_str(), lines[1].cut), ("short", 0));
     assert_eq!(output.count(Stream::Stdout).dropped_bytes, 10);
 }
@@ -42,7 +42,7 @@ async fn a_long_line_is_cut_and_marked() {
 #[tokio::test]
 async fn a_carriage_return_where_a_line_is_cut_is_not_its_end() {
     let output = Output::default();
-    let mut written = vec![b'x'; MAX_LINE];
+    let mut written = vec![b'x'; DEFAULT_LINE];
     written.extend_from_slice(b"\ryyy\n");
     read(&output, &written).await;
     assert_eq!(output.tail(1)[0].cut, 4);
@@ -52,12 +52,39 @@ async fn a_carriage_return_where_a_line_is_cut_is_not_its_end() {
 async fn a_line_of_exactly_the_limit_is_whole_with_either_end() {
     for end in ["\n", "\r\n"] {
         let output = Output::default();
-        let mut written = vec![b'x'; MAX_LINE];
+        let mut written = vec![b'x'; DEFAULT_LINE];
         written.extend_from_slice(end.as_bytes());
         read(&output, &written).await;
         let line = &output.tail(1)[0];
-        assert_eq!((line.bytes.len(), line.cut), (MAX_LINE, 0), "{end:?}");
+        assert_eq!((line.bytes.len(), line.cut), (DEFAULT_LINE, 0), "{end:?}");
     }
+}
+
+#[tokio::test]
+async fn the_limit_of_a_line_is_the_agents_own_up_to_8_mib() {
+    let output = Output::new(OutputLimits::default().line(3));
+    read(&output, b"abc\nabcd\r\nab").await;
+    let lines: Vec<_> = output
+        .tail(9)
+        .iter()
+        .map(|line| (line.text(), line.cut))
+        .collect();
+    let expected = [("abc", 0), ("abc", 2), ("ab", 0)];
+    assert_eq!(lines, expected.map(|(text, cut)| (text.to_owned(), cut)));
+    let huge = Output::new(OutputLimits::default().line(usize::MAX));
+    read(&huge, &vec![b'x'; MAX_LINE + 10]).await;
+    let line = &huge.tail(1)[0];
+    assert_eq!((line.bytes.len(), line.cut), (MAX_LINE, 10));
+    let least = Output::new(OutputLimits::default().line(0));
+    read(&least, b"abc\n").await;
+    assert_eq!(least.tail(1)[0].text(), "a");
+}
+
+#[tokio::test]
+async fn the_newest_line_is_kept_however_long_it_is() {
+    let output = Output::bounded(0, 2);
+    read(&output, b"a\nlong\n").await;
+    assert_eq!(texts(&output.tail(9)), ["long"]);
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ fn finished<T>(outcome: Result<Result<T, RosterError>, tokio::task::JoinError>) 
 }
 
 /// The whole body, if it is not too large and comes in time.
-async fn whole(body: Body) -> Outcome<Bytes> {
+pub(super) async fn whole(body: Body) -> Outcome<Bytes> {
     let collected = Limited::new(body, MAX_BODY_BYTES).collect();
     match tokio::time::timeout(BODY_TIME, collected).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),

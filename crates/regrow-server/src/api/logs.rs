@@ -1,10 +1,9 @@
 //! What the agents write, as one JSON object a line.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -13,9 +12,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
-use regrow_process::{Chunk, Cursor, Line, Output, Stream};
+use regrow_core::merge::{Extent, Seen, merge};
+use regrow_process::{Cursor, Followed, Follower, Line, Output, Stream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use super::params::{Flag, Params, bad_value};
 use super::{Api, known_id, no_such_agent};
@@ -135,13 +134,46 @@ async fn send(sources: Vec<Source>, tail: usize, follow: Flag, pieces: mpsc::Sen
     }
     match follow {
         Flag::Off => {}
-        Flag::On => {
-            let mut followers = JoinSet::new();
-            for (source, cursor) in sources.into_iter().zip(from) {
-                followers.spawn(source.follow(cursor, pieces.clone()));
+        Flag::On => follow_all(&sources, from, pieces).await,
+    }
+}
+
+/// Sends every line from here on, in the order of time. A reader who is too slow is told what was lost to it.
+async fn follow_all(sources: &[Source], from: Vec<Cursor>, pieces: mpsc::Sender<Bytes>) {
+    let outputs = sources.iter().map(|source| source.output.clone());
+    let mut follower = Follower::of(outputs.zip(from));
+    loop {
+        let mut followed = Some(follower.next().await);
+        let Ok(room) = pieces.reserve().await else {
+            return;
+        };
+        let mut piece = Vec::new();
+        while let Some(next) = followed {
+            push_followed(&mut piece, sources, next);
+            followed = if piece.len() < PIECE {
+                follower.try_next()
+            } else {
+                None
+            };
+        }
+        if !piece.is_empty() {
+            room.send(piece.into());
+        }
+    }
+}
+
+fn push_followed(piece: &mut Vec<u8>, sources: &[Source], followed: Followed) {
+    match followed {
+        Followed::Line { source, line } => {
+            let source = &sources[source];
+            if source.takes(&line) {
+                push(piece, &LogRecord::Line(log_line(&source.id, &line)));
             }
-            drop(pieces);
-            while followers.join_next().await.is_some() {}
+        }
+        Followed::Missed { source, lines } => {
+            let agent = sources[source].id.clone();
+            let dropped = lines;
+            push(piece, &LogRecord::Gap { agent, dropped });
         }
     }
 }
@@ -161,38 +193,6 @@ impl Source {
         lines.retain(|line| self.takes(line));
         lines.split_off(lines.len().saturating_sub(count))
     }
-
-    /// Sends every line from here on. A reader who is too slow is told what was lost to it.
-    async fn follow(self, mut cursor: Cursor, pieces: mpsc::Sender<Bytes>) {
-        loop {
-            self.output.changed(cursor).await;
-            let Ok(room) = pieces.reserve().await else {
-                return;
-            };
-            let (bytes, next) = self.piece(&self.output.since(cursor));
-            cursor = next;
-            if !bytes.is_empty() {
-                room.send(bytes.into());
-            }
-        }
-    }
-
-    /// As much of a chunk as one piece takes, and where to read on.
-    fn piece(&self, chunk: &Chunk) -> (Vec<u8>, Cursor) {
-        let mut bytes = Vec::new();
-        if chunk.dropped > 0 {
-            let agent = self.id.clone();
-            let dropped = chunk.dropped;
-            push(&mut bytes, &LogRecord::Gap { agent, dropped });
-        }
-        for line in chunk.lines.iter().filter(|line| self.takes(line)) {
-            push(&mut bytes, &LogRecord::Line(log_line(&self.id, line)));
-            if bytes.len() >= PIECE {
-                return (bytes, Cursor::before(line.seq + 1));
-            }
-        }
-        (bytes, chunk.next)
-    }
 }
 
 /// As many of these lines as one piece takes.
@@ -209,22 +209,22 @@ fn piece_of<'a>(lines: &mut impl Iterator<Item = (&'a str, Line)>) -> Vec<u8> {
 
 /// The last `count` of all these lines, in the order of time. Each agent's own order is kept.
 fn merged(sources: Vec<(&str, Vec<Line>)>, count: usize) -> Vec<(&str, Line)> {
-    let mut rest: Vec<_> = sources
+    let (ids, seen): (Vec<_>, Vec<_>) = sources
         .into_iter()
-        .map(|(id, lines)| (id, lines.into_iter().peekable()))
-        .collect();
-    let mut heads: BinaryHeap<_> = rest
-        .iter_mut()
-        .enumerate()
-        .filter_map(|(index, (_, lines))| lines.peek().map(|line| Reverse((line.at, index))))
-        .collect();
-    let mut all = Vec::new();
-    while let Some(Reverse((_, index))) = heads.pop() {
-        let (id, lines) = &mut rest[index];
-        all.extend(lines.next().map(|line| (*id, line)));
-        heads.extend(lines.peek().map(|line| Reverse((line.at, index))));
-    }
-    all.split_off(all.len().saturating_sub(count))
+        .map(|(id, lines)| {
+            let items = lines.into_iter().map(|line| (line.at, line)).collect();
+            let extent = Extent::All;
+            (id, Seen { items, extent })
+        })
+        .unzip();
+    // Of what was taken from each at its own moment all is told.
+    let times = seen.iter().flat_map(|seen| &seen.items);
+    let newest = times.map(|(at, _)| *at).max();
+    let mut all = merge(seen, newest.unwrap_or(SystemTime::UNIX_EPOCH));
+    let last = all.split_off(all.len().saturating_sub(count));
+    last.into_iter()
+        .map(|(source, line)| (ids[source], line))
+        .collect()
 }
 
 fn log_line(id: &str, line: &Line) -> LogLine {
@@ -235,6 +235,7 @@ fn log_line(id: &str, line: &Line) -> LogLine {
         seq: line.seq,
         generation: line.generation,
         text: line.text(),
+        base64: LogLine::base64_of(&line.bytes),
         truncated: line.cut > 0,
     }
 }
@@ -262,7 +263,7 @@ impl hyper::body::Body for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
 
@@ -297,31 +298,28 @@ mod tests {
             bytes: [b'x'; PIECE / 4].as_slice().into(),
             ..line(seq, 0)
         };
-        let lines: Vec<_> = (0..10).map(long).collect();
-        let source = Source {
-            id: "a".into(),
-            output: Output::default(),
-            only: None,
-        };
-        let (mut cursor, mut followed) = (Cursor::default(), Vec::new());
-        let mut kept = lines.iter().map(|line| ("a", line.clone())).peekable();
+        let mut kept = (0..10).map(|seq| ("a", long(seq))).peekable();
         let mut tailed = Vec::new();
-        while cursor.seq() < 10 {
-            let rest = usize::try_from(cursor.seq()).unwrap();
-            let chunk = Chunk {
-                lines: lines[rest..].to_vec(),
-                next: Cursor::before(10),
-                dropped: 0,
-            };
-            let (bytes, next) = source.piece(&chunk);
-            assert!(bytes.len() < 2 * PIECE, "{} bytes", bytes.len());
-            followed.push(next.seq());
-            cursor = next;
-        }
         while kept.peek().is_some() {
-            tailed.push(piece_of(&mut kept).iter().filter(|b| **b == b'\n').count());
+            let piece = piece_of(&mut kept);
+            assert!(piece.len() < 2 * PIECE, "{} bytes", piece.len());
+            tailed.push(piece.iter().filter(|b| **b == b'\n').count());
         }
-        assert_eq!((followed, tailed), (vec![4, 8, 10], vec![4, 4, 2]));
+        assert_eq!(tailed, [4, 4, 2]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_has_its_bytes_beside_its_text() {
+        let line = Line {
+            bytes: b"a\xffb".as_slice().into(),
+            ..line(7, 0)
+        };
+        let told = log_line("a", &line);
+        assert_eq!(
+            (told.text.as_str(), told.base64.as_deref()),
+            ("a\u{fffd}b", Some("Yf9i"))
+        );
+        assert_eq!(&*told.bytes(), b"a\xffb");
     }
 
     #[test]

@@ -11,8 +11,17 @@ use super::CliError;
 /// When stdout takes no more; that its reader has gone is an end like any other
 /// ([`Exit::Ok`](super::Exit::Ok)).
 pub(crate) fn say(text: &str) -> Result<(), CliError> {
+    say_bytes(text.as_bytes())
+}
+
+/// Writes a line that need not be UTF-8 to stdout.
+///
+/// # Errors
+///
+/// As of [`say`].
+pub(crate) fn say_bytes(line: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(line)
         .and_then(|()| out.write_all(b"\n"))
         .and_then(|()| out.flush())
         .map_err(CliError::Output)

@@ -72,6 +72,9 @@ pub(crate) enum CliError {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// Our own standard input cannot be read.
+    #[error("cannot read stdin: {0}")]
+    Input(#[source] io::Error),
     /// What was asked for is no query; the text has a mark under the place.
     #[error("wrong query: {0}")]
     Query(#[source] QueryError),
@@ -168,6 +171,7 @@ impl CliError {
             | Self::TreeEnded(_)
             | Self::Leaked(_)
             | Self::Output(_)
+            | Self::Input(_)
             | Self::Runtime(_) => Exit::Failure,
         }
     }

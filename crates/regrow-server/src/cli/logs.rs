@@ -1,6 +1,6 @@
 //! `regrow logs`: what agents write.
 
-use super::{CliError, Logs, complain, say};
+use super::{CliError, Logs, complain, say_bytes};
 use crate::client::{Follow, LogQuery, discover};
 use crate::wire::LogRecord;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(logs: Logs) -> Result<(), CliError> {
     let mut stream = found.client.logs(&query).await?;
     while let Some(record) = stream.next().await? {
         match style.line(&record) {
-            Shown::Line(line) => say(&line)?,
+            Shown::Line(line) => say_bytes(&line)?,
             Shown::Notice(notice) => complain(&notice),
         }
     }
@@ -57,8 +57,8 @@ enum Style {
 /// Where a record goes.
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
-    /// To stdout.
-    Line(String),
+    /// To stdout, as it was written.
+    Line(Vec<u8>),
     /// To stderr: no agent wrote it.
     Notice(String),
 }
@@ -66,12 +66,14 @@ enum Shown {
 impl Style {
     fn line(self, record: &LogRecord) -> Shown {
         match (self, record) {
-            (Self::Json, _) => Shown::Line(
-                serde_json::to_string(record).expect("a record is plain text and numbers"),
-            ),
-            (Self::Plain, LogRecord::Line(line)) => Shown::Line(line.text.clone()),
+            (Self::Json, _) => {
+                Shown::Line(serde_json::to_vec(record).expect("a record is plain text and numbers"))
+            }
+            (Self::Plain, LogRecord::Line(line)) => Shown::Line(line.bytes().into_owned()),
             (Self::Prefixed { width }, LogRecord::Line(line)) => {
-                Shown::Line(format!("{:width$} | {}", line.agent, line.text))
+                let mut shown = format!("{:width$} | ", line.agent).into_bytes();
+                shown.extend_from_slice(&line.bytes());
+                Shown::Line(shown)
             }
             (Self::Plain | Self::Prefixed { .. }, LogRecord::Gap { agent, dropped }) => {
                 Shown::Notice(format!(
@@ -95,25 +97,26 @@ mod tests {
             seq: 1,
             generation: 2,
             text: "hello".to_owned(),
+            base64: None,
             truncated: false,
         })
     }
 
     #[test]
     fn lines_of_several_agents_say_whose_they_are() {
-        assert_eq!(
-            Style::Plain.line(&record()),
-            Shown::Line("hello".to_owned())
-        );
+        assert_eq!(Style::Plain.line(&record()), Shown::Line(b"hello".to_vec()));
         let prefixed = Style::Prefixed { width: 7 };
         assert_eq!(
             prefixed.line(&record()),
-            Shown::Line("coder   | hello".to_owned())
+            Shown::Line(b"coder   | hello".to_vec())
         );
         let Shown::Line(json) = Style::Json.line(&record()) else {
             panic!("a line is for stdout");
         };
-        assert_eq!(serde_json::from_str::<LogRecord>(&json).unwrap(), record());
+        assert_eq!(
+            serde_json::from_slice::<LogRecord>(&json).unwrap(),
+            record()
+        );
     }
 
     #[test]
@@ -127,6 +130,6 @@ mod tests {
         let Shown::Line(json) = Style::Json.line(&gap) else {
             panic!("with --json everything is on stdout");
         };
-        assert_eq!(serde_json::from_str::<LogRecord>(&json).unwrap(), gap);
+        assert_eq!(serde_json::from_slice::<LogRecord>(&json).unwrap(), gap);
     }
 }

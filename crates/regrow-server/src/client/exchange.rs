@@ -2,7 +2,8 @@
 
 use std::io;
 
-use http_body_util::Empty;
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
@@ -18,6 +19,7 @@ pub(super) async fn exchange(
     endpoint: &Endpoint,
     method: Method,
     path: &str,
+    body: Bytes,
 ) -> Result<Response<Incoming>, ClientError> {
     let at = match endpoint {
         Endpoint::Socket(socket) => socket.display().to_string(),
@@ -25,11 +27,11 @@ pub(super) async fn exchange(
     };
     let answered = match endpoint {
         Endpoint::Socket(socket) => match UnixStream::connect(socket).await {
-            Ok(stream) => ask(stream, "localhost", method, path).await,
+            Ok(stream) => ask(stream, "localhost", method, path, body).await,
             Err(error) => return Err(not_connected(at, error)),
         },
         Endpoint::Tcp(address) => match TcpStream::connect(address).await {
-            Ok(stream) => ask(stream, &at, method, path).await,
+            Ok(stream) => ask(stream, &at, method, path, body).await,
             Err(error) => return Err(not_connected(at, error)),
         },
     };
@@ -44,6 +46,7 @@ async fn ask<S>(
     host: &str,
     method: Method,
     path: &str,
+    body: Bytes,
 ) -> Result<Response<Incoming>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -55,7 +58,7 @@ where
         .method(method)
         .uri(path)
         .header(HOST, host)
-        .body(Empty::<bytes::Bytes>::new())
+        .body(Full::new(body))
         .expect("paths are encoded, and hosts are addresses");
     sender.send_request(request).await
 }

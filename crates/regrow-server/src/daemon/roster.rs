@@ -13,7 +13,7 @@ use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
 use regrow_core::{Desired, Phase};
-use regrow_process::{Host, Output, Process, ProcessHandle, port_variable};
+use regrow_process::{Host, Output, Process, ProcessHandle, StdinWriter, port_variable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
@@ -91,6 +91,7 @@ pub(crate) struct Roster {
     changes: watch::Sender<u64>,
     operations: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    senders: Arc<Semaphore>,
 }
 
 /// The agents of a file with their ports, before the system runs.
@@ -151,6 +152,9 @@ impl Roster {
     /// How many may follow what agents write at once.
     pub(crate) const MAX_FOLLOWERS: usize = 64;
 
+    /// How many messages may wait for agents to read them at once; each may have 1 MiB.
+    pub(crate) const MAX_SENDERS: usize = 64;
+
     /// The agents of a system that has just been launched.
     pub(super) fn new(
         config: Config,
@@ -170,6 +174,7 @@ impl Roster {
             changes,
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             followers: Arc::new(Semaphore::new(Self::MAX_FOLLOWERS)),
+            senders: Arc::new(Semaphore::new(Self::MAX_SENDERS)),
         }
     }
 
@@ -193,6 +198,16 @@ impl Roster {
     /// Room for one who follows what agents write, held as long as that goes on.
     pub(crate) fn room_to_follow(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.followers).try_acquire_owned().ok()
+    }
+
+    /// Where to write to an agent.
+    pub(crate) fn stdin(&self, id: &str) -> Option<StdinWriter> {
+        self.read().get(id).map(|entry| entry.handle.stdin())
+    }
+
+    /// Room for one message to an agent, held until the agent has read it.
+    pub(crate) fn room_to_send(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.senders).try_acquire_owned().ok()
     }
 
     /// A view of an agent's process.

@@ -14,6 +14,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/v1/agents/{id}/start",
     "/v1/agents/{id}/stop",
     "/v1/agents/{id}/restart",
+    "/v1/agents/{id}/send",
     "/v1/agents/{id}/logs",
     "/v1/logs",
     "/v1/wait",

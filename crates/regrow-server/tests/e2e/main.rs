@@ -11,5 +11,6 @@ mod kit;
 mod losses;
 mod queries;
 mod real;
+mod streams;
 mod telemetry;
 mod wrong;
