@@ -238,6 +238,33 @@ fn the_exit_codes_are_as_written_down() {
 }
 
 #[test]
+fn the_limits_of_the_registry_are_as_written_down() {
+    let vocabulary = read("docs/vocabulary.md");
+    let written: Vec<(&str, u32)> = rows(section(&vocabulary, "Limits of the registry"))
+        .iter()
+        .map(|row| (row[0], number(&row[1].replace(',', ""))))
+        .collect();
+    let constant = |file: &str, name: &str| {
+        let code = read(&format!("crates/{file}"));
+        let value = between(between(&code, &format!("const {name}:"), ";\n"), "= ", "");
+        number(&value.replace('_', "").replace("NonZeroUsize::new", ""))
+    };
+    let each = constant("regrow/src/registry/book.rs", "MAX_EACH");
+    let code = [
+        constant("regrow/src/registry/board.rs", "MAX_PENDING"),
+        constant("regrow/src/registry/shared.rs", "MAX_LISTS"),
+        constant("regrow/src/registry/watcher.rs", "LIMIT"),
+        each,
+        each,
+        constant("regrow/src/registry/book.rs", "MAX_LEN"),
+        constant("regrow-core/src/query.rs", "MAX_TEXT"),
+        constant("regrow-core/src/query.rs", "MAX_DEPTH"),
+    ];
+    let limits: Vec<u32> = written.iter().map(|(_, limit)| *limit).collect();
+    assert_eq!(limits, code, "docs/vocabulary.md: {written:?}");
+}
+
+#[test]
 fn every_path_that_is_answered_is_written_down_and_no_other() {
     let vocabulary = read("docs/vocabulary.md");
     let table = rows(section(&vocabulary, "Addresses"));

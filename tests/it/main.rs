@@ -13,6 +13,7 @@ mod edges;
 mod elixir_registry;
 mod examples;
 mod exports;
+mod foreign;
 mod itself;
 mod json;
 mod kinds;

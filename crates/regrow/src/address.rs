@@ -84,7 +84,7 @@ impl Place {
 
     /// Changes what it is.
     pub(crate) fn edit(self: &Arc<Self>, edit: impl FnOnce(&mut Profile)) {
-        let board = &self.commons.registry.board;
+        let board = &self.commons.board;
         self.standing.edit(edit, |profile| {
             if !board.wants(Follows::Profiles) {
                 return;

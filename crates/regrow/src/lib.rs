@@ -83,7 +83,7 @@ pub use address::{Address, CallError, LookupError, SendError};
 pub use child::{ChildInfo, ChildSpec, LastExit, StartContext};
 pub use exit::{BoxError, ExitReason, Ignore, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
-pub use registry::{ClaimError, Registered, Registry, Watcher};
+pub use registry::{ClaimError, RegisterError, Registered, Registry, Watcher};
 pub use regrow_core::index::{Entry, LeaveReason, Profile, Status, Term};
 pub use regrow_core::names::Conflict;
 pub use regrow_core::pick::{Candidate, Select};

@@ -30,10 +30,14 @@
 //! whether somebody is still there, still ready and in which phase is looked up where its supervisor writes it, so a look-up that
 //! begins after a child was told as stopping never returns it as ready. [`Registry::count`] of tags alone, and
 //! [`Registry::members`], are of the index.
+//!
+//! Actors that regrow did not start are found likewise once [`Registry::register`] has been told of them. Nobody writes down where they
+//! stand before they do: one that has just ended may be found until the registry has heard of it.
 
 mod actor;
 mod board;
 mod book;
+mod foreign;
 mod shared;
 mod standing;
 #[cfg(test)]
@@ -44,7 +48,6 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use ractor::{Message as ActorMessage, MessagingErr, RpcReplyPort};
 use regrow_core::index::{Entry, Members, Profile, Term};
@@ -55,9 +58,11 @@ use regrow_core::{Health, Phase};
 
 use actor::Message;
 pub(crate) use actor::{begin, keep};
-pub(crate) use board::{Follows, News, Stand};
+use board::Service;
+pub(crate) use board::{Board, Follows, News, Stand};
 pub use book::ClaimError;
 use book::Wanted;
+pub use foreign::RegisterError;
 pub(crate) use shared::Shared;
 pub(crate) use standing::{Standing, profile_of};
 pub use watcher::Watcher;
@@ -65,9 +70,6 @@ pub use watcher::Watcher;
 use crate::address::{Address, LookupError, Place};
 use crate::supervisor::Tree;
 use crate::telemetry::Subject;
-
-/// How long [`Registry::caught_up`] waits for a registry that is being made anew before it asks again.
-const ASKS_AGAIN: Duration = Duration::from_millis(1);
 
 /// A child that is registered, whichever life is in its place. Cloning costs a reference count.
 #[derive(Clone)]
@@ -439,40 +441,49 @@ impl Registry {
     ) -> Option<T> {
         // Whose place goes loses its names: so that has to be told from now on.
         self.shared().follows(Follows::Profiles);
-        let (reply, answer) = ractor::concurrency::oneshot();
-        let mut message = Message::Write {
+        let child = child.clone();
+        let message = |reply| Message::Write {
             name,
-            child: child.clone(),
-            wanted: wanted(reply.into()),
+            child,
+            wanted: wanted(reply),
         };
-        loop {
+        self.ask(message).await
+    }
+
+    /// Asks whoever keeps the registry at the moment. `None` when the system has ended, or the registry has died over it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> Message,
+    ) -> Option<T> {
+        let (reply, answer) = ractor::concurrency::oneshot();
+        let mut message = message(reply.into());
+        let mut service = self.shared().board.service();
+        while *service.borrow_and_update() == Service::Goes {
             let registry = self.shared().board.registry()?;
             match registry.cast(message) {
                 Ok(()) => return answer.await.ok(),
                 // It has just died: another is on its way.
-                Err(MessagingErr::SendErr(back)) if !self.tree.is_over() => {
-                    message = back;
-                    tokio::time::sleep(ASKS_AGAIN).await;
-                }
-                Err(_) => return None,
+                Err(MessagingErr::SendErr(back)) => message = back,
+                Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => return None,
             }
+            service.changed().await.ok()?;
         }
+        None
     }
 
     /// Waits until everything that has happened before is in the index.
     pub async fn caught_up(&self) {
-        loop {
-            let registry = self.shared().board.registry();
-            if let Some(registry) = registry {
+        let mut service = self.shared().board.service();
+        while *service.borrow_and_update() == Service::Goes {
+            if let Some(registry) = self.shared().board.registry() {
                 let caught_up = registry.call(Message::CatchUp, None).await;
                 if caught_up.is_ok_and(|answer| answer.is_success()) {
                     return;
                 }
             }
-            if self.tree.is_over() {
+            if service.changed().await.is_err() {
                 return;
             }
-            tokio::time::sleep(ASKS_AGAIN).await;
         }
     }
 

@@ -41,7 +41,7 @@ use regrow_core::{
 };
 use thiserror::Error;
 
-pub(crate) use actor::{Message, Root};
+pub(crate) use actor::{Message, Root, reason_of_foreign};
 pub(crate) use answer::Answer;
 pub(crate) use directory::Seat;
 pub use dynamic::DynamicSupervisor;

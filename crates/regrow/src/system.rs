@@ -214,6 +214,7 @@ impl System {
         });
         tokio::spawn(registry::keep(
             Arc::downgrade(&tree),
+            Arc::clone(&tree.registry),
             path.clone(),
             registry,
             ended.clone(),

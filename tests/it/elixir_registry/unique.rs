@@ -2,9 +2,10 @@
 //! has a tag of its own.
 
 use regrow::testing::Puppet;
-use regrow::{ChildSpec, ClaimError, Conflict, Registered, Registry, Restart};
+use regrow::{ChildSpec, ClaimError, Conflict, RegisterError, Registered, Registry, Restart};
 
-use super::{A, Left, NO_MATCH_SPECS, NO_STRANGERS, NO_VIA, ONE_PART, Port, TYPED, Y, dispatch};
+use super::{A, Left, NO_MATCH_SPECS, ONE_PART, Port, TYPED, Y, dispatch};
+use super::{Question, agent, assert_is_watched_while_it_has_a_key, process};
 use super::{assert_who_has_ended_knows_nobody, count, empty, found, holder, listen};
 use super::{next, query, register, triple, unregister};
 
@@ -29,13 +30,10 @@ pub(super) const CASES: [(&str, Port); 35] = [
     ("unregisters_process_by_key", Y),
     ("unregisters_with_no_entries", Y),
     ("allows_listeners", A),
-    (
-        "links_and_unlinks_on_register_unregister",
-        Left(NO_STRANGERS),
-    ),
+    ("links_and_unlinks_on_register_unregister", A),
     ("raises_on_unknown_registry_name", A),
-    ("via_callbacks", Left(NO_VIA)),
-    ("uses_value_provided_in_via", Left(NO_VIA)),
+    ("via_callbacks", A),
+    ("uses_value_provided_in_via", A),
     ("empty_list_for_empty_registry", Y),
     ("select_all", Y),
     ("select_supports_full_match_specs", A),
@@ -347,6 +345,55 @@ async fn allows_listeners() {
 #[tokio::test(start_paused = true)]
 async fn raises_on_unknown_registry_name() {
     assert_who_has_ended_knows_nobody(hello(1), "hello").await;
+}
+
+/// Case 20.
+#[tokio::test(start_paused = true)]
+async fn links_and_unlinks_on_register_unregister() {
+    assert_is_watched_while_it_has_a_key(["hello", "world"]).await;
+}
+
+/// Case 22: under a name it is registered, sent to, looked for, taken back; a second one is told who has it.
+#[tokio::test(start_paused = true)]
+async fn via_callbacks() {
+    let system = empty().await;
+    let registry = system.registry();
+    let first = registry
+        .register("hello", agent("0").await, process())
+        .await;
+    let first = first.expect("nobody has it");
+    let address = system.address::<Question>("@/hello").expect("it is there");
+    assert_eq!(address.call(|reply| reply).await, Ok("0"));
+    assert_eq!(registry.get("@/hello"), Some(first.clone()));
+
+    let second = registry
+        .register("hello", agent("1").await, process())
+        .await;
+    assert!(matches!(second, Err(RegisterError::Taken { holder }) if holder == first));
+    assert!(registry.unregister(&first).await);
+    assert!(registry.get("@/hello").is_none());
+    assert!(address.call(|reply| reply).await.is_err());
+    let second = registry
+        .register("hello", agent("1").await, process())
+        .await;
+    assert!(second.is_ok());
+    // An address of the first does not become one of the second.
+    assert!(!address.is_running());
+    assert_eq!(dispatch(&system, "path:@/hello").await, ["1"]);
+}
+
+/// Case 23: the value is its metadata.
+#[tokio::test(start_paused = true)]
+async fn uses_value_provided_in_via() {
+    let system = empty().await;
+    let registry = system.registry();
+    let profile = process().meta("value", "value");
+    let hello = registry.register("hello", agent("0").await, profile).await;
+    assert_eq!(
+        hello.expect("it is there").profile().metadata["value"],
+        "value"
+    );
+    assert_eq!(found(&system, "meta:value=value").await, ["hello"]);
 }
 
 /// Case 24.

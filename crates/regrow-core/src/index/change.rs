@@ -14,16 +14,19 @@ pub enum LeaveReason {
     Removed,
     /// It was taken out of the registry, and runs on.
     Unregistered,
+    /// It has ended, and nobody has heard how: there was no registry at that moment.
+    Lost,
 }
 
 impl LeaveReason {
-    /// The word in events: `removed`, `unregistered`, or that of the exit.
+    /// The word in events: `removed`, `unregistered`, `lost`, or that of the exit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ended(exit) => exit.as_str(),
             Self::Removed => "removed",
             Self::Unregistered => "unregistered",
+            Self::Lost => "lost",
         }
     }
 }

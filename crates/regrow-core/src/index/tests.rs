@@ -214,10 +214,11 @@ fn each_reason_to_leave_has_its_word() {
         LeaveReason::Ended(ExitKind::Killed),
         LeaveReason::Removed,
         LeaveReason::Unregistered,
+        LeaveReason::Lost,
     ];
     assert_eq!(
         words.map(LeaveReason::as_str),
-        ["killed", "removed", "unregistered"]
+        ["killed", "removed", "unregistered", "lost"]
     );
 }
 

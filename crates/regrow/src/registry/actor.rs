@@ -6,8 +6,10 @@
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
-use regrow_core::index::{Change, Entry, Index};
+use ractor::{
+    Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent,
+};
+use regrow_core::index::{Change, Entry, Index, LeaveReason};
 use regrow_core::{ChildKind, Phase};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,12 +17,14 @@ use tokio::task::JoinHandle;
 use super::Registered;
 use super::board::{Follows, Found, News, Stand};
 use super::book::{Clash, Wanted};
+use super::foreign::{self, Newcomer, RegisterError};
 use super::shared::Shared;
 use super::watcher::Post;
 use crate::adapter::step_aside;
+use crate::address::Place;
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
-use crate::supervisor::Tree;
+use crate::supervisor::{Tree, reason_of_foreign};
 use crate::telemetry::{Payload, Subject};
 use crate::time;
 
@@ -44,6 +48,12 @@ pub(crate) enum Message {
         child: Registered,
         wanted: Wanted,
     },
+    /// Somebody whom regrow did not start shall be found.
+    Register(Box<Newcomer>),
+    /// Such a one shall be found no more; whether it was there.
+    Unregister(Registered, RpcReplyPort<bool>),
+    /// Such a one has ended before it was up.
+    Ended(ActorId),
     /// Answers when all that hung on the board before is in the index.
     CatchUp(RpcReplyPort<()>),
 }
@@ -101,13 +111,14 @@ impl RegistryActor {
         let Arguments { tree, root, why } = arguments;
         let shared = tree.upgrade().ok_or("the system is gone")?;
         let shared = Arc::clone(&shared.registry);
-        shared.board.serve(myself.clone());
+        let before = shared.board.serve(myself.clone());
         let state = State {
             myself,
             tree,
             shared,
             root,
         };
+        state.watch_anew(before.as_ref());
         state.begin_anew(why);
         Ok(state)
     }
@@ -136,10 +147,34 @@ impl RegistryActor {
                 child,
                 wanted,
             } => state.write(&name, &child, wanted),
+            Message::Register(newcomer) => state.register(*newcomer),
+            Message::Unregister(registered, reply) => {
+                drop(reply.send(state.unregister(&registered)));
+            }
+            Message::Ended(actor) => state.ended(actor, foreign::never_was_up()),
             Message::CatchUp(reply) => {
                 state.read_now().await;
                 drop(reply.send(()));
             }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Message>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        // Of one that is watched: nobody is its child.
+        let Some(actor) = event.actor_id() else {
+            return Ok(());
+        };
+        if let SupervisionEvent::ActorStarted(_) = event {
+            state.started(actor);
+        } else {
+            let reason = reason_of_foreign(event).kind();
+            state.ended(actor, LeaveReason::Ended(reason));
         }
         Ok(())
     }
@@ -281,6 +316,80 @@ impl State {
     }
 }
 
+/// Actors that regrow did not start.
+impl State {
+    fn register(&self, newcomer: Newcomer) {
+        let Newcomer {
+            id,
+            cell,
+            profile,
+            reply,
+        } = newcomer;
+        let Some(tree) = self.tree.upgrade() else {
+            drop(reply.send(Err(RegisterError::Over)));
+            return;
+        };
+        let entered = (self.shared.foreign).enter((id, cell, profile), &tree, &self.myself);
+        let registered = entered.map(|place| {
+            if self.shared.index_follows() >= Follows::Profiles {
+                self.change([foreign::added(&place)].into_iter());
+            }
+            let registered = Registered::new(&place);
+            let payload = || Payload::RegistryEntryRegistered {};
+            tree.telemetry.emit(|| registered.subject(), payload);
+            registered
+        });
+        drop(reply.send(registered));
+    }
+
+    fn unregister(&self, registered: &Registered) -> bool {
+        let Some(tree) = self.tree.upgrade() else {
+            return false;
+        };
+        let had_it = (self.shared.foreign).leave_place(registered, &tree, &self.myself);
+        if had_it {
+            self.left(&registered.0, LeaveReason::Unregistered);
+        }
+        had_it
+    }
+
+    fn started(&self, actor: ActorId) {
+        let up = self.shared.foreign.started(actor);
+        if self.shared.index_follows() >= Follows::Phases {
+            self.change(up.iter().map(foreign::entered));
+        }
+    }
+
+    fn ended(&self, actor: ActorId, reason: LeaveReason) {
+        let tree = self.tree.upgrade();
+        for place in self.shared.foreign.leave(actor, tree.as_deref()) {
+            self.left(&place, reason);
+        }
+    }
+
+    /// A place is gone: so are its names, and whoever watches is told.
+    fn left(&self, place: &Arc<Place>, reason: LeaveReason) {
+        self.change([foreign::removed(place, reason)].into_iter());
+        if let Some(tree) = self.tree.upgrade() {
+            let reason = reason.as_str();
+            let payload = || Payload::RegistryEntryUnregistered { reason };
+            let subject = || Registered::new(place).subject();
+            tree.telemetry.emit(subject, payload);
+        }
+    }
+
+    /// Watches whom the registry before has watched. What it has missed it makes up for.
+    fn watch_anew(&self, before: Option<&ActorRef<Message>>) {
+        let found = self.shared.foreign.watch_anew(&self.myself, before);
+        for actor in found.up {
+            drop(self.shared.foreign.started(actor));
+        }
+        for actor in found.ended {
+            self.ended(actor, LeaveReason::Lost);
+        }
+    }
+}
+
 /// An index of everybody who is there now.
 pub(super) fn of_the_living(tree: &Tree) -> Index<Registered> {
     let mut index = Index::new();
@@ -304,7 +413,7 @@ fn put(entry: &mut Entry, stand: Stand) {
 
 /// What is told of a place that has another by now under its path is of no interest any more.
 fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
-    let is_present = |index: &Index<Registered>, place: &Arc<crate::address::Place>| {
+    let is_present = |index: &Index<Registered>, place: &Arc<Place>| {
         let known = index.get(place.path().as_str());
         known.is_some_and(|known| known.handle.is(place))
     };
@@ -353,29 +462,40 @@ async fn spawn(tree: &Arc<Tree>, root: &ChildPath, why: Why) -> Result<JoinHandl
     spawned.map(|(_, join)| join)
 }
 
+/// Whoever waits for a registry waits no more when nobody keeps one: also when the runtime goes away.
+struct Closes(Arc<Shared>, Weak<Tree>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.end(self.1.upgrade().as_deref());
+    }
+}
+
 /// Keeps a registry alive until its system has ended: one that has died is followed by another, which begins with the living.
 pub(crate) async fn keep(
     tree: Weak<Tree>,
+    shared: Arc<Shared>,
     root: ChildPath,
     mut registry: JoinHandle<()>,
     mut ended: watch::Receiver<Option<ExitReason>>,
 ) {
+    let closes = Closes(shared, tree.clone());
     loop {
         tokio::select! {
             _ = ended.wait_for(Option::is_some) => break,
             _ = &mut registry => {}
         }
-        let Some(tree) = tree.upgrade() else { break };
+        let Some(tree) = tree.upgrade() else { return };
         match spawn(&tree, &root, Why::Died).await {
             Ok(next) => registry = next,
             // It is refused by a runtime that ends.
             Err(_) => return,
         }
     }
-    if let Some(last) = tree
-        .upgrade()
-        .and_then(|tree| tree.registry.board.registry())
-    {
+    closes.0.board.close();
+    if let Some(last) = closes.0.board.registry() {
         last.stop(None);
+        // It writes no more when all are let go.
+        drop(registry.await);
     }
 }

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use ractor::ActorRef;
 use regrow_core::Phase;
 use regrow_core::index::{LeaveReason, Profile};
+use tokio::sync::watch;
 
 use super::actor::Message;
 use crate::address::Place;
@@ -73,8 +74,20 @@ impl From<u8> for Follows {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     pending: Mutex<Pending>,
+    /// Who waits for the next registry waits here.
+    service: watch::Sender<Service>,
     /// A [`Follows`].
     wanted: AtomicU8,
+}
+
+/// Whether anybody reads the board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Service {
+    /// A registry does, or will.
+    #[default]
+    Goes,
+    /// The system has ended.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -166,11 +179,27 @@ impl Board {
         Found::News(std::mem::take(&mut pending.news))
     }
 
-    /// From now on this one is woken. It is awake.
-    pub(crate) fn serve(&self, registry: ActorRef<Message>) {
+    /// From now on this one is woken. It is awake. The one before is given back.
+    pub(crate) fn serve(&self, registry: ActorRef<Message>) -> Option<ActorRef<Message>> {
         let mut pending = self.lock();
-        pending.registry = Some(registry);
+        let before = pending.registry.replace(registry);
         pending.is_awake = true;
+        drop(pending);
+        // Also if it was so before: whoever waits looks who serves now.
+        self.service.send_replace(Service::Goes);
+        before
+    }
+
+    /// No registry follows any more; what hangs here is of no interest to anybody.
+    pub(super) fn close(&self) {
+        self.service.send_replace(Service::Over);
+        let left = std::mem::take(&mut self.lock().news);
+        drop(left);
+    }
+
+    /// Turns when another registry serves, and when none will.
+    pub(super) fn service(&self) -> watch::Receiver<Service> {
+        self.service.subscribe()
     }
 
     /// Who reads it.

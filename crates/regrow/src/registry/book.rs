@@ -226,6 +226,14 @@ impl Book {
         gone.iter().for_each(|owner| self.forget(owner));
     }
 
+    /// Nobody has a name, and nobody is in a group.
+    pub(super) fn clear(&self) {
+        let mut written = self.lock();
+        *written = Written::default();
+        self.by_name.pin().clear();
+        self.by_group.pin().clear();
+    }
+
     fn forget_names(&self, written: &mut Written, child: &Registered) {
         for (name, ()) in written.names.release_all(child) {
             self.by_name.pin().remove(&name);

@@ -11,7 +11,9 @@ use super::Registered;
 use super::actor::Message;
 use super::board::{Board, Follows};
 use super::book::Book;
+use super::foreign::Foreign;
 use super::watcher::Post;
+use crate::supervisor::Tree;
 
 /// How many lists are kept ready at most. A program asks the same few questions over and over; one that does not is answered from
 /// the index.
@@ -21,8 +23,9 @@ type Lists = HashMap<Term, Arc<Members<Registered>>, RandomState>;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) board: Board,
+    pub(crate) board: Arc<Board>,
     pub(super) book: Book,
+    pub(super) foreign: Foreign,
     pub(super) index: RwLock<Index<Registered>>,
     /// Lists that somebody has asked for, to be read without a lock.
     lists: Lists,
@@ -38,8 +41,9 @@ pub(crate) struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            board: Board::default(),
+            board: Arc::default(),
             book: Book::default(),
+            foreign: Foreign::default(),
             index: RwLock::default(),
             lists: Lists::default(),
             left: AtomicU64::new(0),
@@ -113,6 +117,18 @@ impl Shared {
     pub(super) fn forget_all(&self) {
         self.left.fetch_add(1, Ordering::AcqRel);
         self.lists.pin().clear();
+    }
+
+    /// The system has ended: nobody is known any more, whoever still looks.
+    pub(super) fn end(&self, tree: Option<&Tree>) {
+        self.board.close();
+        self.foreign.part(tree, self.board.registry().as_ref());
+        self.book.clear();
+        {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            *index = Index::new();
+            self.forget_all();
+        }
     }
 
     /// Those who watch.

@@ -1,6 +1,7 @@
 //! What needs to see the registry from inside: its death, and its index beside one that is made anew.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use regrow_core::index::Index;
@@ -294,4 +295,89 @@ async fn look_ups_race_restarts_and_removals_and_never_find_who_has_gone() {
     assert_eq!(registry.count(&workers), 64);
     assert_like_made_anew(&registry);
     drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn a_registry_that_dies_keeps_those_whom_it_did_not_start_and_misses_no_end() {
+    use crate::{ChildKind, LeaveReason, Profile};
+
+    let system = crew(1).await;
+    let registry = system.registry();
+    let actor = || async { ractor::Actor::spawn(None, Worker, ()).await.unwrap().0 };
+    let register = |id: &'static str, cell: &ActorRef<bool>| {
+        let profile = Profile::new(ChildKind::Actor, "stranger");
+        registry.register(id, cell.clone(), profile)
+    };
+    let (stays, goes) = (actor().await, actor().await);
+    let kept = register("stays", &stays).await.unwrap();
+    let lost = register("goes", &goes).await.unwrap();
+    registry
+        .claim("lead", &kept, Conflict::Reject)
+        .await
+        .unwrap();
+    let mut watcher = registry.watch(Query::below("@"));
+    assert!(matches!(watcher.next().await, Notice::Snapshot(who) if who.len() == 2));
+
+    let mut events = system.telemetry().subscribe(1_024).unwrap();
+    let first = registry.shared().board.registry().expect("it lives");
+    first.kill();
+    first.wait(None).await.unwrap();
+    // This thread is the only one: nobody has made another yet.
+    goes.kill();
+    goes.wait(None).await.unwrap();
+    registry.caught_up().await;
+    let mut left = None;
+    while left.is_none() {
+        let event = events.next().await.expect("the system goes on");
+        if let Payload::RegistryEntryUnregistered { reason } = event.payload {
+            left = Some((event.subject.path.to_string(), reason));
+        }
+    }
+    let (path, reason) = left.unwrap();
+    assert_eq!(path, "@/goes");
+    let known = [
+        LeaveReason::Lost,
+        LeaveReason::Ended(crate::ExitKind::Killed),
+    ];
+    assert!(known.map(LeaveReason::as_str).contains(&reason), "{reason}");
+    assert!(lost.is_gone() && kept.is_ready());
+    assert_eq!(
+        registry.find(&Query::below("@")),
+        std::slice::from_ref(&kept)
+    );
+    assert_eq!(registry.whereis("lead"), Some(kept.clone()));
+    assert_like_made_anew(&registry);
+
+    // The second one hears of it.
+    stays.send_message(true).unwrap();
+    stays.wait(None).await.unwrap();
+    while !kept.is_gone() {
+        tokio::task::yield_now().await;
+    }
+    registry.caught_up().await;
+    assert_eq!(registry.whereis("lead"), None);
+    assert_like_made_anew(&registry);
+    drop(system.shut_down().await);
+}
+
+#[tokio::test]
+async fn an_ended_system_keeps_nobody_in_memory() {
+    let system = crew(10).await;
+    let registry = system.registry();
+    let place = Arc::downgrade(&registry.get("root/w0").expect("it is there").0);
+    let service = registry.shared().board.service();
+    assert_eq!(registry.find(&Query::tag("worker")).len(), 10);
+    drop(system.shut_down().await);
+    drop(system);
+    let mut service = service;
+    service.wait_for(|now| *now == Service::Over).await.unwrap();
+    drop(registry);
+    // What holds it besides ends with the system, a moment later.
+    let freed = async {
+        while place.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let freed = tokio::time::timeout(Duration::from_secs(10), freed).await;
+    assert!(freed.is_ok(), "somebody holds it");
 }

@@ -35,6 +35,8 @@ mod operations;
 mod perform;
 mod starts;
 
+pub(crate) use ends::reason_of_foreign;
+
 /// How many starts one turn of the mailbox may begin; the rest waits for the next turn, so that messages get in between.
 const STARTS_PER_TURN: usize = 128;
 

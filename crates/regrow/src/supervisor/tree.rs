@@ -11,7 +11,7 @@ use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
 use crate::path::ChildPath;
-use crate::registry::{Follows, News, Shared};
+use crate::registry::{Board, Follows, News, Shared};
 use crate::telemetry::{Census, Telemetry, Workforce};
 use crate::trace::Causes;
 
@@ -45,8 +45,8 @@ pub(crate) struct Tree {
 pub(crate) struct Commons {
     /// Keeps the deadlines of calls.
     pub(crate) timer: Arc<CallTimer>,
-    /// Who is there.
-    pub(crate) registry: Arc<Shared>,
+    /// Where what happens to them is pinned up. Not the registry itself: that holds places, and nobody would ever be freed.
+    pub(crate) board: Arc<Board>,
 }
 
 /// Children that had to be killed, and those that could not be.
@@ -78,14 +78,18 @@ impl Tree {
         census: Arc<Census>,
         workforce: Arc<Workforce>,
     ) -> Self {
-        let commons = Arc::<Commons>::default();
+        let registry = Arc::<Shared>::default();
+        let commons = Arc::new(Commons {
+            timer: Arc::default(),
+            board: Arc::clone(&registry.board),
+        });
         Self {
             telemetry,
             census,
             workforce,
             causes: Arc::default(),
             rings: Rings::default(),
-            registry: Arc::clone(&commons.registry),
+            registry,
             commons,
             places: Arc::default(),
             directories: RwLock::default(),

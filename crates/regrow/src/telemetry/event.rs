@@ -288,6 +288,10 @@ events! {
         Metadata holder: ChildPath,
         Metadata policy: &'static str,
     }
+    /// An actor that regrow did not start is registered, and is watched.
+    RegistryEntryRegistered = "regrow.registry.entry.registered" {}
+    /// Such an actor is registered no more: it has ended so, or was taken out.
+    RegistryEntryUnregistered = "regrow.registry.entry.unregistered" { Metadata reason: &'static str }
     /// The place is gone.
     SupervisorChildRemoved = "regrow.supervisor.child.removed" {}
     /// A child will be started again.

@@ -57,6 +57,8 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::SupervisorChildAdded {} => (Level::DEBUG, "added"),
         Payload::SupervisorReconfigured { .. } => (Level::INFO, "goes by new rules"),
         Payload::RegistryEntryConflict { .. } => (Level::DEBUG, "wants a name that is taken"),
+        Payload::RegistryEntryRegistered {} => (Level::DEBUG, "registered"),
+        Payload::RegistryEntryUnregistered { .. } => (Level::DEBUG, "registered no more"),
         Payload::RegistryRebuilt { .. } => (Level::WARN, "the registry began anew"),
         Payload::RegistryWatchMissed { .. } => (
             Level::WARN,

@@ -336,6 +336,8 @@ impl MetricsHandler {
             | Payload::SupervisorReconfigured { .. }
             | Payload::RegistryRebuilt { .. }
             | Payload::RegistryEntryConflict { .. }
+            | Payload::RegistryEntryRegistered {}
+            | Payload::RegistryEntryUnregistered { .. }
             | Payload::RegistryWatchMissed { .. }
             | Payload::SupervisorChildRemoved {}
             | Payload::BackoffReset { .. }

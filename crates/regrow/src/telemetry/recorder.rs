@@ -165,6 +165,8 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::SupervisorReconfigured { .. }
         | Payload::RegistryRebuilt { .. }
         | Payload::RegistryEntryConflict { .. }
+        | Payload::RegistryEntryRegistered {}
+        | Payload::RegistryEntryUnregistered { .. }
         | Payload::RegistryWatchMissed { .. }
         | Payload::RestartScheduled { .. }
         | Payload::BackoffReset { .. }

@@ -12,8 +12,7 @@ use crate::exit::{ExitReason, Follows, Ignore, StartFailure};
 use crate::launch;
 use crate::started::Force;
 use crate::supervisor::lingering::Lingering;
-use crate::supervisor::slot::Slot;
-use crate::telemetry::{Edge, Outcome, Payload, Span};
+use crate::telemetry::{Edge, Outcome, Payload, Span, Vitals};
 
 impl State {
     /// A life is up.
@@ -113,7 +112,8 @@ impl State {
         let Some(slot) = self.current(who) else {
             return discard(event);
         };
-        let reason = reason_of(slot, event);
+        let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_deref());
+        let reason = reason_of(vitals, slot.asked.is_some(), event);
         self.over(who, reason.clone());
         let directives = self.core.on_exit(who, reason.kind(), now);
         self.queue(directives);
@@ -267,32 +267,37 @@ pub(super) fn discard(event: SupervisionEvent) {
     clippy::wildcard_enum_match_arm,
     reason = "ractor's features add variants"
 )]
-fn reason_of(slot: &Slot, event: SupervisionEvent) -> ExitReason {
-    let vitals = slot.live.as_ref().and_then(|live| live.vitals.as_ref());
-    let orderly = |text: Option<&str>| {
-        let says_so = |text: &str| text == "shutdown" || text.starts_with("shutdown:");
-        if slot.asked.is_some() || text.is_some_and(says_so) {
-            ExitReason::Shutdown
-        } else {
-            ExitReason::Normal
-        }
-    };
+fn reason_of(vitals: Option<&Vitals>, was_asked: bool, event: SupervisionEvent) -> ExitReason {
     match event {
         SupervisionEvent::ActorFailed(_, error) => ExitReason::error(error),
         SupervisionEvent::ActorTerminated(_, state, text) => {
-            let adapter_says = vitals.map(|vitals| vitals.is_orderly());
+            let adapter_says = vitals.map(Vitals::is_orderly);
             if let Some(state) = state.filter(|_| adapter_says != Some(true)) {
                 // A state whose `Drop` panics or takes long must not do so in here.
                 tokio::spawn(async move { drop(state) });
             }
             match (adapter_says, text.as_deref()) {
-                (Some(true), text) => orderly(text),
+                (Some(true), text) => orderly(text, was_asked),
                 (_, Some("actor_task_cancelled")) => ExitReason::Cancelled,
                 (Some(false), _) | (None, Some("killed")) => ExitReason::Killed,
-                (None, text) => orderly(text),
+                (None, text) => orderly(text, was_asked),
             }
         }
         // Not the end of an actor.
         _ => ExitReason::Cancelled,
     }
+}
+
+fn orderly(text: Option<&str>, was_asked: bool) -> ExitReason {
+    let says_so = |text: &str| text == "shutdown" || text.starts_with("shutdown:");
+    if was_asked || text.is_some_and(says_so) {
+        ExitReason::Shutdown
+    } else {
+        ExitReason::Normal
+    }
+}
+
+/// How an actor has ended that is no child of a tree.
+pub(crate) fn reason_of_foreign(event: SupervisionEvent) -> ExitReason {
+    reason_of(None, false, event)
 }
