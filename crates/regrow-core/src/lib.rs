@@ -6,13 +6,14 @@
 //! clock.
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
-//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`dependencies`];
+//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`figures`] (what one uses); [`dependencies`];
 //! [`deadlines`]; [`merge`] (several streams in one order); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`].
 
 mod backoff;
 pub mod deadlines;
 pub mod dependencies;
+pub mod figures;
 mod id;
 pub mod index;
 mod intensity;

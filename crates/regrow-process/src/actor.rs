@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor as _, ActorProcessingErr, ActorRef};
-use regrow::telemetry::{Edge, Payload, Span};
+use regrow::telemetry::{Edge, FiguresGauge, Payload, Span};
 use regrow::{
     ChildKind, ChildSpec, Control, ExitReason, Phase, Shutdown, StartContext, StartFailure,
     Started, StopCause,
@@ -110,6 +110,10 @@ impl Observer for StartContext {
 
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
         self.span(phase, payload)
+    }
+
+    fn gauge(&self) -> Option<FiguresGauge> {
+        Some(self.figures())
     }
 }
 

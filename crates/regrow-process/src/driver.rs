@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use regrow::Phase;
-use regrow::telemetry::{Edge, Payload, Span, Stream};
+use regrow::telemetry::{Edge, FiguresGauge, Payload, Span, Stream};
 use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::process::{Child, Command};
@@ -21,8 +21,10 @@ use crate::os::{self, Identity, Quarry, Signal};
 use crate::process::{Stdin, Template};
 use crate::stdin::Opened;
 
+mod figures;
 mod report;
 
+use figures::Books;
 use report::Report;
 
 /// How long a look for descendants may hold up what comes after it.
@@ -65,6 +67,8 @@ pub(crate) trait Observer: Send + Sync {
     fn happened(&self, phase: Phase, payload: Payload);
     /// Something begins that takes time.
     fn begins(&self, phase: Phase, payload: Payload) -> Span;
+    /// Where what it uses is shown, if anywhere.
+    fn gauge(&self) -> Option<FiguresGauge>;
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -86,6 +90,7 @@ pub(crate) struct Driver {
     exited: Option<Exit>,
     reaped: Reaped,
     report: Report,
+    books: Books,
     ending: Option<Span>,
     noted: Vec<Identity>,
     /// Held until all of this life is gone, so that the next one does not meet it.
@@ -171,6 +176,7 @@ impl Driver {
             exited: None,
             reaped: Reaped::No,
             report: Report::new(template.handle.output()),
+            books: Books::new(&template, generation, leader),
             ending: None,
             noted: Vec::new(),
             _berth: berth,
@@ -215,6 +221,9 @@ impl Driver {
                         if let Some(payload) = self.news(&action) {
                             observer.happened(phase, payload);
                         }
+                        if action == Action::Reap {
+                            self.books.close(&self.template, &observer, self.leader);
+                        }
                         self.perform(action).await;
                     }
                 }
@@ -229,6 +238,7 @@ impl Driver {
                 .update(|status| status.stopping_stage = stage);
             self.report
                 .tell(&self.template, phase, &observer, Instant::now());
+            self.books.show(&self.template, &observer);
             actions = self.next().await;
         }
     }
@@ -292,6 +302,7 @@ impl Driver {
                 self.life.on_streams_closed(Instant::now())
             }
             () = self.report.next(&self.template) => Vec::new(),
+            () = self.books.next() => Vec::new(),
             () = timer, if wakeup.is_some() => self.life.on_wakeup(Instant::now()),
         }
     }
@@ -369,10 +380,12 @@ impl Driver {
 
     /// All that may be left of this life.
     fn quarry(&self) -> Quarry {
+        let mut noted = self.noted.clone();
+        noted.extend(self.books.seen());
         Quarry {
             marks: vec![self.template.host.marks(&self.template.id, self.generation)],
             leaders: vec![self.leader],
-            noted: self.noted.clone(),
+            noted,
             not_before: self.leader.start_time,
         }
     }
@@ -405,6 +418,7 @@ impl Driver {
             span.exception("something could not be ended");
         }
         self.template.host.forget(&self.template.id).await;
+        self.template.handle.show(None);
         self.template.handle.update(|status| {
             status.pid = None;
             status.stopping_stage = None;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use regrow_core::figures::Figures;
 use regrow_core::lifecycle::Stage;
 
 use crate::stdin::{Inlet, StdinError, StdinWriter};
@@ -12,6 +13,7 @@ use crate::stdio::Output;
 #[derive(Debug, Clone, Default)]
 pub struct ProcessHandle {
     status: Arc<Mutex<ProcessStatus>>,
+    figures: Arc<Mutex<Option<Figures>>>,
     output: Output,
     inlet: Inlet,
 }
@@ -37,6 +39,7 @@ impl ProcessHandle {
     pub(crate) fn new(output: Output) -> Self {
         Self {
             status: Arc::default(),
+            figures: Arc::default(),
             output,
             inlet: Inlet::default(),
         }
@@ -71,6 +74,21 @@ impl ProcessHandle {
 
     pub(crate) fn inlet(&self) -> &Inlet {
         &self.inlet
+    }
+
+    /// What the life that runs uses, itself and all its descendants, and has used up; `None` while none runs, in its first second, and
+    /// where [`Host::sample_every`](crate::Host::sample_every) switched it off.
+    #[must_use]
+    pub fn figures(&self) -> Option<Figures> {
+        *self.lock_figures()
+    }
+
+    pub(crate) fn show(&self, figures: Option<Figures>) {
+        *self.lock_figures() = figures;
+    }
+
+    fn lock_figures(&self) -> MutexGuard<'_, Option<Figures>> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes what is known.

@@ -9,6 +9,7 @@
 mod actor;
 mod driver;
 mod environment;
+mod figures;
 mod handle;
 mod host;
 mod os;
@@ -18,11 +19,13 @@ mod stdin;
 mod stdio;
 
 pub use environment::SpawnError;
+pub use figures::{Sampled, TreeProcess};
 pub use handle::{ProcessHandle, ProcessStatus};
 pub use host::{Holder, Host, Leftovers, port_variable};
 pub use os::{Signal, UnknownSignal, become_subreaper};
 pub use process::{Process, Stdin};
 pub use regrow::telemetry::Stream;
+pub use regrow_core::figures::{Figures, Reading, Spent, Who};
 pub use regrow_core::lifecycle::{Stage, StopPlan};
 pub use stdin::{StdinError, StdinWriter};
 pub use stdio::{

@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use regrow_core::figures::Reading;
 use regrow_core::lifecycle::Exit;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 use tokio::process::{Child, Command};
@@ -29,7 +30,7 @@ mod signal;
 pub use signal::{Signal, UnknownSignal};
 
 /// At most this many descendants of one incarnation are written down.
-const MAX_NOTED: usize = 1024;
+pub(crate) const MAX_NOTED: usize = 1024;
 
 /// The pause between two looks of a sweep that found something.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
@@ -73,6 +74,28 @@ pub(crate) struct Quarry {
     /// What was started before this time is somebody else's.
     pub(crate) not_before: u64,
 }
+
+/// One life, for a look at what all lives use.
+#[derive(Debug, Clone)]
+pub(crate) struct Crew {
+    pub(crate) agent: Arc<str>,
+    pub(crate) generation: u32,
+    pub(crate) leader: Identity,
+    /// Who was found to belong to it before.
+    pub(crate) seen: Vec<Identity>,
+}
+
+/// A process that belongs to a life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) reading: Reading,
+    /// What it calls itself; never its arguments, which may be secrets.
+    pub(crate) name: String,
+}
+
+/// Processes whose environment was read and bears no mark of ours.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(HashSet<Identity>);
 
 /// What one look shows of a quarry.
 #[derive(Debug)]
@@ -246,6 +269,30 @@ pub(crate) fn identify(pid: i32) -> Option<Identity> {
     imp::start_time(pid).map(|start_time| Identity { pid, start_time })
 }
 
+/// The processes of each of `crews`, with what they use: one walk over all processes, to be made where it blocks nobody.
+///
+/// # Errors
+///
+/// Where the system shows nothing of processes.
+pub(crate) fn members(
+    instance: &str,
+    crews: &[Crew],
+    strangers: &mut Strangers,
+) -> io::Result<Vec<Vec<Member>>> {
+    imp::members(instance, crews, strangers)
+}
+
+/// What this very process has used, if it is still there; also when it has ended and is not reaped.
+pub(crate) fn reading(process: Identity) -> Option<Reading> {
+    imp::reading(process)
+}
+
+/// The memory of this very process, in which a page that three share counts a third; `None` where that is not told. It costs far
+/// more than the rest: the system looks at every page.
+pub(crate) fn proportional_memory(process: Identity) -> Option<u64> {
+    imp::proportional_memory(process)
+}
+
 /// Which boot of the machine this is; empty where the system does not tell.
 pub(crate) fn boot_id() -> String {
     imp::boot_id()
@@ -285,7 +332,7 @@ pub(crate) fn pids(processes: &[Identity]) -> Vec<u32> {
 }
 
 /// Runs `work`, which reads many small files, where it blocks nobody.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work)

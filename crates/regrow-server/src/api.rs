@@ -48,6 +48,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/agents/{id}/restart", post(agents::restart))
         .route("/v1/agents/{id}/send", post(send::send))
         .route("/v1/agents/{id}/logs", get(logs::of_one))
+        .route("/v1/agents/{id}/tree", get(agents::tree))
         .route("/v1/logs", get(logs::of_many))
         .route("/v1/wait", get(wait::wait))
         .route("/v1/down", post(down))
@@ -65,6 +66,7 @@ async fn info(State(api): State<Api>, uri: Uri) -> Result<Json<Info>, Box<Proble
     Params::of(&uri, &[])?;
     let mut info = Info::clone(&api.about);
     info.phase = api.roster.phase();
+    info.figures = api.roster.sampling();
     Ok(Json(info))
 }
 

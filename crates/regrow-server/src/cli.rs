@@ -8,6 +8,7 @@ mod logs;
 mod operate;
 mod ps;
 mod send;
+mod top;
 mod words;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ use crate::up;
     after_help = "Examples:\n  regrow up                   run the agents of regrow.yaml until Ctrl-C\n  \
                   regrow up -d --wait         the same in the background; returns when all are up\n  \
                   regrow ps                   what runs, since when, and what comes next\n  \
+                  regrow top                  what they use: CPU, memory, descriptors, disk\n  \
                   regrow logs -f worker       what the agent worker writes, as it comes\n  \
                   regrow down                 stop everything, in order\n\n\
                   Exit codes: 0 ok, 1 failure, 2 usage, 3 no daemon, 4 not found, 5 conflict, 6 timeout,\n\
@@ -52,6 +54,8 @@ enum Command {
     Up(Up),
     /// Show the agents: phase, process, port, uptime, last exit
     Ps(Ps),
+    /// Show what agents use: CPU, memory, threads, descriptors, what they read and write
+    Top(Top),
     /// Show what agents write
     Logs(Logs),
     /// Write to an agent's standard input
@@ -182,6 +186,56 @@ struct Ps {
     place: Where,
 }
 
+/// Show what agents use: CPU, memory, threads, descriptors, what they read and write
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow top                  all agents, the busiest first\n  \
+                  regrow top -w               the same, again and again, until Ctrl-C\n  \
+                  regrow top -s memory        the largest first\n  \
+                  regrow top worker           each process of one agent\n\n\
+                  An agent is all that it has started, with all descendants. CPU is in hundredths of one processor, since\n\
+                  the look before; MEMORY is resident, and a page that several processes share counts for each. TIME, READ,\n\
+                  WRITTEN, DISK READ and DISK WRITE are those of this life. How often is looked: telemetry.figures in the file."
+)]
+struct Top {
+    /// Show each process of this agent [default: all agents, a line for each]
+    #[arg(value_name = "ID")]
+    agent: Option<String>,
+    /// Show it again and again, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
+    /// How often, with -w
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = words::duration, requires = "watch")]
+    every: Duration,
+    /// What comes first
+    #[arg(
+        short,
+        long,
+        value_name = "WHAT",
+        default_value = "cpu",
+        conflicts_with = "agent"
+    )]
+    sort: TopOrder,
+    /// One JSON object per line, as the API has it
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// What comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum TopOrder {
+    /// Who uses most of the processors
+    Cpu,
+    /// Who has most memory
+    Memory,
+    /// Who has written most
+    Written,
+    /// Who stands first in the file
+    File,
+}
+
 /// Show what agents write
 #[derive(Debug, Args)]
 #[command(
@@ -305,6 +359,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::SampleAgent(agent) => return sample_agent::run(agent).await,
         Command::Up(up) => up::run(up).await,
         Command::Ps(ps) => ps::run(&ps).await,
+        Command::Top(top) => top::run(&top).await,
         Command::Logs(logs) => logs::run(logs).await,
         Command::Send(send) => send::run(send).await,
         Command::Stop(operate) => operate::run(Verb::Stop, operate).await,

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::wire::{Agent, Info, Problem, Sent, Status, WaitReport};
+use crate::wire::{Agent, Info, Problem, Sent, Status, Tree, WaitReport};
 
 pub(crate) use self::discovery::{Found, Place, discover};
 use self::exchange::exchange;
@@ -137,6 +137,12 @@ impl Client {
         let path = format!("/v1/agents?query={}", encoded(query));
         let status: Status = self.ask(Method::GET, &path, ANSWER_WITHIN).await?;
         Ok(status.agents)
+    }
+
+    /// The processes of an agent.
+    pub(crate) async fn tree(&self, id: &str) -> Result<Tree, ClientError> {
+        let path = format!("/v1/agents/{}/tree", encoded(id));
+        self.ask(Method::GET, &path, ANSWER_WITHIN).await
     }
 
     /// Starts, stops or restarts an agent, and waits until that is done.

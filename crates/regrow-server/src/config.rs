@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// Where regrow reports to, if anywhere.
     pub(crate) otlp: Option<OtlpConfig>,
+    /// How often is looked at what agents use; zero for never.
+    pub(crate) figures: Duration,
     /// What an agent gets that says nothing.
     pub(crate) defaults: AgentDefaults,
     /// The agents, in the order of the file.
@@ -385,9 +387,11 @@ fn read_top(
     let log = fields
         .get("log")
         .map_or_else(LogConfig::default, |field| telemetry::log(reader, &field));
-    let otlp = fields
+    let telemetry = fields
         .get("telemetry")
-        .and_then(|field| telemetry::otlp(reader, &field));
+        .map_or_else(telemetry::Section::default, |field| {
+            telemetry::section(reader, &field)
+        });
     let shared = fields
         .get("defaults")
         .map_or_else(Shared::default, |field| Shared::read(reader, &field));
@@ -407,7 +411,8 @@ fn read_top(
         ports,
         max_agents,
         log,
-        otlp,
+        otlp: telemetry.otlp,
+        figures: telemetry.figures,
         defaults,
         agents: drafts.into_iter().map(|draft| draft.agent).collect(),
         warnings,

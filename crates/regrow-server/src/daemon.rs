@@ -167,7 +167,8 @@ impl Daemon {
         let (listeners, address) = listen::bind(listen.unwrap_or(config.listen), &state).await?;
         let host = Host::new()
             .state_dir(state.path())
-            .url(format!("http://{address}"));
+            .url(format!("http://{address}"))
+            .sample_every(config.figures);
         let about = about(&config, &state, address, &host);
         let mut cast = Cast::of(&config, &host, address.port())?;
         let mut root = Supervisor::new(ROOT)
@@ -270,6 +271,7 @@ fn about(config: &Config, state: &StateDir, address: SocketAddr, host: &Host) ->
         listen: address.to_string(),
         phase: DaemonPhase::Starting,
         started_at: rfc3339(SystemTime::now()),
+        figures: view::sampling(host),
     }
 }
 

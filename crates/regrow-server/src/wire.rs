@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One agent as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Agent {
     /// The id, unique among the agents.
     pub(crate) id: String,
@@ -63,6 +63,8 @@ pub(crate) struct Agent {
     pub(crate) message: Option<String>,
     /// How far a stop has come: the step of the ladder that runs now.
     pub(crate) stopping_stage: Option<String>,
+    /// What the life that runs uses, itself and its descendants; `null` in its first second, and where figures are switched off.
+    pub(crate) figures: Option<AgentFigures>,
 }
 
 /// How a life ended.
@@ -84,7 +86,7 @@ pub(crate) struct LastExit {
 }
 
 /// The answer to `GET /supervisor/status` and `GET /v1/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// All agents, in the order of the file, then in the order they were spawned.
     pub(crate) agents: Vec<Agent>,
@@ -169,6 +171,9 @@ pub(crate) struct Info {
     pub(crate) phase: DaemonPhase,
     /// When it was started.
     pub(crate) started_at: String,
+    /// How often is looked at what agents use, and what that costs.
+    #[serde(default)]
+    pub(crate) figures: Sampling,
 }
 
 /// The answer to `GET /v1/wait`: how far the agents have come.
@@ -296,6 +301,81 @@ pub(crate) struct Problem {
     pub(crate) wait: Option<WaitReport>,
 }
 
+/// What somebody uses now, and has used up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AgentFigures {
+    /// Processes, descendants included.
+    pub(crate) processes: u32,
+    /// Their threads.
+    pub(crate) threads: u32,
+    /// Their open descriptors.
+    pub(crate) descriptors: u32,
+    /// Their resident memory; a page that several share counts for each.
+    pub(crate) memory_bytes: u64,
+    /// How many processors they kept busy since the look before.
+    pub(crate) cpu_cores: f64,
+    /// The processor time of this life.
+    pub(crate) cpu_seconds: f64,
+    /// What this life has read, from whatever it read.
+    pub(crate) read_bytes: u64,
+    /// What this life has written, to whatever it wrote.
+    pub(crate) written_bytes: u64,
+    /// What was fetched from disks for it.
+    pub(crate) disk_read_bytes: u64,
+    /// What it has handed to disks.
+    pub(crate) disk_written_bytes: u64,
+}
+
+/// How often is looked at what agents use, and what the last look has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sampling {
+    /// How often; 0 for never.
+    pub(crate) every_ms: u64,
+    /// How long ago the last look was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_ms_ago: Option<u64>,
+    /// How long it took, on a thread that nobody waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_took_us: Option<u64>,
+}
+
+/// The answer to `GET /v1/agents/{id}/tree`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tree {
+    /// The processes of the agent, oldest first; none where it does not run.
+    pub(crate) processes: Vec<TreeProcess>,
+}
+
+/// One process of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TreeProcess {
+    /// Its pid.
+    pub(crate) pid: i32,
+    /// The pid of its parent, which may be none of these.
+    pub(crate) parent: i32,
+    /// What it calls itself. Its arguments, which may be secrets, are not told.
+    pub(crate) name: String,
+    /// Its threads.
+    pub(crate) threads: u32,
+    /// Its open descriptors.
+    pub(crate) descriptors: u32,
+    /// Its resident memory.
+    pub(crate) memory_bytes: u64,
+    /// Its share of it: a page that three processes share counts a third.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proportional_bytes: Option<u64>,
+    /// Its processor time, and that of the children that it has waited for.
+    pub(crate) cpu_seconds: f64,
+    /// What it has read, likewise.
+    pub(crate) read_bytes: u64,
+    /// What it has written, likewise.
+    pub(crate) written_bytes: u64,
+    /// What was fetched from disks for it, likewise.
+    pub(crate) disk_read_bytes: u64,
+    /// What it has handed to disks, likewise.
+    pub(crate) disk_written_bytes: u64,
+}
+
 /// A time as RFC 3339 in UTC, with milliseconds.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since_epoch = time
@@ -367,6 +447,7 @@ pub(crate) mod tests {
             last_exit: None,
             message: None,
             stopping_stage: None,
+            figures: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::path::ChildPath;
 use crate::registry::Registered;
 use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
-use crate::telemetry::{Identity, Payload, Span, Subject, Telemetry, Vitals};
+use crate::telemetry::{FiguresGauge, Identity, Payload, Span, Subject, Telemetry, Vitals};
 
 /// How to start a child, how to stop it, and when to start it again.
 ///
@@ -430,6 +430,12 @@ impl StartContext {
         self.tree
             .place(self.path().as_str())
             .map(|place| Registered::new(&place))
+    }
+
+    /// Where to show what the OS processes of this life use; only for one that consists of processes of its own.
+    #[must_use]
+    pub fn figures(&self) -> FiguresGauge {
+        self.tree.census.figures.enter(&self.subject.type_name)
     }
 
     /// Whose code a life of this child runs.

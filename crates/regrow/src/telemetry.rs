@@ -16,6 +16,7 @@ mod catalogue;
 mod census;
 mod emitter;
 mod event;
+mod figures;
 mod handler;
 #[cfg(any(feature = "otlp", feature = "prometheus"))]
 pub(crate) mod instruments;
@@ -53,6 +54,8 @@ pub(crate) use census::{Census, Counted, SupervisorCounts};
 pub(crate) use census::{ComputedFamily, actor_families};
 pub(crate) use emitter::Emitter;
 pub use event::{Edge, Event, GenAi, Identity, Lineage, Outcome, Payload, Stage, Stream, Subject};
+pub(crate) use figures::FiguresBook;
+pub use figures::{Figures, FiguresGauge, Spent};
 use handler::{Handler, News, Notice, Queue};
 #[cfg(feature = "json")]
 pub use json::{AttachJsonError, FinishError, JsonLines};

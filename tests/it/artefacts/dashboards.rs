@@ -307,7 +307,7 @@ fn processes_and_http() -> Dashboard {
             ("type", "regrow_process_processes"),
             ("route", "regrow_http_requests_total"),
         ]),
-        rows: vec![at_a_glance(), processes(), http()],
+        rows: vec![at_a_glance(), figures(), processes(), http()],
     }
 }
 
@@ -353,6 +353,48 @@ fn at_a_glance() -> Row {
                 Unit::Seconds,
                 quantile(0.95, "", "regrow_http_request_seconds", ROUTE),
             ),
+        ],
+    }
+}
+
+/// What processes use.
+fn figures() -> Row {
+    let now = |metric| sum("type", &of(metric, TYPE));
+    let grows = |metric| rate("type", &of(metric, TYPE));
+    let both = |panel: Panel, read: &str, written: &str| {
+        panel
+            .with(rate("type", &of(read, TYPE)), "{{type}}: read")
+            .with(rate("type", &of(written, TYPE)), "{{type}}: written")
+    };
+    Row {
+        title: "What agents use, with all that they have started",
+        panels: vec![
+            Panel::stack("Cores in use", Unit::Count)
+                .with(now("regrow_process_cpu_cores"), "{{type}}")
+                .help("Between the last two looks."),
+            Panel::stack("CPU time per second", Unit::Count)
+                .with(grows("regrow_process_cpu_seconds_total"), "{{type}}")
+                .help("Agents that have ended since count, too."),
+            Panel::stack("Memory", Unit::Bytes)
+                .with(now("regrow_process_resident_memory_bytes"), "{{type}}")
+                .help("A page that several processes share counts for each."),
+            both(
+                Panel::lines("Read and written", Unit::BytesPerSecond),
+                "regrow_process_read_bytes_total",
+                "regrow_process_written_bytes_total",
+            ),
+            both(
+                Panel::lines("From and to disks", Unit::BytesPerSecond),
+                "regrow_process_disk_read_bytes_total",
+                "regrow_process_disk_written_bytes_total",
+            ),
+            Panel::lines("Processes, threads, descriptors", Unit::Count)
+                .with(now("regrow_process_tree_processes"), "{{type}}: processes")
+                .with(now("regrow_process_threads"), "{{type}}: threads")
+                .with(
+                    now("regrow_process_open_descriptors"),
+                    "{{type}}: descriptors",
+                ),
         ],
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Row {
 #[derive(Clone, Copy)]
 pub(super) enum Unit {
     Count,
+    Bytes,
     Seconds,
     Ratio,
     PerSecond,
@@ -42,6 +43,7 @@ impl Unit {
     const fn id(self) -> &'static str {
         match self {
             Self::Count => "short",
+            Self::Bytes => "bytes",
             Self::Seconds => "s",
             Self::Ratio => "percentunit",
             Self::PerSecond => "cps",

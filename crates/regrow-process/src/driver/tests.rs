@@ -29,6 +29,9 @@ impl Observer for Silent {
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
         Telemetry::default().span(subject(phase), payload)
     }
+    fn gauge(&self) -> Option<FiguresGauge> {
+        None
+    }
 }
 
 /// A child in this phase.
@@ -94,6 +97,10 @@ impl Observer for Notes {
 
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
         self.1.span(subject(phase), payload)
+    }
+
+    fn gauge(&self) -> Option<FiguresGauge> {
+        None
     }
 }
 

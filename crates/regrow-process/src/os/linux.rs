@@ -13,6 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Identity, Look, Marks, Quarry, Signal};
 
+mod usage;
+
+pub(super) use usage::{members, proportional_memory, reading};
+
 /// No environment larger than this is read; the system allows about 2 MiB.
 const MAX_ENVIRON: u64 = 4 * 1024 * 1024;
 

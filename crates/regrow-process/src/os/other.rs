@@ -2,10 +2,11 @@
 
 use std::io;
 
+use regrow_core::figures::Reading;
 use rustix::process::Pid;
 use tokio::runtime::Handle;
 
-use super::{Identity, Look, Quarry, Signal};
+use super::{Crew, Identity, Look, Member, Quarry, Signal, Strangers};
 
 /// Not told by the system in a way that is safe to read.
 pub(super) fn start_time(_pid: i32) -> Option<u64> {
@@ -24,6 +25,22 @@ pub(super) fn boot_id() -> String {
 
 pub(super) fn descendants(_leader: Identity, _limit: usize) -> io::Result<Vec<Identity>> {
     Ok(Vec::new())
+}
+
+pub(super) fn members(
+    _instance: &str,
+    _crews: &[Crew],
+    _strangers: &mut Strangers,
+) -> io::Result<Vec<Vec<Member>>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn reading(_process: Identity) -> Option<Reading> {
+    None
+}
+
+pub(super) fn proportional_memory(_process: Identity) -> Option<u64> {
+    None
 }
 
 /// The leader stands for its group while the group has members.

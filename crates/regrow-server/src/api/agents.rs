@@ -16,7 +16,7 @@ use regrow::trace::with_current_context;
 use super::params::Params;
 use super::{Api, known_id, no_such_agent};
 use crate::daemon::{RosterError, Verb};
-use crate::wire::{Agent, Problem, SpawnRequest, Status};
+use crate::wire::{Agent, Problem, SpawnRequest, Status, Tree};
 
 /// The largest body that is read.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -40,6 +40,21 @@ pub(super) async fn one(
     let id = known_id(&api, path)?;
     let agent = api.roster.one(&id).await;
     agent.map(Json).ok_or_else(|| no_such_agent(&id))
+}
+
+pub(super) async fn tree(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Json<Tree>> {
+    Params::of(&uri, &[])?;
+    let id = known_id(&api, path)?;
+    let processes = api.roster.tree(&id).await.map_err(|error| {
+        let detail = format!("the processes of agent {id:?} cannot be looked at: {error}");
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "no_figures", detail)
+            .hint("see what works on this machine: regrow doctor")
+    })?;
+    Ok(Json(Tree { processes }))
 }
 
 pub(super) async fn spawn(State(api): State<Api>, uri: Uri, body: Body) -> Outcome<Response> {

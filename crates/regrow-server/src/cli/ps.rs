@@ -51,23 +51,8 @@ fn query(words: &[String]) -> Result<Option<String>, CliError> {
 }
 
 fn table(agents: &[Agent], now: SystemTime) -> String {
-    let mut rows = vec![HEADER.map(str::to_owned)];
-    rows.extend(agents.iter().map(|agent| row(agent, now)));
-    let mut widths = [0; HEADER.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; HEADER.len()]| {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    let rows = agents.iter().map(|agent| row(agent, now));
+    words::table(HEADER, rows)
 }
 
 fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {

@@ -131,6 +131,48 @@ pub(crate) fn first_line(text: &str) -> String {
     short
 }
 
+/// A number of bytes: `512 B`, `1.5 KiB`, `20.0 MiB`, `4.0 GiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // In tenths, so that no float is needed: 2^64 bytes are less than 2^28 TiB.
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut units = UNITS.iter().peekable();
+    while let Some(unit) = units.next() {
+        if tenths < 10_240 || units.peek().is_none() {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        tenths /= 1024;
+    }
+    format!("{bytes} B")
+}
+
+/// A table of columns as wide as they have to be, two blanks apart.
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let mut all = vec![header.map(str::to_owned)];
+    all.extend(rows);
+    let mut widths = [0; N];
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// One line on how an agent is: `worker   running   pid 123  port 8001`.
 ///
 /// `width` is that of the longest id; what took some time is told in `note`.
@@ -156,6 +198,36 @@ pub(crate) fn agent_line(agent: &Agent, width: usize, note: &str) -> String {
 mod tests {
     use super::*;
     use crate::wire::{rfc3339, tests::agent};
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_fits() {
+        let told = [
+            0,
+            1023,
+            1024,
+            1536,
+            20 << 20,
+            (1 << 30) - 1,
+            4 << 30,
+            3 << 50,
+            u64::MAX,
+        ];
+        let told = told.map(bytes);
+        assert_eq!(
+            told,
+            [
+                "0 B",
+                "1023 B",
+                "1.0 KiB",
+                "1.5 KiB",
+                "20.0 MiB",
+                "1023.9 MiB",
+                "4.0 GiB",
+                "3072.0 TiB",
+                "1677721.5 TiB"
+            ]
+        );
+    }
 
     #[test]
     fn durations_have_a_unit_and_a_bound() {

@@ -1,5 +1,7 @@
 //! What regrow tells of itself: its log, and the collector that it reports to.
 
+use std::time::Duration;
+
 use hyper::Uri;
 use regrow::otlp::Signal;
 use regrow::telemetry::Level;
@@ -7,7 +9,19 @@ use regrow::telemetry::Level;
 use super::error::Problem;
 use super::nearest::nearest;
 use super::read::{Field, Reader, Shape};
-use super::units::Refusal;
+use super::units::{Refusal, duration};
+
+/// How often is looked at what agents use, where the file does not say.
+const FIGURES: Duration = Duration::from_secs(5);
+
+/// A look costs milliseconds: more often is no use.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
+
+/// Less often is no use either.
+const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
+
+/// What a period may be, in words.
+const A_PERIOD: &str = "a duration from 100ms to 1h such as 5s, or 0s for never";
 
 /// What regrow's own log is made of, and how loud it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +86,38 @@ pub(super) fn log(reader: &mut Reader<'_>, field: &Field<'_>) -> LogConfig {
     }
 }
 
+/// What the section `telemetry` says.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) otlp: Option<OtlpConfig>,
+    pub(super) figures: Duration,
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            otlp: None,
+            figures: FIGURES,
+        }
+    }
+}
+
 /// Reads the section `telemetry`.
-pub(super) fn otlp(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<OtlpConfig> {
-    let fields = reader.known_fields(field, "telemetry", &["otlp"])?;
-    let field = fields.get("otlp")?;
-    let fields = reader.known_fields(&field, "otlp", &["endpoint", "service", "signals"])?;
+pub(super) fn section(reader: &mut Reader<'_>, field: &Field<'_>) -> Section {
+    let usual = Section::default();
+    let Some(fields) = reader.known_fields(field, "telemetry", &["figures", "otlp"]) else {
+        return usual;
+    };
+    let period = Shape::new(A_PERIOD, &period);
+    let figures = reader.value_at(&fields, "figures", &period);
+    Section {
+        figures: figures.map_or(usual.figures, |found| found.value),
+        otlp: fields.get("otlp").and_then(|field| otlp(reader, &field)),
+    }
+}
+
+fn otlp(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<OtlpConfig> {
+    let fields = reader.known_fields(field, "otlp", &["endpoint", "service", "signals"])?;
     let to = match fields.get("endpoint") {
         Some(field) => {
             let shape = Shape::new("an address such as http://127.0.0.1:4318", &endpoint);
@@ -112,6 +153,15 @@ fn read_signals(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Signal> {
     let shape = Shape::new("traces, metrics or logs", &signal);
     let read = |item| reader.value(item, &shape).map(|found| found.value);
     items.iter().filter_map(read).collect()
+}
+
+/// How often is looked at what agents use; `0s` for never.
+fn period(text: &str) -> Result<Duration, Refusal> {
+    let period = duration(text)?;
+    let is_possible = period.is_zero() || (SHORTEST_PERIOD..=LONGEST_PERIOD).contains(&period);
+    is_possible
+        .then_some(period)
+        .ok_or_else(|| Refusal::new(A_PERIOD))
 }
 
 /// A format of logs.

@@ -100,6 +100,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         max_agents: 100,
         log: LogConfig::default(),
         otlp: None,
+        figures: Duration::from_secs(5),
         defaults,
         agents: vec![worker],
         warnings: Vec::new(),
@@ -522,4 +523,8 @@ fn what_regrow_tells_of_itself_is_read_with_its_defaults() {
         ("regrow", Signal::ALL.to_vec())
     );
     assert_eq!(good("telemetry: {}\nagents: {}\n").otlp, None);
+    for (said, meant) in [("0s", 0), ("100ms", 100), ("1h", 3_600_000)] {
+        let config = good(&format!("telemetry: {{ figures: {said} }}\nagents: {{}}\n"));
+        assert_eq!(config.figures, Duration::from_millis(meant));
+    }
 }

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use regrow::{ChildInfo, ExitReason};
 use regrow_core::{Desired, ExitKind, Phase};
+use regrow_process::{Figures, Host, Reading};
 
 use super::child;
 use super::roster::{Entry, status};
 use crate::gateway::Standing;
-use crate::wire::{Agent, LastExit, rfc3339};
+use crate::wire::{Agent, AgentFigures, LastExit, Sampling, TreeProcess, rfc3339};
 
 /// An agent as the API shows it; one of which the tree knows nothing any more is stopped.
 pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
@@ -42,6 +43,73 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         stopping_stage: process
             .stopping_stage
             .map(|stage| stage.as_str().to_owned()),
+        figures: entry
+            .handle
+            .figures()
+            .map(|figures| self::figures(&figures)),
+    }
+}
+
+fn figures(figures: &Figures) -> AgentFigures {
+    let Figures {
+        processes,
+        threads,
+        descriptors,
+        memory_bytes,
+        cpu_cores,
+        spent,
+    } = *figures;
+    AgentFigures {
+        processes,
+        threads,
+        descriptors,
+        memory_bytes,
+        cpu_cores,
+        cpu_seconds: spent.cpu.as_secs_f64(),
+        read_bytes: spent.read_bytes,
+        written_bytes: spent.written_bytes,
+        disk_read_bytes: spent.disk_read_bytes,
+        disk_written_bytes: spent.disk_written_bytes,
+    }
+}
+
+/// One process of an agent.
+pub(super) fn tree_process(process: regrow_process::TreeProcess) -> TreeProcess {
+    let Reading {
+        who,
+        parent,
+        threads,
+        descriptors,
+        memory_bytes,
+        own,
+        waited,
+        is_living: _,
+    } = process.reading;
+    let spent = own.plus(waited);
+    TreeProcess {
+        pid: who.pid,
+        parent,
+        name: process.name,
+        threads,
+        descriptors,
+        memory_bytes,
+        proportional_bytes: process.proportional_bytes,
+        cpu_seconds: spent.cpu.as_secs_f64(),
+        read_bytes: spent.read_bytes,
+        written_bytes: spent.written_bytes,
+        disk_read_bytes: spent.disk_read_bytes,
+        disk_written_bytes: spent.disk_written_bytes,
+    }
+}
+
+/// How often is looked at what agents use, and what that costs.
+pub(super) fn sampling(host: &Host) -> Sampling {
+    let last = host.sampled();
+    let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+    Sampling {
+        every_ms: whole(host.sample_period().as_millis()),
+        last_ms_ago: last.map(|last| whole(last.at.elapsed().as_millis())),
+        last_took_us: last.map(|last| whole(last.took.as_micros())),
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/v1/agents/{id}/restart",
     "/v1/agents/{id}/send",
     "/v1/agents/{id}/logs",
+    "/v1/agents/{id}/tree",
     "/v1/logs",
     "/v1/wait",
     "/v1/down",

@@ -5,6 +5,7 @@
 mod agents;
 mod cli;
 mod endings;
+mod figures;
 mod gateway;
 mod http_api;
 mod kit;

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use regrow_core::{ChildKind, Phase};
 
-use super::Workforce;
 use super::catalogue::{MetricKind, MetricSchema};
 use super::metrics::Metered;
 use super::roll::Roll;
 use super::vitals::TypeStats;
+use super::{FiguresBook, Workforce};
 use crate::path::ChildPath;
 
 /// How many children of one kind and type a supervisor has in each phase, and the handles by which what happens to them is counted.
@@ -120,6 +120,8 @@ pub(crate) struct Census {
     supervisors: Arc<Roll<SupervisorCounts>>,
     /// Lives that were given up on and still run. Their supervisors may be gone.
     lingering: Mutex<BTreeMap<(ChildKind, Arc<str>), i32>>,
+    /// What OS processes use.
+    pub(crate) figures: Arc<FiguresBook>,
 }
 
 macro_rules! computed {
@@ -144,6 +146,18 @@ computed! {
     INTENSITY = Gauge "regrow_supervisor_intensity_ratio" ["supervisor"],
         "Restarts in the window over the allowed maximum; at 1 the next failure melts down.";
     PROCESSES = Gauge "regrow_process_processes" ["type", "state"], "OS processes by type and phase.";
+    TREE = Gauge "regrow_process_tree_processes" ["type"],
+        "Processes of the operating system that agents of the type consist of, with all descendants.";
+    THREADS = Gauge "regrow_process_threads" ["type"], "Threads of these processes.";
+    DESCRIPTORS = Gauge "regrow_process_open_descriptors" ["type"], "Open descriptors of these processes.";
+    MEMORY = Gauge "regrow_process_resident_memory_bytes" ["type"],
+        "Resident memory summed over the type; a page that several processes share counts for each.";
+    CORES = Gauge "regrow_process_cpu_cores" ["type"], "CPU cores in use, summed over the type.";
+    CPU = Counter "regrow_process_cpu_seconds_total" ["type"], "CPU time used, by agents that have ended too.";
+    READ = Counter "regrow_process_read_bytes_total" ["type"], "Bytes that agents read, from whatever they read.";
+    WRITTEN = Counter "regrow_process_written_bytes_total" ["type"], "Bytes that agents wrote, to whatever they wrote.";
+    DISK_READ = Counter "regrow_process_disk_read_bytes_total" ["type"], "Bytes fetched from disks for agents.";
+    DISK_WRITTEN = Counter "regrow_process_disk_written_bytes_total" ["type"], "Bytes handed to disks by agents.";
     HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
     QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
     DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
@@ -266,9 +280,49 @@ impl Census {
         ];
         families
             .into_iter()
+            .chain(figure_families(&self.figures))
             .filter(|family| !family.values.is_empty())
             .collect()
     }
+}
+
+/// What the OS processes of each type use.
+#[cfg_attr(
+    not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
+    expect(dead_code, reason = "only exporters read it")
+)]
+fn figure_families(book: &FiguresBook) -> [ComputedFamily; 10] {
+    let schemas = [
+        &TREE,
+        &THREADS,
+        &DESCRIPTORS,
+        &MEMORY,
+        &CORES,
+        &CPU,
+        &READ,
+        &WRITTEN,
+        &DISK_READ,
+        &DISK_WRITTEN,
+    ];
+    let mut families = schemas.map(ComputedFamily::new);
+    book.each_type(|type_name, sum| {
+        let values = [
+            f64::from(sum.processes),
+            f64::from(sum.threads),
+            f64::from(sum.descriptors),
+            float(sum.memory_bytes),
+            sum.cpu_cores,
+            sum.spent.cpu.as_secs_f64(),
+            float(sum.spent.read_bytes),
+            float(sum.spent.written_bytes),
+            float(sum.spent.disk_read_bytes),
+            float(sum.spent.disk_written_bytes),
+        ];
+        for (family, value) in families.iter_mut().zip(values) {
+            *family.at([type_name]) = value;
+        }
+    });
+    families
 }
 
 /// What the actors of each type do.

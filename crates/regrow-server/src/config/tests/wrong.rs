@@ -537,6 +537,12 @@ fn what_regrow_is_to_tell_of_itself_is_checked() {
         ],
     );
     says(
+        "telemetry: { figures: 50ms }\nagents: {}\n",
+        &[
+            "1:23: telemetry.figures: expected a duration from 100ms to 1h such as 5s, or 0s for never, got \"50ms\"",
+        ],
+    );
+    says(
         "telemetry: { otlp: { service: crew } }\nagents: {}\n",
         &[
             "1:20: telemetry.otlp: expected the key endpoint, got none; \

@@ -1,5 +1,6 @@
 //! Agents as queries see them.
 
+use std::io;
 use std::time::SystemTime;
 
 use regrow::ChildInfo;
@@ -7,7 +8,8 @@ use regrow_core::index::{Entry, Profile, Status};
 use regrow_core::{ChildKind, Phase};
 
 use crate::config::AgentConfig;
-use crate::daemon::{child, view};
+use crate::daemon::{Roster, child, view};
+use crate::wire::{Sampling, TreeProcess};
 
 /// What a query is asked of. `last_life` is the generation of an agent of which the tree knows nothing any more.
 pub(super) fn entry(config: &AgentConfig, info: Option<&ChildInfo>, last_life: u32) -> Entry {
@@ -56,6 +58,23 @@ fn since(info: &ChildInfo) -> Option<SystemTime> {
         | Phase::Paused
         | Phase::Draining
         | Phase::Stopping => info.started_at,
+    }
+}
+
+impl Roster {
+    /// How often is looked at what agents use, and what that costs.
+    pub(crate) fn sampling(&self) -> Sampling {
+        view::sampling(&self.host)
+    }
+
+    /// The processes of an agent, oldest first; none where it does not run.
+    ///
+    /// # Errors
+    ///
+    /// Where the system shows nothing of processes.
+    pub(crate) async fn tree(&self, id: &str) -> io::Result<Vec<TreeProcess>> {
+        let processes = self.host.tree(id).await?.unwrap_or_default();
+        Ok(processes.into_iter().map(view::tree_process).collect())
     }
 }
 
