@@ -31,7 +31,16 @@
 //! begins after a child was told as stopping never returns it as ready. [`Registry::count`] of tags alone, and
 //! [`Registry::members`], are of the index.
 //!
-//! Actors that regrow did not start are found likewise once [`Registry::register`] has been told of them. Nobody writes down where they
+//! ## For a DNS server or a service mesh
+//!
+//! [`Registry::watch`] is the hook: who is there, then every change with its reason. It holds through everything that may go wrong: whoever
+//! was too slow, or watched when a registry died, is told anew who is there, so a list that is replaced by each
+//! [`Notice::Snapshot`](crate::Notice::Snapshot) is right again. `examples/05_discovery.rs` keeps a file so. The events
+//! `regrow.registry.watch.missed` and `regrow.registry.rebuilt` tell the operator that it happened.
+//!
+//! ## Actors that regrow did not start
+//!
+//! They are found likewise once [`Registry::register`] has been told of them. Nobody writes down where they
 //! stand before they do: one that has just ended may be found until the registry has heard of it.
 
 mod actor;
