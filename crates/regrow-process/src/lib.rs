@@ -6,6 +6,7 @@
 //! window ended, that is in a session of its own, whose parent has ended, and whose environment is empty or overwritten, is known by
 //! nothing. The program, which adopts orphans, ends such a one when it ends itself.
 
+mod abilities;
 mod actor;
 mod driver;
 mod environment;
@@ -18,6 +19,7 @@ mod record;
 mod stdin;
 mod stdio;
 
+pub use abilities::{Abilities, ControlGroups};
 pub use environment::SpawnError;
 pub use figures::{Sampled, TreeProcess};
 pub use handle::{ProcessHandle, ProcessStatus};

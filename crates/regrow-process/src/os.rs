@@ -12,6 +12,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::abilities::Abilities;
 use regrow_core::figures::Reading;
 use regrow_core::lifecycle::Exit;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
@@ -296,6 +297,11 @@ pub(crate) fn proportional_memory(process: Identity) -> Option<u64> {
 /// Which boot of the machine this is; empty where the system does not tell.
 pub(crate) fn boot_id() -> String {
     imp::boot_id()
+}
+
+/// What works here.
+pub(crate) fn abilities() -> Abilities {
+    imp::abilities()
 }
 
 /// Makes this program the parent of every orphan among its descendants, and reaps those that end.

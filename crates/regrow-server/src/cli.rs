@@ -2,6 +2,7 @@
 
 mod config_check;
 mod console;
+mod doctor;
 mod down;
 mod exit;
 mod logs;
@@ -71,6 +72,8 @@ enum Command {
     Restart(Operate),
     /// Stop all agents in order, and end the daemon
     Down(Down),
+    /// Say what works on this machine, what does not, and what to do about it
+    Doctor(Doctor),
     /// Look at configuration files
     Config {
         #[command(subcommand)]
@@ -319,6 +322,20 @@ struct Down {
     place: Where,
 }
 
+/// Say what works on this machine, what does not, and what to do about it
+///
+/// Looks at the system, the configuration file, the state directory and the daemon, changes nothing, and ends with 1 if something
+/// keeps regrow from working.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  regrow doctor\n  regrow doctor --json -f team/regrow.yaml")]
+struct Doctor {
+    /// One JSON object per line: check, verdict (ok, warning, failure), found, advice
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Say everything that is wrong with a file; start nothing
@@ -366,6 +383,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Start(operate) => operate::run(Verb::Start, operate).await,
         Command::Restart(operate) => operate::run(Verb::Restart, operate).await,
         Command::Down(down) => down::run(&down).await,
+        Command::Doctor(doctor) => doctor::run(&doctor).await,
         Command::Config {
             command: ConfigCommand::Check { positional, file },
         } => config_check::run(positional.or(file)),

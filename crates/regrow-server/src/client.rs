@@ -325,6 +325,16 @@ pub(crate) enum Advice {
     },
 }
 
+impl NobodyThere {
+    /// Whether nothing runs and nothing is in the way of a start.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match self.advice {
+            Advice::Start => true,
+            Advice::Elsewhere(_) | Advice::Patience { .. } => false,
+        }
+    }
+}
+
 impl std::fmt::Display for NobodyThere {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tried = self.tried.join("; ");

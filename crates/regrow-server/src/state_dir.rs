@@ -80,11 +80,7 @@ impl Layout {
     ///
     /// When a part cannot be made or may be another user's work, or the path of the socket is too long for a socket address.
     pub(crate) fn create(&self) -> Result<(), StateDirError> {
-        let socket = self.socket_path();
-        let length = socket.as_os_str().len();
-        if length > LONGEST_SOCKET_PATH {
-            return Err(StateDirError::PathTooLong { socket, length });
-        }
+        self.check_length()?;
         for folder in [self.root.clone(), self.pids_dir()] {
             DirBuilder::new()
                 .recursive(true)
@@ -103,6 +99,30 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(io_error(&ignore)(error)),
         }
+    }
+
+    /// Looks whether a daemon could take the directory, and changes nothing: none where it is not there, else whether a token is.
+    ///
+    /// # Errors
+    ///
+    /// What would keep a daemon from taking it, but another daemon.
+    pub(crate) fn examine(&self) -> Result<Option<bool>, StateDirError> {
+        self.check_length()?;
+        match fs::symlink_metadata(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(_) | Err(_) => {}
+        }
+        mode_of_ours(&self.root)?;
+        known_token(&self.token_file()).map(|token| Some(token.is_some()))
+    }
+
+    fn check_length(&self) -> Result<(), StateDirError> {
+        let socket = self.socket_path();
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            return Err(StateDirError::PathTooLong { socket, length });
+        }
+        Ok(())
     }
 
     /// What the last run wrote of itself; none where there was none or it ended in order.
@@ -342,6 +362,15 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StateDirError + '_ {
 
 /// Makes sure that nobody else put anything into a directory, nor can, nor sees what is there.
 fn keep_to_ourselves(folder: &Path) -> Result<(), StateDirError> {
+    if mode_of_ours(folder)? & 0o077 != 0 {
+        let ours_alone = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(folder, ours_alone).map_err(io_error(folder))?;
+    }
+    Ok(())
+}
+
+/// The mode of a directory that is ours, and where nobody else can put anything.
+fn mode_of_ours(folder: &Path) -> Result<u32, StateDirError> {
     let path = folder.to_owned();
     let found = fs::symlink_metadata(folder).map_err(io_error(folder))?;
     if !found.is_dir() {
@@ -355,11 +384,7 @@ fn keep_to_ourselves(folder: &Path) -> Result<(), StateDirError> {
     if mode & 0o022 != 0 {
         return Err(StateDirError::DirectoryIsOpen { path, mode });
     }
-    if mode & 0o077 != 0 {
-        let ours_alone = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(folder, ours_alone).map_err(io_error(folder))?;
-    }
-    Ok(())
+    Ok(mode)
 }
 
 fn take_lock(layout: &Layout) -> Result<File, StateDirError> {
@@ -399,27 +424,32 @@ fn locked_by(file: &File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn token(path: &Path) -> Result<String, StateDirError> {
-    if let Some(text) = read_short(path)? {
-        let mode = fs::metadata(path)
-            .map_err(io_error(path))?
-            .permissions()
-            .mode()
-            & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(StateDirError::TokenIsOpen {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        let token = text.trim();
-        if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(token.to_owned());
-        }
-        return Err(StateDirError::Unexpected {
+/// The token that is there, if it is one, and nobody else can read it.
+fn known_token(path: &Path) -> Result<Option<String>, StateDirError> {
+    let Some(text) = read_short(path)? else {
+        return Ok(None);
+    };
+    let found = fs::metadata(path).map_err(io_error(path))?;
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(StateDirError::TokenIsOpen {
             path: path.to_owned(),
-            what: "expected 64 hexadecimal digits",
+            mode,
         });
+    }
+    let token = text.trim();
+    if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(Some(token.to_owned()));
+    }
+    Err(StateDirError::Unexpected {
+        path: path.to_owned(),
+        what: "expected 64 hexadecimal digits",
+    })
+}
+
+fn token(path: &Path) -> Result<String, StateDirError> {
+    if let Some(token) = known_token(path)? {
+        return Ok(token);
     }
     let token = format!(
         "{}{}",

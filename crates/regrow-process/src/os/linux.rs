@@ -11,8 +11,11 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::abilities::Abilities;
+
 use super::{Identity, Look, Marks, Quarry, Signal};
 
+mod cgroup;
 mod usage;
 
 pub(super) use usage::{members, proportional_memory, reading};
@@ -378,6 +381,18 @@ fn reap(pid: i32) {
         if let Err(error) = rustix::process::waitid(WaitId::Pid(pid), options) {
             tracing::trace!(pid = pid.as_raw_nonzero(), %error, "nothing to reap");
         }
+    }
+}
+
+pub(super) fn abilities() -> Abilities {
+    let us = super::identify(own_pid());
+    let pidfd = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    Abilities {
+        subreaper: rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok(),
+        pidfd: pidfd.is_ok(),
+        processes: us.and_then(reading).is_some(),
+        shared_memory: us.and_then(proportional_memory).is_some(),
+        control_groups: cgroup::control_groups(),
     }
 }
 

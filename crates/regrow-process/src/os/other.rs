@@ -6,6 +6,8 @@ use regrow_core::figures::Reading;
 use rustix::process::Pid;
 use tokio::runtime::Handle;
 
+use crate::abilities::{Abilities, ControlGroups};
+
 use super::{Crew, Identity, Look, Member, Quarry, Signal, Strangers};
 
 /// Not told by the system in a way that is safe to read.
@@ -71,6 +73,16 @@ fn signal_all(quarry: &Quarry, signal: Signal) -> io::Result<Vec<Identity>> {
         super::signal_group(*leader, signal)?;
     }
     Ok(found)
+}
+
+pub(super) fn abilities() -> Abilities {
+    Abilities {
+        subreaper: false,
+        pidfd: false,
+        processes: false,
+        shared_memory: false,
+        control_groups: ControlGroups::Absent,
+    }
 }
 
 pub(super) fn become_subreaper(_runtime: &Handle) -> io::Result<()> {

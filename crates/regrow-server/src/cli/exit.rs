@@ -101,6 +101,12 @@ pub(crate) enum CliError {
     /// The daemon did not do what was asked.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Something keeps regrow from working; what it is has been said.
+    #[error("{}", match .failures { 1 => "1 check failed".to_owned(), more => format!("{more} checks failed") })]
+    Unwell {
+        /// How many checks failed.
+        failures: usize,
+    },
     /// The background process could not be started or watched.
     #[error("failed to start regrow in the background")]
     Background(#[source] io::Error),
@@ -165,6 +171,7 @@ impl CliError {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::State(_)
             | Self::Daemon(_)
+            | Self::Unwell { .. }
             | Self::Background(_)
             | Self::BackgroundEnded { .. }
             | Self::Signals(_)

@@ -4,6 +4,7 @@
 
 mod agents;
 mod cli;
+mod doctor;
 mod endings;
 mod figures;
 mod gateway;
