@@ -112,9 +112,10 @@ impl Host {
 
     /// Looks every so often at what all agents of this run use: 5 s, unless given; zero switches it off.
     ///
-    /// A look is one walk over all processes of the machine, on a thread of its own: some 20 µs for each of them, and some 50 µs more
-    /// for each that belongs to an agent. One second after a spawn there is one at once. Agents with a limit of memory are looked at
-    /// every 5 s even when it is switched off. Where there is no `/proc`, nothing is looked at.
+    /// A look is one walk over all processes of the machine, on a thread of its own. In a build without optimization, on two busy cores,
+    /// it took 7 ms for 10 agents and 22 ms for 200, among 330 processes: some 20 µs for each process, and some 80 µs more for each
+    /// that belongs to an agent. One second after a spawn there is one at once. Where there is no `/proc`, nothing is
+    /// looked at.
     pub fn sample_every(self, period: Duration) -> Self {
         self.sampler.set_period(period);
         self
