@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use regrow::Order;
 use regrow::telemetry::{MetricSchema, Payload, Role, catalogue};
+use regrow::{Condition, Order};
 use regrow_core::lifecycle::{Stage, StopPlan};
 use regrow_core::supervision::{ChildPlan, Policy};
 use regrow_core::{
@@ -95,6 +95,7 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
     let tables = [
         ("Kinds", all(ChildKind::ALL, ChildKind::as_str)),
         ("Phases", all(Phase::ALL, Phase::as_str)),
+        ("Conditions", all(Condition::ALL, Condition::as_str)),
         ("Desired", all(Desired::ALL, Desired::as_str)),
         ("Health", all(Health::ALL, Health::as_str)),
         ("Reasons", all(&ExitKind::ALL, ExitKind::as_str)),

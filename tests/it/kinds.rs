@@ -11,10 +11,10 @@ mod cast;
 
 use std::time::Duration;
 
-use regrow::testing::TestSystem;
+use regrow::testing::{Puppet, TestSystem};
 use regrow::{
-    AutoShutdown, Backoff, ChildKind, ChildSpec, Desired, ExitKind, GiveUp, OperateError, Phase,
-    Restart, RestartIntensity, Supervisor,
+    AutoShutdown, Backoff, ChildKind, ChildSpec, Condition, Desired, ExitKind, GiveUp,
+    OperateError, Phase, Restart, RestartIntensity, Supervisor,
 };
 
 use cast::Cell::{CannotBe, Holds};
@@ -281,6 +281,30 @@ fn one_that_runs_once_is_done_by_a_normal_end_and_tries_again_after_a_failure() 
                 }
             }
         }
+    });
+}
+
+#[test]
+fn it_is_waited_for_until_it_is_ready_or_has_ended() {
+    row(everywhere, async |kind| {
+        let ends = !matches!(kind, Kind::Dynamic | Kind::Partition);
+        let spec = |spec: ChildSpec| spec.once().restart(Restart::Transient);
+        let mut tree = Supervisor::new("root").order(regrow::Order::Dependencies);
+        tree = tree.child(Puppet::spec("ready").waits_for("a", Condition::Ready));
+        if ends {
+            let until = Condition::CompletedSuccessfully;
+            tree = tree.child(Puppet::spec("done").waits_for("a", until));
+        }
+        let (cast, spec_of_a) = Cast::new(kind, First::Up);
+        let mut system = TestSystem::launch(tree.child(spec(spec_of_a))).await;
+        system.expect("regrow.child.started", "root/ready").await;
+        if ends {
+            let done = system.which_child("root/done").await.unwrap();
+            assert_eq!(done.phase, Phase::Pending, "{kind:?}");
+            cast.tell(&system, Order::Return).await;
+            system.expect("regrow.child.started", "root/done").await;
+        }
+        system.booted().await.unwrap();
     });
 }
 

@@ -20,6 +20,7 @@ mod kinds;
 mod losses;
 mod names;
 mod operations;
+mod order;
 mod otlp;
 mod partition_supervisor;
 mod peers;

@@ -15,6 +15,7 @@
 //!
 //! An event costs O(log n) in the number of children, plus O(log n) for each child that it touches: one for `one_for_one`.
 
+mod condition;
 mod dependents;
 mod directive;
 mod group;
@@ -34,6 +35,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use condition::Condition;
+use condition::Reached;
 pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
 pub use slot::ChildPlan;
 use slot::{Ending, Slot, State, Trial};
@@ -179,8 +182,8 @@ impl Supervision {
         }
     }
 
-    /// Adds a place for a child after all others. Before [`Self::boot`] it takes part in the boot; afterwards it waits for
-    /// [`Self::start_child`] or [`Self::restart_child`].
+    /// Adds a place for a child after all others. Before [`Self::boot`] it takes part in the boot, if it is enabled; afterwards it
+    /// waits for [`Self::start_child`] or [`Self::restart_child`].
     ///
     /// # Panics
     /// With 2³² children; memory runs out long before.
@@ -193,14 +196,18 @@ impl Supervision {
                 0,
             )
         });
-        let booting = self.mode == Mode::New;
+        let booting = self.mode == Mode::New && plan.enabled;
         self.boot_left += u32::from(booting);
         self.significant += u32::from(booting && plan.significant);
         let order = self.next_order;
         self.next_order += 1;
         self.by_order.insert(order, index);
         self.slots[index as usize] = Some(Slot {
-            desired: plan.wanted(),
+            desired: if plan.enabled || self.mode != Mode::New {
+                plan.wanted()
+            } else {
+                Desired::Down
+            },
             plan,
             order,
             turn: order,
@@ -215,6 +222,7 @@ impl Supervision {
             in_turn: false,
             trial: Trial::None,
             holds_boot: booting,
+            ready: false,
             since: now,
             timer: None,
             attempts: Attempts::default(),
@@ -242,17 +250,18 @@ impl Supervision {
         self.mode = Mode::Up;
         match self.policy.order {
             Order::Sequence => {
-                let all = self.by_order.iter();
-                self.starts = all.map(|(order, index)| (*order, *index)).collect();
+                let all = self.by_order.iter().map(|(order, index)| (*order, *index));
+                let pending = |(_, index): &(u64, u32)| self.is_pending(*index);
+                self.starts = all.filter(pending).collect();
             }
             Order::Dependencies => {
-                let ready: Vec<u32> = self
+                let free: Vec<u32> = self
                     .by_order
                     .values()
                     .copied()
-                    .filter(|slot| self.unmet(*slot) == 0)
+                    .filter(|slot| self.is_pending(*slot) && self.unmet(*slot) == 0)
                     .collect();
-                for slot in ready {
+                for slot in free {
                     self.start(slot, now, &mut out);
                 }
             }
@@ -284,12 +293,42 @@ impl Supervision {
         }
         slot.state = State::Running;
         slot.trial = Trial::None;
-        slot.since = now;
-        self.set_timer(who.slot, None);
+        let since = std::mem::replace(&mut slot.since, now);
+        let until = match slot.plan.ready_within {
+            Some(within) if !slot.ready => since.checked_add(within),
+            Some(_) => None,
+            None => {
+                slot.ready = true;
+                None
+            }
+        };
+        let reached = Reached::by_state(slot);
+        self.set_timer(who.slot, until);
         self.turn_is_over(who.slot);
         self.release_boot(who.slot);
-        self.meet_dependents(who.slot, now, &mut out);
+        self.meet_dependents(who.slot, reached, now, &mut out);
         self.settle(now, &mut out);
+        out
+    }
+
+    /// This life may be given work from now on, it says. It may say so before it has started.
+    #[must_use]
+    pub fn on_ready(&mut self, who: Who, now: Instant) -> Vec<Directive> {
+        let mut out = std::mem::take(&mut self.spare);
+        let Some(slot) = self.current(who) else {
+            return out;
+        };
+        if slot.ready || !matches!(slot.state, State::Starting | State::Running) {
+            return out;
+        }
+        slot.ready = true;
+        if slot.state == State::Running {
+            let reached = Reached::by_state(slot);
+            // One that is doomed has no other.
+            self.set_timer(who.slot, None);
+            self.meet_dependents(who.slot, reached, now, &mut out);
+            self.settle(now, &mut out);
+        }
         out
     }
 
@@ -385,6 +424,17 @@ impl Supervision {
     #[must_use]
     pub fn phase(&self, index: u32) -> Option<Phase> {
         self.slot(index).map(|slot| slot.state.phase())
+    }
+
+    /// Whether the present life of a child may be given work.
+    #[must_use]
+    pub fn is_ready(&self, index: u32) -> bool {
+        self.slot(index)
+            .is_some_and(|slot| slot.state == State::Running && slot.ready)
+    }
+
+    fn is_pending(&self, index: u32) -> bool {
+        self.phase(index) == Some(Phase::Pending)
     }
 
     /// What the operator wants of a child.

@@ -104,6 +104,10 @@ impl Observer for StartContext {
         self.announce();
     }
 
+    fn ready(&self) {
+        Self::ready(self);
+    }
+
     fn happened(&self, phase: Phase, payload: Payload) {
         self.emit(phase, || payload);
     }
@@ -192,12 +196,18 @@ impl From<Process> for ChildSpec {
             .kind(ChildKind::Process)
             .of_type(type_)
             .tags(terms.tags)
-            .depends_on(terms.depends_on)
+            .enabled(!terms.disabled)
             .required(terms.required)
             .announced()
             .start_timeout(longest_start)
             // The ladder has a budget for each of its steps.
             .shutdown(Shutdown::Infinity);
+        for (id, until) in terms.waits_for {
+            spec = spec.waits_for(id, until);
+        }
+        if let Some(within) = terms.ready_within {
+            spec = spec.ready_within(within);
+        }
         if terms.once {
             spec = spec.once();
         }

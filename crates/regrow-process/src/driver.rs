@@ -19,6 +19,7 @@ use crate::actor::exit_reason;
 use crate::environment::{self, SpawnError};
 use crate::os::{self, Identity, Quarry, Signal};
 use crate::process::{Stdin, Template};
+use crate::readiness::Readiness;
 use crate::stdin::Opened;
 
 mod figures;
@@ -63,6 +64,8 @@ impl Wishes {
 pub(crate) trait Observer: Send + Sync {
     /// Its start window is over.
     fn announced(&self);
+    /// It has said that it is ready.
+    fn ready(&self);
     /// Something happened while it was in this phase.
     fn happened(&self, phase: Phase, payload: Payload);
     /// Something begins that takes time.
@@ -84,6 +87,7 @@ pub(crate) struct Driver {
     wishes: Option<watch::Receiver<Wish>>,
     stdin: Opened,
     readers: JoinSet<()>,
+    readiness: Readiness,
     reading: Reading,
     exit: Option<BoxFuture<io::Result<Exit>>>,
     sweep: Option<JoinHandle<Vec<u32>>>,
@@ -153,12 +157,13 @@ impl Driver {
             .map_err(|source| SpawnError::of_spawn(&surroundings.program, source))?;
         let mut readers = JoinSet::new();
         let output = template.handle.output();
+        let readiness = Readiness::new(template.ready_line.clone());
         if let Some(stdout) = child.stdout.take() {
-            let output = output.clone();
+            let (output, stdout) = (output.clone(), readiness.watch(stdout));
             readers.spawn(async move { output.read(stdout, Stream::Stdout, generation).await });
         }
         if let Some(stderr) = child.stderr.take() {
-            let output = output.clone();
+            let (output, stderr) = (output.clone(), readiness.watch(stderr));
             readers.spawn(async move { output.read(stderr, Stream::Stderr, generation).await });
         }
         let (wishes, wished) = watch::channel(Wish::Run);
@@ -171,6 +176,7 @@ impl Driver {
             leader,
             wishes: Some(wished),
             readers,
+            readiness,
             reading: Reading::Open,
             sweep: None,
             exited: None,
@@ -239,7 +245,7 @@ impl Driver {
             self.report
                 .tell(&self.template, phase, &observer, Instant::now());
             self.books.show(&self.template, &observer);
-            actions = self.next().await;
+            actions = self.next(&observer).await;
         }
     }
 
@@ -274,7 +280,7 @@ impl Driver {
     }
 
     /// Waits for the next thing that happens, and asks the lifecycle what to do about it.
-    async fn next(&mut self) -> Vec<Action> {
+    async fn next(&mut self, observer: &impl Observer) -> Vec<Action> {
         let wakeup = self.life.next_wakeup();
         let timer = tokio::time::sleep_until(wakeup.unwrap_or_else(Instant::now).into());
         tokio::select! {
@@ -300,6 +306,10 @@ impl Driver {
                 }
                 self.reading = Reading::Closed;
                 self.life.on_streams_closed(Instant::now())
+            }
+            () = self.readiness.heard(), if self.readiness.is_awaited() => {
+                observer.ready();
+                Vec::new()
             }
             () = self.report.next(&self.template) => Vec::new(),
             () = self.books.next() => Vec::new(),

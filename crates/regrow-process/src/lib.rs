@@ -15,6 +15,7 @@ mod handle;
 mod host;
 mod os;
 mod process;
+mod readiness;
 mod record;
 mod stdin;
 mod stdio;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regrow::Condition;
 use regrow_core::lifecycle::StopPlan;
 use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
 
@@ -52,6 +53,7 @@ pub(crate) struct Template {
     pub(crate) stop_plan: StopPlan,
     pub(crate) stop_line: Option<String>,
     pub(crate) start_window: Duration,
+    pub(crate) ready_line: Option<Arc<str>>,
     pub(crate) host: Host,
     pub(crate) handle: ProcessHandle,
 }
@@ -68,7 +70,9 @@ impl Template {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pub(crate) tags: Vec<String>,
-    pub(crate) depends_on: Vec<String>,
+    pub(crate) waits_for: Vec<(String, Condition)>,
+    pub(crate) ready_within: Option<Duration>,
+    pub(crate) disabled: bool,
     pub(crate) required: bool,
     pub(crate) restart: Option<Restart>,
     pub(crate) once: bool,
@@ -107,6 +111,7 @@ impl Process {
             stop_plan: StopPlan::default(),
             stop_line: None,
             start_window: START_WINDOW,
+            ready_line: None,
             host: Host::new(),
             handle: ProcessHandle::new(Output::default()),
         };
@@ -184,6 +189,14 @@ impl Process {
         self
     }
 
+    /// It is ready when it has written a line with `text` in it, to either stream; not as soon as it is up. If it has not within
+    /// this time from its spawn, that start has failed, and it is stopped. Of a line 64 KiB are looked at.
+    pub fn ready_when(mut self, text: impl Into<Arc<str>>, within: Duration) -> Self {
+        self.template.ready_line = Some(text.into());
+        self.terms.ready_within = Some(within);
+        self
+    }
+
     /// Keeps this much of what it writes, instead of 10,000 lines and 4 MiB.
     pub fn output(mut self, output: Output) -> Self {
         self.template.handle = ProcessHandle::new(output);
@@ -210,9 +223,20 @@ impl Process {
 
     /// The siblings that have to be up before it is started.
     pub fn depends_on(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.terms
-            .depends_on
-            .extend(ids.into_iter().map(Into::into));
+        let started = ids.into_iter().map(|id| (id.into(), Condition::Started));
+        self.terms.waits_for.extend(started);
+        self
+    }
+
+    /// One more sibling that it waits for until that has come so far. See [`ChildSpec::waits_for`](regrow::ChildSpec::waits_for).
+    pub fn waits_for(mut self, id: impl Into<String>, until: Condition) -> Self {
+        self.terms.waits_for.push((id.into(), until));
+        self
+    }
+
+    /// Whether it is started with its supervisor; it is, unless given. One that is not, an operator may start.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.terms.disabled = !enabled;
         self
     }
 

@@ -463,3 +463,29 @@ async fn an_agent_whose_pipe_is_full_stops_by_its_stop_line_s_time_and_no_later(
     assert!(refused.is_err(), "{refused:?}");
     drop(system.shut_down().await);
 }
+
+#[tokio::test]
+async fn an_agent_is_ready_when_it_has_written_its_line_and_one_that_does_not_has_failed_to_start()
+{
+    let long = Duration::from_secs(30);
+    let (system, _handle) = up(agent("exec sleep 1000").ready_when("ready to", long)).await;
+    let up_only = reaches(&system, Phase::Running).await;
+    assert!(!up_only.ready, "{up_only:?}");
+    drop(system.shut_down().await);
+
+    let says = "echo now ready to serve >&2; exec sleep 1000";
+    let (system, _handle) = up(agent(says).ready_when("ready to", long)).await;
+    until("ready", || async { info(&system).await.ready }).await;
+    assert_eq!(info(&system).await.generation, 1);
+    drop(system.shut_down().await);
+
+    let silent = agent("exec sleep 1000").ready_when("ready", Duration::from_millis(200));
+    let (system, _handle) = up(silent).await;
+    let info = reaches(&system, Phase::Failed).await;
+    assert!(
+        matches!(reason_of(&info), ExitReason::StartTimeout),
+        "{info:?}"
+    );
+    assert_eq!((info.generation, info.restarts), (4, 3));
+    drop(system.shut_down().await);
+}

@@ -10,6 +10,7 @@ mod depends;
 mod error;
 mod expand;
 mod nearest;
+mod order;
 mod policy;
 mod profile;
 mod read;
@@ -30,6 +31,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use regrow::Condition;
 use regrow_core::Restart;
 use serde_json::Map;
 
@@ -126,8 +128,12 @@ pub(crate) struct AgentConfig {
     pub(crate) workdir: PathBuf,
     /// The port it listens on, if it does.
     pub(crate) port: Option<PortSetting>,
-    /// The agents that must be up before it is started; each exists, and there is no cycle.
-    pub(crate) depends_on: Vec<String>,
+    /// Whether it is started with regrow.
+    pub(crate) enabled: bool,
+    /// The agents that it waits for; each exists, and there is no cycle.
+    pub(crate) depends_on: Vec<Dependency>,
+    /// How it says that it is ready; else it is as soon as it is up.
+    pub(crate) ready: Option<ReadySetting>,
     /// Whether it is there to come to its end once; then it is not permanent.
     pub(crate) once: bool,
     /// When it is started again.
@@ -157,7 +163,9 @@ impl fmt::Debug for AgentConfig {
             .field("inherit", &self.inherit)
             .field("workdir", &self.workdir)
             .field("port", &self.port)
+            .field("enabled", &self.enabled)
             .field("depends_on", &self.depends_on)
+            .field("ready", &self.ready)
             .field("once", &self.once)
             .field("restart", &self.restart)
             .field("stop", &self.stop)
@@ -166,6 +174,24 @@ impl fmt::Debug for AgentConfig {
             .field("required", &self.required)
             .finish()
     }
+}
+
+/// An agent that another waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    /// Its id.
+    pub(crate) id: String,
+    /// How far it has to have come.
+    pub(crate) until: Condition,
+}
+
+/// How an agent says that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadySetting {
+    /// It writes a line with this text in it …
+    pub(crate) log: String,
+    /// … within this time from its start.
+    pub(crate) within: Duration,
 }
 
 /// Which port an agent listens on.
@@ -399,10 +425,12 @@ fn read_top(
     let agents = agents(reader, top, &fields, max_agents);
     let ids: Vec<&str> = agents.iter().map(|(id, _)| *id).collect();
     let read = |(id, field): &(&str, Field<'_>)| agent::read(reader, id, field, &shared, &folder);
-    let drafts: Vec<Draft> = agents.iter().filter_map(read).collect();
+    let mut drafts: Vec<Draft> = agents.iter().filter_map(read).collect();
+    order::leave_out(&mut drafts, &ids);
     check::ports(reader, &drafts, &ports, listen.as_ref());
     check::port_variables(reader, &drafts);
     depends::check(reader, &drafts, &ids);
+    order::conditions(reader, &drafts);
     let warnings = warnings(&drafts, file);
     Some(Config {
         file: file.to_path_buf(),
@@ -464,19 +492,19 @@ fn agents<'n>(
 
 fn warnings(drafts: &[Draft], file: &Path) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    for draft in drafts {
-        if let Some(policy::Oddity { place, way, text }) =
-            draft.restart.oddity(&draft.agent.restart)
-        {
-            let key = way;
-            let file = file.to_path_buf();
-            warnings.push(Warning {
-                file,
-                place,
-                key,
-                text,
-            });
-        }
+    let restarts = drafts
+        .iter()
+        .filter_map(|draft| draft.restart.oddity(&draft.agent.restart));
+    for policy::Oddity { place, way, text } in restarts.chain(order::waits_for_the_disabled(drafts))
+    {
+        let key = way;
+        let file = file.to_path_buf();
+        warnings.push(Warning {
+            file,
+            place,
+            key,
+            text,
+        });
     }
     warnings.sort_by(|left, right| (left.place, &left.text).cmp(&(right.place, &right.text)));
     warnings.dedup();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ractor::{Actor, ActorCell};
-use regrow_core::supervision::{ChildPlan, Who};
+use regrow_core::supervision::{ChildPlan, Condition, Who};
 use regrow_core::{
     Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
     Unresponsive,
@@ -45,13 +45,35 @@ pub(crate) struct Traits {
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) capabilities: Vec<Arc<str>>,
     pub(crate) metadata: Map<String, Value>,
-    pub(crate) depends_on: Vec<Arc<str>>,
+    pub(crate) depends_on: Dependencies,
     pub(crate) required: bool,
     pub(crate) announced: bool,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
     pub(crate) message: Option<(TypeId, &'static str)>,
+}
+
+/// Which siblings a child waits for, and until when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Dependencies(pub(crate) Vec<(Arc<str>, Condition)>);
+
+impl Dependencies {
+    fn started<T: Into<Arc<str>>>(ids: impl IntoIterator<Item = T>) -> Self {
+        let started = |id: T| (id.into(), Condition::Started);
+        Self(ids.into_iter().map(started).collect())
+    }
+
+    /// Each once, in the order in which they were first said.
+    pub(crate) fn ids(&self) -> Vec<Arc<str>> {
+        let mut ids: Vec<Arc<str>> = Vec::with_capacity(self.0.len());
+        for (id, _) in &self.0 {
+            if !ids.contains(id) {
+                ids.push(Arc::clone(id));
+            }
+        }
+        ids
+    }
 }
 
 /// Which settings are the user's own.
@@ -160,7 +182,7 @@ impl ChildSpec {
             tags: Vec::new(),
             capabilities: Vec::new(),
             metadata: Map::new(),
-            depends_on: Vec::new(),
+            depends_on: Dependencies::default(),
             required: false,
             announced: false,
             plan: ChildPlan::default(),
@@ -315,9 +337,33 @@ impl ChildSpec {
         self
     }
 
-    /// The siblings that have to be up before it, under a supervisor whose order is by dependencies.
+    /// The siblings that have to be up before it, under a supervisor whose order is by dependencies. In place of all that were
+    /// said before.
     pub fn depends_on<T: Into<Arc<str>>>(mut self, ids: impl IntoIterator<Item = T>) -> Self {
-        self.edit().depends_on = ids.into_iter().map(Into::into).collect();
+        self.edit().depends_on = Dependencies::started(ids);
+        self
+    }
+
+    /// One more sibling that it waits for until that has come so far: is ready, say, or has ended as it should. The supervisor's
+    /// order has to be by dependencies. While it waits it is `pending`; when it waits in vain, because the other was given up on
+    /// or has ended otherwise, it is `failed` and says why, and is started when the other comes so far after all.
+    pub fn waits_for(mut self, id: impl Into<Arc<str>>, until: Condition) -> Self {
+        self.edit().depends_on.0.push((id.into(), until));
+        self
+    }
+
+    /// It is up, but not ready, until it calls [`StartContext::ready`]; if it does not within this time from the begin of its
+    /// start, that start has failed with `start_timeout`. A child is ready as soon as it is up by default. A supervisor
+    /// is when all its children have started.
+    pub fn ready_within(mut self, time: Duration) -> Self {
+        self.edit().plan.ready_within = Some(time);
+        self
+    }
+
+    /// Whether it is started with its supervisor; it is by default. One that is not has its place as `stopped`, and an operator
+    /// may start it.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.edit().plan.enabled = enabled;
         self
     }
 
@@ -485,6 +531,13 @@ impl StartContext {
         // A supervisor that is gone needs no news.
         drop(self.supervisor.cast(Message::Announced(self.who)));
     }
+
+    /// The child may be given work from now on; for children that [say so](ChildSpec::ready_within). It may say so before it counts
+    /// as started: it is ready then as soon as it does. To say it twice says no more.
+    pub fn ready(&self) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Ready(self.who)));
+    }
 }
 
 /// The last end of a child.
@@ -510,7 +563,7 @@ pub struct ChildInfo {
     pub type_name: Arc<str>,
     /// Words by which it can be found.
     pub tags: Vec<Arc<str>>,
-    /// The siblings that have to be up before it.
+    /// The siblings that it waits for.
     pub depends_on: Vec<Arc<str>>,
     /// Whether the system is not ready while it is down.
     pub required: bool,

@@ -88,7 +88,7 @@ pub use regrow_core::index::{Entry, LeaveReason, Profile, Status, Term};
 pub use regrow_core::names::Conflict;
 pub use regrow_core::pick::{Candidate, Select};
 pub use regrow_core::query::{Query, QueryError};
-pub use regrow_core::supervision::{ChildPlan, Order};
+pub use regrow_core::supervision::{ChildPlan, Condition, Order};
 pub use regrow_core::watch::{Because, Notice};
 pub use regrow_core::{
     AutoShutdown, Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId,

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
-use regrow_core::supervision::{Order, Policy};
+use regrow_core::supervision::{ChildPlan, Condition, Order, Policy};
 use regrow_core::{
     AutoShutdown, GiveUp, InvalidId, Restart, RestartIntensity, StopCause, Strategy, check_id,
     dependencies,
@@ -134,6 +134,18 @@ pub enum InvalidTree {
         /// What cannot be.
         reason: &'static str,
     },
+    /// A child waits for what cannot come.
+    #[error("child \"{child}\" waits for {on:?} to be {until}, but {reason}")]
+    Wait {
+        /// The child.
+        child: String,
+        /// The one it waits for.
+        on: String,
+        /// Until when.
+        until: Condition,
+        /// Why that cannot come.
+        reason: &'static str,
+    },
     /// Children depend on each other in a circle.
     #[error("supervisor \"{supervisor}\": no child of a cycle can ever start: {}", cycle.join(" -> "))]
     Cycle {
@@ -220,7 +232,8 @@ impl Supervisor {
         self
     }
 
-    /// Looks for what cannot work: ids that are none or doubled, dependencies on nobody or in a circle; in nested supervisors too.
+    /// Looks for what cannot work: ids that are none or doubled, dependencies on nobody, in a circle, or on what cannot come; in nested
+    /// supervisors too.
     ///
     /// # Errors
     /// The first that is found.
@@ -274,13 +287,15 @@ impl Supervisor {
                 };
                 places.get(&**on).copied().ok_or_else(unknown)
             };
-            child.traits.depends_on.iter().map(place).collect()
+            let ids = child.traits.depends_on.ids();
+            ids.iter().map(place).collect()
         };
         let graph = self
             .children
             .iter()
             .map(edges)
             .collect::<Result<Vec<_>, _>>()?;
+        self.check_conditions(path, &places)?;
         match dependencies::find_cycle(&graph) {
             Some(cycle) => {
                 let ids = cycle
@@ -292,6 +307,46 @@ impl Supervisor {
                 })
             }
             None => Ok(()),
+        }
+    }
+
+    /// Whether what children wait for of each other can come. Those that they name are there.
+    fn check_conditions(
+        &self,
+        path: &str,
+        places: &HashMap<&str, usize>,
+    ) -> Result<(), InvalidTree> {
+        for child in &self.children {
+            for (on, until) in &child.traits.depends_on.0 {
+                let awaited = places.get(&**on).map(|place| self.children[*place].plan());
+                let reason = awaited.and_then(|plan| self.cannot_come(*until, plan));
+                if let Some(reason) = reason {
+                    return Err(InvalidTree::Wait {
+                        child: format!("{path}/{}", child.id),
+                        on: on.to_string(),
+                        until: *until,
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cannot_come(&self, until: Condition, awaited: &ChildPlan) -> Option<&'static str> {
+        let ends = match until {
+            Condition::Started => return None,
+            Condition::Ready => false,
+            Condition::Completed | Condition::CompletedSuccessfully => true,
+        };
+        match self.policy.order {
+            Order::Sequence => Some("its supervisor goes in sequence; set Order::Dependencies"),
+            Order::Dependencies
+                if ends && awaited.restart == Restart::Permanent && !awaited.once =>
+            {
+                Some("that is permanent, so it is always started again; let it run once")
+            }
+            Order::Dependencies => None,
         }
     }
 

@@ -108,7 +108,7 @@ pub enum Parked {
     NotRetried,
     /// It could not be ended, and no life may run beside it.
     Unresponsive,
-    /// A child that it depends on was parked before it had started.
+    /// A child that it depends on was given up on, or has ended otherwise than it waits for.
     Dependency {
         /// The place of that child.
         on: u32,

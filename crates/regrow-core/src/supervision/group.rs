@@ -12,7 +12,8 @@ impl Supervision {
     pub(super) fn take_along(&mut self, victim: u32, at: Instant, out: &mut Vec<Directive>) {
         let otp_compat = self.policy.otp_compat;
         self.hold_until = Some(self.hold_until.map_or(at, |held| held.max(at)));
-        for index in self.group_of(victim) {
+        let group = self.group_of(victim);
+        for index in group.iter().copied() {
             let slot = self.slots[index as usize]
                 .as_mut()
                 .expect("a child in order has a slot");
@@ -47,6 +48,9 @@ impl Supervision {
                 }
                 State::Stopped | State::Failed => {}
             }
+        }
+        for index in group {
+            self.begin_anew(index);
         }
     }
 

@@ -71,6 +71,8 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
         limit: one_in(rng, 2).then(|| RestartIntensity::new(2, millis(100))),
         give_up: GiveUp::ALL[pick(rng, 2)],
         start_timeout: millis(25),
+        enabled: !one_in(rng, 12),
+        ready_within: one_in(rng, 6).then(|| millis(40)),
         significant: one_in(rng, 3),
         ends_itself: one_in(rng, 8),
         unresponsive: Unresponsive::ALL[pick(rng, 3)],
@@ -143,7 +145,7 @@ impl World {
         self.note(|| format!("{policy:?}"));
         for _ in 0..self.rng.below(7) {
             let slot = self.sup.add(plan(&mut self.rng), self.now);
-            self.phases.insert(slot, Phase::Pending);
+            self.phases.insert(slot, self.sup.phase(slot).unwrap());
         }
         self.depend();
         let directives = self.sup.boot(self.now);
@@ -159,8 +161,9 @@ impl World {
         for n in 1..children.len() {
             for _ in 0..self.rng.below(3) {
                 let on = children[pick(&mut self.rng, n)];
-                self.note(|| format!("{} depends on {on}", children[n]));
-                self.sup.depend(children[n], on);
+                let until = Condition::ALL[pick(&mut self.rng, 4)];
+                self.note(|| format!("{} depends on {on}, {until}", children[n]));
+                self.sup.depend_until(children[n], on, until);
             }
         }
     }
@@ -219,6 +222,15 @@ impl World {
             if let Some(who) = self.starting.first().copied() {
                 return self.started(who);
             }
+            let late = |who: &&Who| !self.sup.is_ready(who.slot);
+            if let Some(who) = self.running.iter().find(late).copied() {
+                return self.ready(who);
+            }
+            let (asked, before) = (self.asked.first().copied(), self.now);
+            let goes = |sup: &mut Supervision, who| sup.on_exit(who, ExitKind::Shutdown, before);
+            if let Some(who) = asked.filter(|who| !self.ends_all(|sup| goes(sup, *who))) {
+                return self.exit(who, ExitKind::Shutdown);
+            }
         }
         self.now = now;
         let directives = self.sup.on_wakeup(now);
@@ -246,7 +258,7 @@ impl World {
         };
         let (starting, running, asked) =
             (any(&self.starting), any(&self.running), any(&self.asked));
-        match (self.rng.below(21), starting, running, asked) {
+        match (self.rng.below(24), starting, running, asked) {
             (0..5, Some(who), _, _) => self.started(who),
             (5..7, Some(who), _, _) => self.start_failed(who),
             (7, Some(who), _, _) => {
@@ -262,9 +274,16 @@ impl World {
             (12..15, _, _, Some(who)) => self.exit(who, ExitKind::Shutdown),
             (15..18, _, _, _) => self.wakeup(),
             (18, _, _, _) => self.stale(end),
-            (19.., _, _, _) => self.operator(),
+            (19..21, _, _, _) => self.operator(),
+            (21, Some(who), _, _) => self.ready(who),
+            (22.., _, Some(who), _) => self.ready(who),
             (_, None, _, _) | (_, _, None, _) | (_, _, _, None) => {}
         }
+    }
+
+    fn ready(&mut self, who: Who) {
+        let directives = self.sup.on_ready(who, self.now);
+        self.apply(|| format!("ready {who:?}"), &directives);
     }
 
     fn stale(&mut self, end: ExitKind) {
@@ -320,7 +339,8 @@ impl World {
         if !others.is_empty() && one_in(&mut self.rng, 2) {
             let on = others[pick(&mut self.rng, others.len())];
             self.note(|| format!("{slot} depends on {on}"));
-            self.sup.depend(slot, on);
+            let until = Condition::ALL[pick(&mut self.rng, 4)];
+            self.sup.depend_until(slot, on, until);
         }
         self.apply(|| format!("add {slot}"), &directives);
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::condition::{Condition, Reached};
 use super::slot::{After, Ending, Outcome, State, Trial};
 use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
@@ -48,7 +49,7 @@ impl Supervision {
             Some(After::AtOnce) => self.start(index, now, out),
             Some(After::Remove) if wanted => {
                 // It goes with its group, and nobody has given up on it: its dependents do without.
-                self.meet_dependents(index, now, out);
+                self.meet_dependents(index, Reached::ALL, now, out);
                 self.remove(index, out);
             }
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
@@ -86,28 +87,37 @@ impl Supervision {
             Outcome::Done => {}
             Outcome::Again => return self.failed(index, end, uptime, now, out),
             Outcome::Failed if self.is_closing() => return self.rest(index, After::Stopped, out),
-            Outcome::Failed => return self.park(index, Parked::NotRetried, out),
+            Outcome::Failed => return self.give_up(index, Parked::NotRetried, now, out),
         }
-        // It may have come to its end before it counted as started.
-        self.meet_dependents(index, now, out);
-        self.complete(index, out);
+        // It still counts itself.
         let last = match self.policy.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => self.significant == 0,
+            AutoShutdown::AllSignificant => self.significant == 1,
         };
         if significant && last {
-            self.close(Closed::AutoShutdown, now, out);
+            self.complete(index, out);
+            return self.close(Closed::AutoShutdown, now, out);
+        }
+        let reached = match self.slot(index) {
+            Some(slot) if !end.is_abnormal() => Reached::when_done(slot),
+            Some(_) | None => Reached::of(&[Condition::Completed]),
+        };
+        self.meet_dependents(index, reached, now, out);
+        self.complete(index, out);
+        for waiting in self.waiting_for(index) {
+            self.park(waiting, Parked::Dependency { on: index }, out);
         }
     }
 
     /// A life asked not to be started.
     fn ignored(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
-        self.meet_dependents(index, now, out);
+        // Nobody is to wait for what does not want to be.
+        self.meet_dependents(index, Reached::ALL, now, out);
         self.complete(index, out);
     }
 
-    /// A child has ended as it should.
+    /// A child has ended and is not started again.
     fn complete(&mut self, index: u32, out: &mut Vec<Directive>) {
         if !self.keeps_place(index) {
             self.remove(index, out);
@@ -150,7 +160,7 @@ impl Supervision {
             // One that is temporary is never started again, so it cannot be retried either.
             GiveUp::Park if permanent || leaves => self.park(index, Parked::CannotStart, out),
             GiveUp::Park if restart == Restart::Temporary => {
-                self.park(index, Parked::NotRetried, out);
+                self.give_up(index, Parked::NotRetried, now, out);
             }
             GiveUp::Park => self.failed(index, end, Duration::ZERO, now, out),
             GiveUp::Escalate if booting => {
@@ -163,7 +173,7 @@ impl Supervision {
                 self.close(Closed::StartFailed { slot: index }, now, out);
             }
             GiveUp::Escalate if once && restart == Restart::Temporary => {
-                self.park(index, Parked::NotRetried, out);
+                self.give_up(index, Parked::NotRetried, now, out);
             }
             GiveUp::Escalate => self.failed(index, end, Duration::ZERO, now, out),
         }
@@ -269,7 +279,7 @@ impl Supervision {
                     max_restarts: limit.max_restarts(),
                     period: limit.period(),
                 };
-                self.park(index, why, out);
+                self.give_up(index, why, now, out);
             }
         }
     }
@@ -289,7 +299,14 @@ impl Supervision {
         self.close(Closed::Intensity { slot: index }, now, out);
     }
 
-    /// Gives up on a child; those that wait for its first start are given up on with it.
+    /// Gives up on a child that has ended: that much has come of it.
+    fn give_up(&mut self, index: u32, why: Parked, now: Instant, out: &mut Vec<Directive>) {
+        let reached = Reached::of(&[Condition::Completed]);
+        self.meet_dependents(index, reached, now, out);
+        self.park(index, why, out);
+    }
+
+    /// Gives up on a child; those that wait for it in vain are given up on with it.
     pub(super) fn park(&mut self, index: u32, why: Parked, out: &mut Vec<Directive>) {
         let mut parked = vec![(index, why)];
         while let Some((index, why)) = parked.pop() {
@@ -302,6 +319,9 @@ impl Supervision {
                 .expect("a parked child has a slot");
             self.starts.remove(&(slot.turn, index));
             self.enter(index, State::Failed);
+            if let (Parked::Dependency { .. }, Some(slot)) = (why, self.slot_mut(index)) {
+                slot.links.get_or_insert_default().in_vain = true;
+            }
             out.push(Directive::Park { slot: index, why });
             self.release_boot(index);
             let on = Parked::Dependency { on: index };
@@ -342,19 +362,7 @@ impl Supervision {
         self.by_order.remove(&slot.order);
         self.significant -= u32::from(slot.is_significant());
         self.free.push((index, slot.life));
-        for on in slot.links.iter().flat_map(|links| &links.depends_on) {
-            if let Some(links) = self.slot_mut(*on).and_then(|slot| slot.links.as_mut()) {
-                links.dependents.retain(|dependent| *dependent != index);
-            }
-        }
-        for dependent in slot.links.iter().flat_map(|links| &links.dependents) {
-            if let Some(links) = self
-                .slot_mut(*dependent)
-                .and_then(|slot| slot.links.as_mut())
-            {
-                links.depends_on.retain(|on| *on != index);
-            }
-        }
+        self.unlink(index, &slot);
         out.push(Directive::Remove(index));
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::condition::{Condition, Reached};
 use super::directive::Who;
 use crate::backoff::{Attempts, Backoff};
 use crate::intensity::{RestartIntensity, RestartWindow};
@@ -27,6 +28,11 @@ pub struct ChildPlan {
     pub give_up: GiveUp,
     /// How long a start may take.
     pub start_timeout: Duration,
+    /// It says when it may be given work ([`Supervision::on_ready`](super::Supervision::on_ready)), within this time from the
+    /// begin of its start; a life that does not has failed to start. `None`: it may as soon as it is up.
+    pub ready_within: Option<Duration>,
+    /// Whether it takes part in the boot. One that does not is `stopped` until an operator starts it.
+    pub enabled: bool,
     /// Its supervisor may end with it ([`crate::AutoShutdown`]).
     pub significant: bool,
     /// A kill is sure to end it, however long that takes: it is a supervisor, which sees to its own children. Others are
@@ -47,6 +53,8 @@ impl Default for ChildPlan {
             limit: None,
             give_up: GiveUp::Escalate,
             start_timeout: Duration::from_secs(30),
+            ready_within: None,
+            enabled: true,
             significant: false,
             ends_itself: false,
             unresponsive: Unresponsive::Beside,
@@ -186,12 +194,14 @@ impl State {
 /// Who waits for whom; only for children that take part in dependencies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links {
-    pub(super) depends_on: Vec<u32>,
-    pub(super) dependents: Vec<u32>,
-    /// How many of `depends_on` have not started yet.
+    pub(super) depends_on: Vec<(u32, Condition)>,
+    pub(super) dependents: Vec<(u32, Condition)>,
+    /// How many of `depends_on` are not met yet.
     pub(super) unmet: u32,
-    /// Whether the dependents have been told that this one has started.
-    pub(super) met: bool,
+    /// What the dependents have been told of this one.
+    pub(super) reached: Reached,
+    /// It was given up on because of what it depends on, and is started when that comes after all.
+    pub(super) in_vain: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -214,6 +224,8 @@ pub(super) struct Slot {
     pub(super) trial: Trial,
     /// The boot is not over before this child has come to rest once.
     pub(super) holds_boot: bool,
+    /// The present life may be given work, it has said.
+    pub(super) ready: bool,
     pub(super) since: Instant,
     pub(super) timer: Option<Instant>,
     pub(super) attempts: Attempts,
@@ -269,15 +281,27 @@ impl Slot {
         }
     }
 
-    /// Forgets who waits for whom, but not that it has started.
+    /// Forgets who waits for whom, but not how far it has come.
     pub(super) fn forget_links(&mut self) {
-        let met = self.links.take().filter(|links| links.met);
-        self.links = met.map(|_| {
-            Box::new(Links {
-                met: true,
-                ..Links::default()
-            })
+        let kept = self.links.take().map(|links| Links {
+            reached: links.reached,
+            in_vain: links.in_vain,
+            ..Links::default()
         });
+        self.links = kept
+            .filter(|links| links.in_vain || links.reached != Reached::default())
+            .map(Box::new);
+    }
+
+    /// The conditions that it has met, as its dependents have been told, if it has any.
+    pub(super) fn reached(&self) -> Reached {
+        match &self.links {
+            Some(links) if links.dependents.is_empty() => {
+                links.reached.and(Reached::by_state(self))
+            }
+            Some(links) => links.reached,
+            None => Reached::by_state(self),
+        }
     }
 
     pub(super) fn forget_failures(&mut self) {

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::dependents::Obstacle;
 use super::slot::{After, Ending, State};
-use super::{Closed, Directive, Mode, Supervision};
+use super::{Closed, Directive, Mode, Parked, Supervision};
 use crate::restart::{ExitKind, Shutdown, StopCause, Unresponsive};
 
 impl Mode {
@@ -59,20 +60,25 @@ impl Supervision {
             State::Backoff => self.start(index, now, out),
             // One that is doomed already is stopped in its turn.
             State::Starting if slot.after.is_some() => {}
-            State::Starting => {
-                out.push(Directive::StartTimeout(slot.who(index)));
-                self.doom(index, After::StartTimedOut);
-                self.ask(index, StopCause::Parent, now, out);
-            }
+            State::Starting => self.start_took_too_long(index, now, out),
             State::Leaving { killed: false } => self.kill(index, StopCause::Parent, now, out),
             State::Leaving { killed: true } => {
                 out.push(Directive::Abandon(slot.who(index)));
                 let (end, permanent) = (ExitKind::Unresponsive, false);
                 self.gone(index, Ending::Exit { end, permanent }, now, out);
             }
-            State::Pending | State::Running | State::Completed | State::Stopped | State::Failed => {
-            }
+            // It was to say in time that it may be given work.
+            State::Running if slot.after.is_some() => {}
+            State::Running => self.start_took_too_long(index, now, out),
+            State::Pending | State::Completed | State::Stopped | State::Failed => {}
         }
+    }
+
+    fn start_took_too_long(&mut self, index: u32, now: Instant, out: &mut Vec<Directive>) {
+        let who = self.slot(index).map(|slot| slot.who(index));
+        out.extend(who.map(Directive::StartTimeout));
+        self.doom(index, After::StartTimedOut);
+        self.ask(index, StopCause::Parent, now, out);
     }
 
     /// What shall follow the present life, now that it is gone.
@@ -119,6 +125,14 @@ impl Supervision {
         let Some((_, index)) = self.starts.pop_first() else {
             return false;
         };
+        match self.stands_before(index) {
+            Some(Obstacle::Waits) => return self.leave_line(index, out),
+            Some(Obstacle::InVain(on)) => {
+                self.park(index, Parked::Dependency { on }, out);
+                return true;
+            }
+            None => {}
+        }
         self.starting = Some(index);
         self.start(index, now, out);
         true
@@ -172,6 +186,10 @@ impl Supervision {
         self.starts.remove(&(slot.turn, index));
         slot.life += 1;
         slot.since = now;
+        slot.ready = false;
+        if let Some(links) = &mut slot.links {
+            links.in_vain = false;
+        }
         let who = slot.who(index);
         self.enter(index, State::Starting);
         self.alive += 1;

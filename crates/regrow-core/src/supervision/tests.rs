@@ -1,5 +1,6 @@
 //! One rule a test. A child is named by its slot: 0, 1, 2 in start order; `who(1, 2)` is the second life of child 1.
 
+mod conditions;
 mod dependencies;
 mod groups;
 mod once;

@@ -25,6 +25,7 @@ struct Silent;
 
 impl Observer for Silent {
     fn announced(&self) {}
+    fn ready(&self) {}
     fn happened(&self, _phase: Phase, _payload: Payload) {}
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
         Telemetry::default().span(subject(phase), payload)
@@ -74,6 +75,10 @@ impl Default for Notes {
 impl Observer for Notes {
     fn announced(&self) {
         self.0.lock().unwrap().push("announced".to_owned());
+    }
+
+    fn ready(&self) {
+        self.0.lock().unwrap().push("ready".to_owned());
     }
 
     fn happened(&self, phase: Phase, payload: Payload) {

@@ -1,11 +1,12 @@
 //! One agent of the file, and what `defaults` says for all of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Problem;
 use super::expand::Fill;
+use super::order::{self, Written};
 use super::policy::{RestartPart, StopPart};
 use super::profile::Profile;
 use super::read::{Field, Fields, Found, Reader, Shape};
@@ -22,7 +23,9 @@ const AGENT_KEYS: &[&str] = &[
     "env",
     "workdir",
     "port",
+    "enabled",
     "depends_on",
+    "ready",
     "once",
     "restart",
     "stop",
@@ -90,7 +93,7 @@ pub(crate) struct Draft {
     /// Its port.
     pub(crate) port: Option<Found<PortSetting>>,
     /// The ids that it waits for.
-    pub(crate) depends_on: Vec<Found<String>>,
+    pub(crate) depends_on: Vec<Found<Written>>,
     /// The variables that are left for its start.
     pub(crate) at_spawn: Vec<Found<String>>,
     /// Its restart settings, with their places.
@@ -130,7 +133,10 @@ pub(crate) fn read(
     );
     let depends_on = fields
         .get("depends_on")
-        .map_or_else(Vec::new, |field| read_depends_on(reader, &field));
+        .map_or_else(Vec::new, |field| order::depends_on(reader, &field));
+    let ready = fields
+        .get("ready")
+        .and_then(|field| order::ready(reader, &field));
     let profile = Profile::read(reader, &fields, id);
     let agent = AgentConfig {
         id: id.to_owned(),
@@ -146,13 +152,12 @@ pub(crate) fn read(
             |field| read_workdir(reader, &field, folder),
         ),
         port: port.as_ref().map(|found| found.value),
-        depends_on: depends_on.iter().map(|found| found.value.clone()).collect(),
+        enabled: read_truth(reader, &fields, "enabled").unwrap_or(true),
+        // When it is known who is there.
+        depends_on: Vec::new(),
+        ready,
         once,
-        restart: if once {
-            restart.settle_once(reader)
-        } else {
-            restart.settle(reader)
-        },
+        restart: restart.settle_as(reader, once),
         stop,
         stdin,
         start_window: read_window(reader, &fields, shared),
@@ -309,29 +314,6 @@ fn read_env(reader: &mut Reader<'_>, field: &Field<'_>) -> (Vec<String>, BTreeMa
         }
     }
     (inherit, set)
-}
-
-fn read_depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Found<String>> {
-    if matches!(field.node.value, Value::Map(_)) {
-        let hint = "write depends_on: [db]; conditions are not possible yet";
-        reader.refuse(field, "a list of ids", Some(hint.to_owned()));
-        return Vec::new();
-    }
-    // Whether it is the id of an agent is checked when all are known. Saying it twice says no more.
-    let any = |text: &str| Ok(text.to_owned());
-    let shape = Shape::new("the id of an agent", &any);
-    let items = reader
-        .items(field, "a list of ids such as [db]")
-        .unwrap_or_default();
-    let mut seen = HashSet::new();
-    let found: Vec<_> = items
-        .iter()
-        .filter_map(|item| reader.value(item, &shape))
-        .collect();
-    found
-        .into_iter()
-        .filter(|id| seen.insert(id.value.clone()))
-        .collect()
 }
 
 fn read_stdin(reader: &mut Reader<'_>, field: &Field<'_>) -> StdinSetting {

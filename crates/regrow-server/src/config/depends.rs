@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::agent::Draft;
 use super::error::Problem;
+use super::order::Written;
 use super::read::{Found, Reader, shortened};
 
 /// How many cycles are told of.
@@ -23,14 +24,14 @@ pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) {
     for draft in drafts {
         let mut known = Vec::new();
         for found in &draft.depends_on {
-            match index.get(found.value.as_str()) {
+            match index.get(found.value.id.as_str()) {
                 Some(&to) => known.push(Edge { to, found }),
-                None if ids.contains(&found.value.as_str()) => {}
+                None if ids.contains(&found.value.id.as_str()) => {}
                 None => {
                     let problem = Problem::UnknownAgent {
-                        got: shortened(&found.value),
+                        got: shortened(&found.value.id),
                         nearest: reader
-                            .suggestion(&found.value, ids.iter().copied())
+                            .suggestion(&found.value.id, ids.iter().copied())
                             .map(str::to_owned),
                     };
                     reader.note(found.place, &found.way, problem);
@@ -39,12 +40,16 @@ pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) {
         }
         edges.push(known);
     }
-    for Cycle { members, closing } in cycles(&edges, MOST_CYCLES) {
-        let agents = members
-            .iter()
-            .map(|&member| drafts[member].id.value.clone())
-            .collect();
-        reader.note(closing.place, &closing.way, Problem::Cycle { agents });
+    for Cycle { first, edges } in cycles(&edges, MOST_CYCLES) {
+        let id = |member: usize| drafts[member].id.value.clone();
+        let step = |edge: &Edge<'_>| (id(edge.to), edge.found.place);
+        let problem = Problem::Cycle {
+            first: id(first),
+            steps: edges.iter().map(step).collect(),
+        };
+        if let Some(closing) = edges.last() {
+            reader.note(closing.found.place, &closing.found.way, problem);
+        }
     }
 }
 
@@ -52,13 +57,13 @@ pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) {
 #[derive(Clone, Copy)]
 struct Edge<'d> {
     to: usize,
-    found: &'d Found<String>,
+    found: &'d Found<Written>,
 }
 
-/// Agents that wait for each other; the first again at the end.
+/// Agents that wait for each other: from the first, by these dependencies, back to it.
 struct Cycle<'d> {
-    members: Vec<usize>,
-    closing: &'d Found<String>,
+    first: usize,
+    edges: Vec<Edge<'d>>,
 }
 
 /// How far the walk is with an agent.
@@ -78,8 +83,9 @@ fn cycles<'d>(edges: &[Vec<Edge<'d>>], most: usize) -> Vec<Cycle<'d>> {
             continue;
         }
         marks[start] = Mark::OnTheWay;
-        let mut way = vec![(start, edges[start].iter())];
-        while let Some((at, next)) = way.last_mut() {
+        // Each agent with the dependency that led to it, and those of its own that are left.
+        let mut way = vec![(start, None, edges[start].iter())];
+        while let Some((at, _, next)) = way.last_mut() {
             let Some(edge) = next.next() else {
                 marks[*at] = Mark::Done;
                 way.pop();
@@ -88,16 +94,14 @@ fn cycles<'d>(edges: &[Vec<Edge<'d>>], most: usize) -> Vec<Cycle<'d>> {
             match marks[edge.to] {
                 Mark::New => {
                     marks[edge.to] = Mark::OnTheWay;
-                    way.push((edge.to, edges[edge.to].iter()));
+                    way.push((edge.to, Some(*edge), edges[edge.to].iter()));
                 }
                 Mark::OnTheWay => {
-                    let members = way
-                        .iter()
-                        .map(|(at, _)| *at)
-                        .skip_while(|at| *at != edge.to);
+                    let within = way.iter().skip_while(|(at, ..)| *at != edge.to).skip(1);
+                    let walked = within.filter_map(|(_, by, _)| *by);
                     found.push(Cycle {
-                        members: members.chain([edge.to]).collect(),
-                        closing: edge.found,
+                        first: edge.to,
+                        edges: walked.chain([*edge]).collect(),
                     });
                     if found.len() == most {
                         return found;

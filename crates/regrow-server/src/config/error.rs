@@ -145,10 +145,12 @@ pub(crate) enum Problem {
         nearest: Option<String>,
     },
     /// Agents that wait for each other.
-    #[error("expected an order of start, got a cycle: {}; remove one of these dependencies", .agents.join(" -> "))]
+    #[error("expected an order of start, got a cycle: {first}{}; remove one of these dependencies", Steps(.steps))]
     Cycle {
-        /// The agents of the cycle; the first one again at the end.
-        agents: Vec<String>,
+        /// One of the agents of the cycle.
+        first: String,
+        /// The next ones, up to the first again, each with the place of the dependency on it.
+        steps: Vec<(String, Place)>,
     },
     /// A variable that is not set.
     #[error(
@@ -158,6 +160,17 @@ pub(crate) enum Problem {
         /// The variable.
         name: String,
     },
+}
+
+/// Prints the way of a cycle.
+struct Steps<'a>(&'a [(String, Place)]);
+
+impl fmt::Display for Steps<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(agent, place)| write!(f, " -> {agent} ({place})"))
+    }
 }
 
 /// Prints what to do after the rest.

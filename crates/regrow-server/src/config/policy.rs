@@ -144,11 +144,11 @@ impl RestartPart {
         settled
     }
 
-    /// The settings of an agent that runs once, which `permanent` cannot be meant for: its own is refused, that of the defaults is
+    /// The settings of an agent. For one that runs once `permanent` cannot be meant: its own is refused, that of the defaults is
     /// for the others.
-    pub(crate) fn settle_once(&self, reader: &mut Reader<'_>) -> RestartConfig {
+    pub(crate) fn settle_as(&self, reader: &mut Reader<'_>, once: bool) -> RestartConfig {
         let mut settled = self.settle(reader);
-        if settled.policy == Restart::Permanent {
+        if once && settled.policy == Restart::Permanent {
             settled.policy = Restart::Transient;
             if let Some(own) = self
                 .policy

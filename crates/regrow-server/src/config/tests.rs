@@ -71,7 +71,9 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         inherit: Vec::new(),
         workdir: folder.clone(),
         port: None,
+        enabled: true,
         depends_on: Vec::new(),
+        ready: None,
         once: false,
         restart: RestartConfig {
             policy: Restart::Transient,
@@ -174,7 +176,11 @@ fn an_agent_may_say_everything() {
     );
     assert!(worker.workdir.is_absolute() && worker.workdir.ends_with("src"));
     assert_eq!(worker.port, Some(PortSetting::Fixed(9001)));
-    assert_eq!(worker.depends_on, ["db"]);
+    let db = Dependency {
+        id: "db".to_owned(),
+        until: Condition::Started,
+    };
+    assert_eq!(worker.depends_on, [db]);
     let restart = RestartConfig {
         policy: Restart::Permanent,
         base: Duration::from_millis(100),

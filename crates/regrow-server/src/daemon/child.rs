@@ -4,7 +4,7 @@ use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
 use regrow_process::{Host, Process, Signal, Stdin, StopPlan};
 use std::time::Duration;
 
-use crate::config::{AgentConfig, RestartConfig, StdinSetting, StopConfig, StopSignal};
+use crate::config::{AgentConfig, Dependency, RestartConfig, StdinSetting, StopConfig, StopSignal};
 
 /// The id of the root supervisor of the program.
 pub(crate) const ROOT: &str = "root";
@@ -25,7 +25,7 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Pr
         .args(command)
         .of_type(&agent.type_name)
         .tags(&agent.tags)
-        .depends_on(&agent.depends_on)
+        .enabled(agent.enabled)
         .inherit_env(&agent.inherit)
         .cwd(&agent.workdir)
         .stdin(match agent.stdin {
@@ -48,6 +48,12 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Pr
     }
     if let Some(line) = &agent.stop.line {
         process = process.stop_line(line);
+    }
+    for Dependency { id, until } in &agent.depends_on {
+        process = process.waits_for(id, *until);
+    }
+    if let Some(ready) = &agent.ready {
+        process = process.ready_when(ready.log.as_str(), ready.within);
     }
     if agent.once {
         process = process.once();

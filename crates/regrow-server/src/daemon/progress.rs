@@ -133,6 +133,7 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. } => false,
         Payload::ChildStarted { .. }
+        | Payload::ChildReady { .. }
         | Payload::ChildStartFailed { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildTerminated { .. }
@@ -233,6 +234,7 @@ impl ProgressStream {
             // What does not concern an agent's coming and going; more may come with time.
             Payload::SupervisorChildAdded {}
             | Payload::SupervisorChildRemoved {}
+            | Payload::ChildReady { .. }
             | Payload::Restart { .. }
             | Payload::BackoffReset { .. }
             | Payload::Meltdown { .. }

@@ -23,7 +23,7 @@ struct Up {
     state: std::path::PathBuf,
     token: String,
     task: JoinHandle<Report>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The config of agents that are quick to start and to stop.
@@ -48,7 +48,7 @@ async fn start(agents: &str) -> Up {
         state: daemon.state().path().to_owned(),
         token,
         task: tokio::spawn(daemon.run()),
-        _folder: folder,
+        folder,
     }
 }
 
@@ -64,6 +64,11 @@ where
 }
 
 impl Up {
+    /// Where the agents run.
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     async fn send(&self, request: Request<Body>) -> Response<hyper::body::Incoming> {
         exchange(TcpStream::connect(self.address).await.unwrap(), request).await
     }

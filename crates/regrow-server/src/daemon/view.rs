@@ -8,6 +8,7 @@ use regrow_process::{Figures, Host, Reading};
 
 use super::child;
 use super::roster::{Entry, status};
+use crate::config::{AgentConfig, Dependency};
 use crate::gateway::Standing;
 use crate::wire::{Agent, AgentFigures, LastExit, Sampling, TreeProcess, rfc3339};
 
@@ -25,7 +26,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         tags: config.tags.clone(),
         capabilities: config.capabilities.clone(),
         metadata: config.metadata.clone(),
-        depends_on: config.depends_on.clone(),
+        depends_on: ids(&config.depends_on),
         package_id: None,
         pid: process.pid,
         port: entry.port,
@@ -39,7 +40,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         started_at: info.and_then(|info| info.started_at).map(rfc3339),
         next_start_at: next_start(info).map(rfc3339),
         last_exit: info.and_then(last_exit),
-        message: info.and_then(message),
+        message: waits_for(config, status.phase).or_else(|| info.and_then(message)),
         stopping_stage: process
             .stopping_stage
             .map(|stage| stage.as_str().to_owned()),
@@ -111,6 +112,23 @@ pub(super) fn sampling(host: &Host) -> Sampling {
         last_ms_ago: last.map(|last| whole(last.at.elapsed().as_millis())),
         last_took_us: last.map(|last| whole(last.took.as_micros())),
     }
+}
+
+fn ids(dependencies: &[Dependency]) -> Vec<String> {
+    let ids = dependencies.iter();
+    ids.map(|dependency| dependency.id.clone()).collect()
+}
+
+/// What one that is pending waits for, in words.
+fn waits_for(config: &AgentConfig, phase: Phase) -> Option<String> {
+    if phase != Phase::Pending || config.depends_on.is_empty() {
+        return None;
+    }
+    let each = config.depends_on.iter();
+    let each: Vec<_> = each
+        .map(|dependency| format!("{} ({})", dependency.id, dependency.until))
+        .collect();
+    Some(format!("waits for {}", each.join(", ")))
 }
 
 /// What the gateway needs to know, filled up with what the tree says.

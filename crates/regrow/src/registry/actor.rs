@@ -407,7 +407,7 @@ pub(super) fn of_the_living(tree: &Tree) -> Index<Registered> {
 
 fn put(entry: &mut Entry, stand: Stand) {
     entry.status.phase = stand.phase;
-    entry.status.ready = stand.phase == Phase::Running;
+    entry.status.ready = stand.ready;
     entry.status.since = stand.at;
 }
 

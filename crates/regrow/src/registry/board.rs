@@ -26,6 +26,7 @@ pub(crate) struct Stand {
     pub(crate) change: u32,
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
+    pub(crate) ready: bool,
     pub(crate) at: SystemTime,
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct Stand {
 pub(crate) enum News {
     /// It is there, and stands so.
     Added(Arc<Place>, Stand),
-    /// A life of it is in another phase.
+    /// A life of it is in another phase, or as ready as it was not.
     Phase(Arc<Place>, Stand),
     /// It is something else from now on.
     Profile {

@@ -208,7 +208,9 @@ impl Foreign {
             let place = Place::new(path.clone(), None, Arc::new(profile), commons);
             place.publish(cell.clone(), None);
             place.set_generation(1);
-            place.standing.enter(1, phase, SystemTime::now());
+            place
+                .standing
+                .enter(1, phase, phase == Phase::Running, SystemTime::now());
             place
         };
         let place = directory.enter(&path, make);
@@ -238,7 +240,9 @@ impl Foreign {
             .cloned()
             .collect();
         for place in &starting {
-            place.standing.enter(1, Phase::Running, SystemTime::now());
+            place
+                .standing
+                .enter(1, Phase::Running, true, SystemTime::now());
         }
         starting
     }
@@ -372,6 +376,7 @@ fn stand(place: &Arc<Place>) -> Stand {
         change: place.standing.change(),
         generation: status.generation,
         phase: status.phase,
+        ready: status.ready,
         at: status.since,
     }
 }

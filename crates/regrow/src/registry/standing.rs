@@ -23,8 +23,8 @@ const GONE: u64 = 1 << 49;
 pub(crate) struct Word(u64);
 
 impl Word {
-    fn new(generation: u32, phase: Phase, health: Health) -> Self {
-        let ready = if phase == Phase::Running { READY } else { 0 };
+    fn new(generation: u32, phase: Phase, ready: bool, health: Health) -> Self {
+        let ready = if ready { READY } else { 0 };
         let (phase, health) = (phase as u64, health as u64);
         Self(u64::from(generation) | phase << PHASE_AT | health << HEALTH_AT | ready)
     }
@@ -41,10 +41,11 @@ impl Word {
         Health::ALL[(self.0 >> HEALTH_AT & 0xFF) as usize]
     }
 
-    /// Whether it is this life, in this phase.
-    pub(crate) const fn is(self, generation: u32, phase: Phase) -> bool {
+    /// Whether it is this life, in this phase, and as ready.
+    pub(crate) const fn is(self, generation: u32, phase: Phase, ready: bool) -> bool {
         let phase_and_generation = self.0 & (0xFF << PHASE_AT | GENERATION);
-        phase_and_generation == (phase as u64) << PHASE_AT | generation as u64
+        self.is_ready() == ready
+            && phase_and_generation == (phase as u64) << PHASE_AT | generation as u64
     }
 
     pub(crate) const fn is_ready(self) -> bool {
@@ -73,7 +74,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(profile: Arc<Profile>) -> Self {
-        let word = Word::new(0, Phase::Pending, Health::Unknown);
+        let word = Word::new(0, Phase::Pending, false, Health::Unknown);
         Self {
             word: AtomicU64::new(word.0),
             since: AtomicU64::new(0),
@@ -88,9 +89,9 @@ impl Standing {
         Word(self.word.load(Ordering::Acquire))
     }
 
-    /// It is in another phase, or another life. Called by its supervisor alone. Who is gone stays so: the supervisor itself may be
+    /// It is in another phase, or another life, or as ready as it was not. Called by its supervisor alone. Who is gone stays so: the supervisor itself may be
     /// dropped after its place has gone.
-    pub(crate) fn enter(&self, generation: u32, phase: Phase, at: SystemTime) {
+    pub(crate) fn enter(&self, generation: u32, phase: Phase, ready: bool, at: SystemTime) {
         let since = at
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -98,7 +99,7 @@ impl Standing {
         self.since.store(since, Ordering::Relaxed);
         let before = self.word();
         if !before.is_gone() {
-            let word = Word::new(generation, phase, before.health());
+            let word = Word::new(generation, phase, ready, before.health());
             self.word.store(word.0, Ordering::Release);
             let changes = self.changes.load(Ordering::Relaxed);
             self.changes
@@ -192,7 +193,8 @@ mod tests {
     fn a_word_holds_what_was_put_into_it() {
         for phase in Phase::ALL.iter().copied() {
             for health in Health::ALL.iter().copied() {
-                let word = Word::new(u32::MAX, phase, health);
+                let ready = phase == Phase::Running;
+                let word = Word::new(u32::MAX, phase, ready, health);
                 assert_eq!(
                     (
                         word.generation(),
@@ -202,8 +204,9 @@ mod tests {
                     ),
                     (u32::MAX, phase, health, false)
                 );
-                assert_eq!(word.is_ready(), phase == Phase::Running);
-                assert!(word.is(u32::MAX, phase) && !word.is(1, phase));
+                assert_eq!(word.is_ready(), ready);
+                assert!(word.is(u32::MAX, phase, ready) && !word.is(1, phase, ready));
+                assert!(!word.is(u32::MAX, phase, !ready));
             }
         }
     }
@@ -212,9 +215,9 @@ mod tests {
     fn a_change_of_before_what_is_known_is_no_news() {
         let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
         let standing = Standing::new(Arc::new(profile));
-        standing.enter(1, Phase::Starting, SystemTime::UNIX_EPOCH);
+        standing.enter(1, Phase::Starting, false, SystemTime::UNIX_EPOCH);
         let first = standing.change();
-        standing.enter(1, Phase::Running, SystemTime::UNIX_EPOCH);
+        standing.enter(1, Phase::Running, true, SystemTime::UNIX_EPOCH);
         standing.see(standing.change());
         assert!(!standing.is_news(first) && !standing.is_news(standing.change()));
         standing.see(u32::MAX);
@@ -225,7 +228,7 @@ mod tests {
     fn who_is_gone_is_not_ready_and_stays_what_it_was() {
         let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
         let standing = Standing::new(Arc::new(profile));
-        standing.enter(3, Phase::Running, SystemTime::UNIX_EPOCH);
+        standing.enter(3, Phase::Running, true, SystemTime::UNIX_EPOCH);
         assert!(standing.word().is_ready());
         standing.go();
         let word = standing.word();

@@ -50,6 +50,7 @@ const MAX_EARLY_EXITS: usize = 1_024;
 pub(crate) enum Message {
     Launched(Who, Result<Started, StartFailure>),
     Announced(Who),
+    Ready(Who),
     Wakeup,
     Continue,
     ShutDown,
@@ -278,10 +279,10 @@ impl State {
             state.place(index, child.clone(), kin, false);
         }
         for child in &spec.children {
-            for on in &child.traits.depends_on {
+            for (on, until) in &child.traits.depends_on.0 {
                 // Unknown names are refused before the start.
                 if let (Some(slot), Some(on)) = (state.index_of(&child.id), state.index_of(on)) {
-                    state.core.depend(slot, on);
+                    state.core.depend_until(slot, on, *until);
                 }
             }
         }
@@ -396,6 +397,7 @@ impl State {
                 return;
             }
             Message::Announced(who) => return self.announced(who),
+            Message::Ready(who) => return self.says_ready(who),
             Message::Continue => {
                 self.paused = false;
                 return;

@@ -63,6 +63,8 @@ pub(crate) struct Slot {
     pub(crate) dynamic: bool,
     /// Its address leads to the present life.
     published: bool,
+    /// The present life may be given work as soon as it is up: it has said so, or need not.
+    may_work: bool,
     /// It announced itself before its start function returned.
     pub(crate) announced: bool,
     pub(crate) killed: bool,
@@ -114,13 +116,18 @@ impl Slot {
     ) -> Self {
         spec.traits = Arc::clone(&kin.traits);
         let identity = identity(kin, path);
-        let phase = if dynamic {
+        let enabled = spec.traits.plan.enabled;
+        let phase = if dynamic || !enabled {
             Phase::Stopped
         } else {
             Phase::Pending
         };
         let lived_before = place.generation();
-        let wanted = spec.traits.plan.wanted();
+        let wanted = if dynamic || enabled {
+            spec.traits.plan.wanted()
+        } else {
+            Desired::Down
+        };
         let slot = Self {
             spec,
             identity,
@@ -140,6 +147,7 @@ impl Slot {
             desired: wanted,
             dynamic,
             published: false,
+            may_work: false,
             announced: false,
             killed: false,
             unasked: false,
@@ -148,6 +156,28 @@ impl Slot {
         };
         slot.class().enter(phase);
         slot
+    }
+
+    /// Whether it may be given work.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Running && self.may_work
+    }
+
+    /// It says that it may be given work; whether that is news.
+    pub(crate) fn says_ready(&mut self) -> bool {
+        let may_be = match self.phase {
+            Phase::Starting => true,
+            Phase::Running => self.published,
+            Phase::Pending
+            | Phase::Paused
+            | Phase::Draining
+            | Phase::Stopping
+            | Phase::Backoff
+            | Phase::Completed
+            | Phase::Stopped
+            | Phase::Failed => false,
+        };
+        may_be && !std::mem::replace(&mut self.may_work, true)
     }
 
     pub(crate) fn path(&self) -> &ChildPath {
@@ -214,6 +244,7 @@ impl Slot {
 
     /// From now on the address leads nowhere, and nobody finds it ready. It costs something, so it is done once.
     pub(crate) fn unpublish(&mut self) {
+        self.may_work = false;
         if std::mem::take(&mut self.published) {
             self.place.standing.unready();
             self.place.clear();
@@ -223,10 +254,11 @@ impl Slot {
     /// Writes where everybody can read it how this child is; whether that is news.
     pub(crate) fn pin(&self, at: SystemTime) -> bool {
         let (generation, phase) = (self.generation, self.phase);
-        if self.place.standing.word().is(generation, phase) {
+        let ready = self.is_ready();
+        if self.place.standing.word().is(generation, phase, ready) {
             return false;
         }
-        self.place.standing.enter(generation, phase, at);
+        self.place.standing.enter(generation, phase, ready, at);
         true
     }
 
@@ -241,6 +273,7 @@ impl Slot {
             change: self.place.standing.change(),
             generation: self.generation,
             phase: self.phase,
+            ready: self.is_ready(),
             at,
         }
     }
@@ -306,6 +339,7 @@ impl Slot {
         self.ignored = false;
         self.unasked = false;
         self.announced = false;
+        self.may_work = self.spec.traits.plan.ready_within.is_none();
         if let Some(past) = self.past_mut() {
             past.next_start_at = None;
             past.parked_because = None;
@@ -343,11 +377,11 @@ impl Slot {
             kind: self.spec.traits.kind,
             type_name: Arc::clone(&self.identity.type_name),
             tags: self.spec.traits.tags.clone(),
-            depends_on: self.spec.traits.depends_on.clone(),
+            depends_on: self.spec.traits.depends_on.ids(),
             required: self.spec.traits.required,
             phase: self.phase,
             desired: self.desired,
-            ready: self.phase == Phase::Running,
+            ready: self.is_ready(),
             health: Health::Unknown,
             generation: self.generation,
             restarts: past.map_or(0, |past| past.restarts),

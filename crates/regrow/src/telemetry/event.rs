@@ -249,6 +249,8 @@ impl Stage {
 events! {
     /// A life has started.
     ChildStarted = "regrow.child.started" { Measurement took: Duration, Measurement attempt: u32 }
+    /// A life that was up may be given work from now on, it says: one that says so. It took so long from the begin of its start.
+    ChildReady = "regrow.child.ready" { Measurement took: Duration }
     /// A start did not succeed.
     ChildStartFailed = "regrow.child.start_failed" { Measurement attempt: u32, Metadata reason: ExitReason }
     /// A child was asked to stop, or is being killed.

@@ -43,6 +43,7 @@ impl Event {
 pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
     match payload {
         Payload::ChildStarted { .. } => (Level::INFO, "started"),
+        Payload::ChildReady { .. } => (Level::INFO, "ready"),
         Payload::ChildStartFailed { .. } => (Level::WARN, "did not start"),
         Payload::ChildStopping { .. } => (Level::DEBUG, "stopping"),
         Payload::ChildTerminated { reason, .. } if reason.kind().is_abnormal() => {

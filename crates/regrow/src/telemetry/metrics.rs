@@ -331,6 +331,7 @@ impl MetricsHandler {
                 self.count(cell, &MELTDOWNS, || of_supervisor(subject), 0);
             }
             Payload::ChildStopping { .. }
+            | Payload::ChildReady { .. }
             | Payload::ChildEndedLate { .. }
             | Payload::ChildStateChanged { .. }
             | Payload::SupervisorReconfigured { .. }

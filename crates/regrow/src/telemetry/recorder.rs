@@ -157,6 +157,7 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         Payload::ChildTerminated { reason, .. } => reason.kind().is_abnormal(),
         Payload::ChildStartFailed { .. } | Payload::Meltdown { .. } => true,
         Payload::ChildStarted { .. }
+        | Payload::ChildReady { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildEndedLate { .. }
         | Payload::ChildStateChanged { .. }

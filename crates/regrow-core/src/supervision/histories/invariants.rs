@@ -115,11 +115,14 @@ impl World {
                 .links(who.slot)
                 .iter()
                 .flat_map(|links| &links.depends_on)
-                .any(|on| self.sup.is_due(*on));
+                .any(|(on, _)| self.sup.is_due(*on));
         self.check(
             marks || wanted || !waited || !early,
             "a start before that of what it depends on",
         );
+        if !marks && !wanted && waited && self.sup.policy.order == Order::Dependencies {
+            self.start_is_met(who);
+        }
     }
 
     /// One is stopped at a time, last first, and before what it depends on.
@@ -214,6 +217,7 @@ impl World {
         self.check(places == self.phases.len(), "a place came or went untold");
         self.counts();
         self.lines();
+        self.unmet();
         if self.sup.mode == Mode::Up && self.sup.forgotten.is_none() {
             for slot in self.sup.in_order() {
                 self.waits_for_somebody(slot);
@@ -260,7 +264,7 @@ impl World {
                 !self.sup.is_due(index) || matches!(slot.state, State::Pending | State::Backoff),
                 "one is due that does not wait",
             );
-            for on in slot.links.iter().flat_map(|links| &links.depends_on) {
+            for (on, _) in slot.links.iter().flat_map(|links| &links.depends_on) {
                 let tangled = self.sup.tangled || self.sup.policy.order == Order::Sequence;
                 self.check(
                     tangled || self.sup.slot(*on).is_some_and(|on| on.turn < slot.turn),
@@ -268,6 +272,35 @@ impl World {
                 );
             }
         }
+    }
+
+    /// How many each one waits for, whether it waits or not; and that what holds for one holds for all who ask.
+    fn unmet(&self) {
+        for index in self.sup.in_order() {
+            let edges = self.links(index).into_iter();
+            let edges = edges.flat_map(|links| &links.depends_on);
+            let unmet = edges.filter(|(on, condition)| {
+                let links = self.links(*on);
+                !links.is_some_and(|links| links.reached.has(*condition))
+            });
+            self.check(
+                usize::try_from(self.sup.unmet(index)) == Ok(unmet.count()),
+                "the count of what one waits for is wrong",
+            );
+        }
+    }
+
+    /// Nobody starts in its turn before what it waits for has come so far.
+    fn start_is_met(&self, who: Who) {
+        let links = self.links(who.slot).into_iter();
+        let early = links
+            .flat_map(|links| &links.depends_on)
+            .any(|(on, condition)| {
+                let reached = self.links(*on).is_some_and(|on| on.reached.has(*condition));
+                let goes_on = self.sup.slot(*on).is_some_and(|on| on.state.is_going_on());
+                !reached && goes_on && *condition != Condition::Started
+            });
+        self.check(!early, "a start before what it depends on has come so far");
     }
 
     /// One that is pending has its turn, or waits for what may still start.
@@ -278,17 +311,20 @@ impl World {
         let in_order = self.sup.policy.order == Order::Dependencies;
         self.check(in_order, "one is pending and not due");
         let links = self.links(index);
-        let met = |on: &&u32| self.links(**on).is_some_and(|links| links.met);
+        let met = |(on, condition): &&(u32, Condition)| {
+            self.links(*on)
+                .is_some_and(|links| links.reached.has(*condition))
+        };
         let depends_on = || links.iter().flat_map(|links| &links.depends_on);
         let unmet = depends_on().filter(|on| !met(on)).count();
         self.check(
             unmet > 0 && usize::try_from(self.sup.unmet(index)) == Ok(unmet),
             "one waits for nobody",
         );
-        let in_vain = depends_on().filter(|on| !met(on)).any(|on| {
+        let in_vain = depends_on().filter(|on| !met(on)).any(|(on, _)| {
             self.sup
                 .phase(*on)
-                .is_none_or(|phase| phase == Phase::Failed)
+                .is_none_or(|phase| matches!(phase, Phase::Failed | Phase::Completed))
         });
         self.check(!in_vain, "one waits for what will not start");
     }

@@ -19,3 +19,103 @@ fn an_agent_that_runs_once_says_so_and_is_not_permanent() {
         ]
     );
 }
+
+fn dependency(id: &str, until: Condition) -> Dependency {
+    let id = id.to_owned();
+    Dependency { id, until }
+}
+
+#[test]
+fn what_an_agent_waits_for_may_have_a_condition() {
+    let config = good(
+        "agents:
+  db: { command: x, ready: { log: 'accepting connections' } }
+  migrate: { command: x, once: true, depends_on: { db: log_ready } }
+  off: { command: x, enabled: false }
+  web:
+    command: x
+    ready: { log: listening, within: 5s }
+    depends_on:
+      db: healthy
+      migrate: { condition: completed_successfully }
+      off: { condition: ready, if_enabled: true }
+      gone: { if_enabled: true }
+  logs: { command: x, depends_on: { db: started, web: ready, migrate: completed } }
+",
+    );
+    assert_eq!(config.warnings, []);
+    let of = |id: &str| config.agents.iter().find(|agent| agent.id == id).unwrap();
+    assert_eq!(
+        of("migrate").depends_on,
+        [dependency("db", Condition::Ready)]
+    );
+    assert_eq!(
+        of("web").depends_on,
+        [
+            dependency("db", Condition::Ready),
+            dependency("migrate", Condition::CompletedSuccessfully),
+        ],
+        "who is not there or not enabled is not waited for"
+    );
+    assert_eq!(
+        of("logs").depends_on,
+        [
+            dependency("db", Condition::Started),
+            dependency("web", Condition::Ready),
+            dependency("migrate", Condition::Completed),
+        ]
+    );
+    let ready = |log: &str, within| {
+        let log = log.to_owned();
+        Some(ReadySetting { log, within })
+    };
+    let (minute, five) = (Duration::from_secs(60), Duration::from_secs(5));
+    assert_eq!(of("db").ready, ready("accepting connections", minute));
+    assert_eq!(of("web").ready, ready("listening", five));
+    assert!(!of("off").enabled && of("web").enabled);
+}
+
+#[test]
+fn what_can_never_come_is_not_waited_for() {
+    assert_eq!(
+        errors(
+            "agents:
+  db: { command: x, restart: permanent }
+  a: { command: x, depends_on: { db: log_ready } }
+  b: { command: x, depends_on: { db: completed } }
+  c: { command: x, depends_on: { db: soon } }
+  d: { command: x, depends_on: { db: { condition: started, since: 3 } } }
+  e: { command: x, depends_on: { bd: ready } }
+  f: { command: x, ready: { within: 3s } }
+"
+        ),
+        [
+            "agents.yaml:3:34: agents.a.depends_on.db: expected a condition that can be met, got log_ready; \
+             db says by no line that it is ready; give it ready: {log: a text}",
+            "agents.yaml:4:34: agents.b.depends_on.db: expected a condition that can be met, got completed; \
+             db is permanent, so it is always started again; give it once: true",
+            "agents.yaml:5:38: agents.c.depends_on.db: expected started, ready, healthy, completed, \
+             completed_successfully or log_ready, got \"soon\"",
+            "agents.yaml:6:60: agents.d.depends_on.db.since: expected a key of a dependency (condition, if_enabled), \
+             got \"since\"",
+            "agents.yaml:7:34: agents.e.depends_on.bd: expected the id of an agent, got \"bd\"; did you mean \"db\"?",
+            "agents.yaml:8:20: agents.f.ready: expected the key log, got none; \
+             add log: a text of the line by which the agent says that it is ready",
+        ]
+    );
+}
+
+#[test]
+fn who_waits_for_one_that_is_not_enabled_is_told_so() {
+    let config = good(
+        "agents:\n  off: { command: x, enabled: false }\n  a: { command: x, depends_on: [off] }\n",
+    );
+    let said: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "agents.yaml:3:33: warning: agents.a.depends_on[0]: off is not enabled, so this agent waits until somebody starts \
+          off; add if_enabled: true to do without"
+        ]
+    );
+}

@@ -69,14 +69,14 @@ fn each_cycle_is_told_once_with_its_whole_way() {
     says(
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: { command: x, depends_on: [a] }\n",
         &[
-            "3:33: agents.b.depends_on[0]: expected an order of start, got a cycle: a -> b -> a; \
+            "3:33: agents.b.depends_on[0]: expected an order of start, got a cycle: a -> b (2:33) -> a (3:33); \
            remove one of these dependencies",
         ],
     );
     agent_says(
         "depends_on: [a]",
         &[
-            "4:18: agents.a.depends_on[0]: expected an order of start, got a cycle: a -> a; \
+            "4:18: agents.a.depends_on[0]: expected an order of start, got a cycle: a -> a (4:18); \
            remove one of these dependencies",
         ],
     );
@@ -90,9 +90,9 @@ fn each_cycle_is_told_once_with_its_whole_way() {
             "  out: { command: x }\n",
         ),
         &[
-            "4:36: agents.b.depends_on[1]: expected an order of start, got a cycle: a -> b -> a; \
+            "4:36: agents.b.depends_on[1]: expected an order of start, got a cycle: a -> b (3:33) -> a (4:36); \
              remove one of these dependencies",
-            "5:33: agents.c.depends_on[0]: expected an order of start, got a cycle: a -> b -> c -> a; \
+            "5:33: agents.c.depends_on[0]: expected an order of start, got a cycle: a -> b (3:33) -> c (4:33) -> a (5:33); \
              remove one of these dependencies",
         ],
     );
@@ -108,10 +108,9 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         ],
     );
     agent_says(
-        "depends_on: { db: ready }",
+        "depends_on: db",
         &[
-            "4:17: agents.a.depends_on: expected a list of ids, got a mapping; \
-           write depends_on: [db]; conditions are not possible yet",
+            "4:17: agents.a.depends_on: expected a list of ids such as [db], or a mapping such as {db: ready}, got \"db\"",
         ],
     );
     // An agent that could not be read is there all the same.
@@ -119,7 +118,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, depends_on, once, restart, stop, stdin, start_window, required), got \"x\"",
+           workdir, port, enabled, depends_on, ready, once, restart, stop, stdin, start_window, required), got \"x\"",
         ],
     );
 }

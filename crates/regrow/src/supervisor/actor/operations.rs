@@ -36,9 +36,9 @@ impl State {
         };
         let traits = Arc::clone(&kin.traits);
         self.place(index, spec, kin, true);
-        for on in &traits.depends_on {
+        for (on, until) in &traits.depends_on.0 {
             if let Some(on) = self.index_of(on) {
-                self.core.depend(index, on);
+                self.core.depend_until(index, on, *until);
             }
         }
         if let Some(slot) = self.slot(index) {
@@ -87,8 +87,8 @@ impl State {
                 OperateError::AlreadyPresent { path: path() }
             });
         }
-        let missing = |on: &&Arc<str>| self.index_of(on).is_none();
-        if let Some(on) = spec.traits.depends_on.iter().find(missing) {
+        let missing = |on: &Arc<str>| self.index_of(on).is_none();
+        if let Some(on) = spec.traits.depends_on.ids().into_iter().find(missing) {
             return Err(OperateError::InvalidTree(InvalidTree::UnknownDependency {
                 child: path().to_string(),
                 on: on.to_string(),
@@ -310,9 +310,9 @@ impl State {
                 .slot(index)
                 .map(|slot| slot.spec.traits.depends_on.clone())
                 .unwrap_or_default();
-            for on in &depends_on {
+            for (on, until) in &depends_on.0 {
                 if let Some(on) = self.index_of(on) {
-                    self.core.depend(index, on);
+                    self.core.depend_until(index, on, *until);
                 }
             }
         }

@@ -266,6 +266,13 @@ impl State {
             | Parked::NotRetried
             | Parked::Unresponsive => None,
         };
+        let on_is_done = match why {
+            Parked::Dependency { on } => self.core.phase(on) == Some(Phase::Completed),
+            Parked::Intensity { .. }
+            | Parked::CannotStart
+            | Parked::NotRetried
+            | Parked::Unresponsive => false,
+        };
         let Some(slot) = self.slot(index) else { return };
         let last = slot
             .last_reason()
@@ -284,8 +291,13 @@ impl State {
             Parked::Unresponsive => "its last life could not be ended and still runs".to_owned(),
             Parked::Dependency { .. } => {
                 format!(
-                    "depends on \"{}\", which was given up on",
-                    on_path.as_deref().unwrap_or("?")
+                    "depends on \"{}\", which {}",
+                    on_path.as_deref().unwrap_or("?"),
+                    if on_is_done {
+                        "has ended"
+                    } else {
+                        "was given up on"
+                    },
                 )
             }
         };
@@ -348,6 +360,7 @@ impl State {
         }
         if let Some(context) = &self.context {
             context.announce();
+            context.ready();
         }
     }
 

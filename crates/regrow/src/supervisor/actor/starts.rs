@@ -13,7 +13,7 @@ use crate::child::StartContext;
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::started::Started;
 use crate::supervisor::slot::Pending;
-use crate::telemetry::Subject;
+use crate::telemetry::{Payload, Subject};
 
 impl State {
     /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
@@ -138,6 +138,23 @@ impl State {
                 }
             }
         }
+    }
+
+    /// It may be given work from now on, it says.
+    pub(super) fn says_ready(&mut self, who: Who) {
+        let now = self.emitter.now();
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        if !slot.says_ready() {
+            return;
+        }
+        if slot.is_ready() {
+            let took = now.saturating_duration_since(slot.born);
+            self.tell(who.slot, || Payload::ChildReady { took });
+        }
+        let directives = self.core.on_ready(who, now);
+        self.queue(directives);
     }
 
     pub(super) fn announced(&mut self, who: Who) {
