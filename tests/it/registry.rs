@@ -336,3 +336,56 @@ async fn who_asks_and_then_watches_is_told_once_who_is_there() {
         drop(system.shut_down().await);
     }
 }
+
+/// The value of a series in Prometheus' text; 0 where there is none.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series));
+    line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_and_what_is_done_with_it_is_counted() {
+    let system = TestSystem::start(crew()).await;
+    let registry = system.registry();
+    let child = |id: &str| registry.get(&format!("root/{id}")).expect("it is there");
+    let (ann, bob) = (child("ann"), child("bob"));
+    for who in [&ann, &bob] {
+        drop(registry.claim("lead", who, regrow::Conflict::Reject).await);
+        registry.join("pool", who).await.expect("it can");
+    }
+    assert!(!registry.release("lead", &bob).await);
+    let lang = query("lang=rust and ready");
+    for _ in 0..20_000 {
+        assert!(registry.get("root/eve").is_some());
+        assert!(registry.get("root/nobody").is_none());
+        assert_eq!(registry.find(&lang).len(), 1);
+    }
+    let text = system.exporter().render();
+    let entries = |kind| {
+        value(
+            &text,
+            &format!("regrow_registry_entries{{kind=\"{kind}\"}}"),
+        )
+    };
+    let kinds = ["child", "foreign", "name", "membership"].map(entries);
+    assert_eq!(kinds, [4.0, 0.0, 1.0, 2.0]);
+    let done = |operation, result| {
+        let labels = format!("operation=\"{operation}\",result=\"{result}\"");
+        value(
+            &text,
+            &format!("regrow_registry_operations_total{{{labels}}}"),
+        )
+    };
+    assert_eq!([done("claim", "ok"), done("claim", "refused")], [1.0, 1.0]);
+    assert_eq!([done("join", "ok"), done("release", "none")], [2.0, 1.0]);
+    // One in 64 is seen, and counts for all.
+    for (operation, result) in [("lookup", "ok"), ("lookup", "none"), ("query", "ok")] {
+        let about = done(operation, result);
+        assert!(
+            (14_000.0..26_000.0).contains(&about),
+            "{operation}: {about}"
+        );
+    }
+    let timed = "regrow_registry_lookup_seconds_count{operation=\"query\"}";
+    assert_eq!(value(&text, timed) * 64.0, done("query", "ok"));
+}

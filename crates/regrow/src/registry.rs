@@ -47,8 +47,10 @@ mod actor;
 mod board;
 mod book;
 mod foreign;
+mod registered;
 mod shared;
 mod standing;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watcher;
@@ -58,12 +60,11 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use ractor::{Message as ActorMessage, MessagingErr, RpcReplyPort};
-use regrow_core::index::{Entry, Members, Profile, Term};
+use ractor::{MessagingErr, RpcReplyPort};
+use regrow_core::index::{Members, Term};
 use regrow_core::names::Conflict;
-use regrow_core::pick::{Candidate, Select};
+use regrow_core::pick::Select;
 use regrow_core::query::Query;
-use regrow_core::{Health, Phase};
 
 use actor::Message;
 pub(crate) use actor::{begin, keep};
@@ -72,151 +73,14 @@ pub(crate) use board::{Board, Follows, News, Stand};
 pub use book::ClaimError;
 use book::Wanted;
 pub use foreign::RegisterError;
+pub use registered::Registered;
 pub(crate) use shared::Shared;
 pub(crate) use standing::{Standing, profile_of};
+pub(crate) use tally::Operation;
+use tally::Outcome;
 pub use watcher::Watcher;
 
-use crate::address::{Address, LookupError, Place};
 use crate::supervisor::Tree;
-use crate::telemetry::Subject;
-
-/// A child that is registered, whichever life is in its place. Cloning costs a reference count.
-#[derive(Clone)]
-pub struct Registered(Arc<Place>);
-
-impl fmt::Debug for Registered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Registered").field(self.0.path()).finish()
-    }
-}
-
-/// Equal are two of the same place.
-impl PartialEq for Registered {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Registered {}
-
-/// An order that means nothing, for maps.
-impl Ord for Registered {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        Arc::as_ptr(&self.0).cmp(&Arc::as_ptr(&other.0))
-    }
-}
-
-impl PartialOrd for Registered {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Candidate for Registered {
-    fn path(&self) -> &str {
-        self.0.path().as_str()
-    }
-
-    fn load(&self) -> u64 {
-        self.0.standing.load()
-    }
-}
-
-impl Registered {
-    pub(crate) fn new(place: &Arc<Place>) -> Self {
-        Self(Arc::clone(place))
-    }
-
-    pub(crate) fn is(&self, place: &Arc<Place>) -> bool {
-        Arc::ptr_eq(&self.0, place)
-    }
-
-    /// Where it stands.
-    #[must_use]
-    pub fn path(&self) -> &crate::ChildPath {
-        self.0.path()
-    }
-
-    /// What it is doing, now.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.0.standing.word().phase()
-    }
-
-    /// Whether it may be given work, now.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.standing.word().is_ready()
-    }
-
-    /// What probes say, now.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.0.standing.word().health()
-    }
-
-    /// Which life it is in, or was last; 0 before the first.
-    #[must_use]
-    pub fn generation(&self) -> u32 {
-        self.0.standing.word().generation()
-    }
-
-    /// Whether its place has been taken out of the tree.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.0.standing.word().is_gone()
-    }
-
-    /// How much it has to do, as it last said; 0 if it never has.
-    #[must_use]
-    pub fn load(&self) -> u64 {
-        self.0.standing.load()
-    }
-
-    /// Says how much it has to do, in a unit that is the same for all that are compared: for [`Select::LeastLoaded`] and
-    /// [`Select::TwoChoices`]. Costs one store, and nobody who watches is told.
-    pub fn set_load(&self, load: u64) {
-        self.0.standing.set_load(load);
-    }
-
-    /// What it is: its kind, type, tags, capabilities and metadata.
-    #[must_use]
-    pub fn profile(&self) -> Arc<Profile> {
-        self.0.standing.profile()
-    }
-
-    /// Changes what it is, from inside or outside: from now on it is found so. It lasts as long as its place, through restarts, until
-    /// its supervisor is given new rules.
-    pub fn edit(&self, edit: impl FnOnce(&mut Profile)) {
-        self.0.edit(edit);
-    }
-
-    /// Everything that is known of it, now.
-    #[must_use]
-    pub fn entry(&self) -> Entry {
-        self.0.entry()
-    }
-
-    pub(crate) fn subject(&self) -> Subject {
-        let (path, profile, word) = (self.path().clone(), self.profile(), self.0.standing.word());
-        let type_name = Arc::clone(&profile.type_name);
-        Subject::new(
-            path,
-            profile.kind,
-            type_name,
-            word.generation(),
-            word.phase(),
-        )
-    }
-
-    /// Its address.
-    ///
-    /// # Errors
-    /// When it takes other messages.
-    pub fn address<M: ActorMessage>(&self) -> Result<Address<M>, LookupError> {
-        Arc::clone(&self.0).address()
-    }
-}
 
 /// Who is there; see the [module](self). Cloning costs a reference count.
 #[derive(Clone)]
@@ -279,8 +143,10 @@ impl Registry {
     /// The child at a path.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Registered> {
-        let place = self.tree.place(path)?;
-        Some(Registered(place)).filter(|child| !child.is_gone())
+        self.sampled(Operation::Lookup, Option::is_some, || {
+            let place = self.tree.place(path)?;
+            Some(Registered(place)).filter(|child| !child.is_gone())
+        })
     }
 
     /// Those whom a query means.
@@ -290,6 +156,11 @@ impl Registry {
     /// something changes; from the first such question on it follows phases too.
     #[must_use]
     pub fn find(&self, query: &Query) -> Vec<Registered> {
+        let is_some = |found: &Vec<_>| !found.is_empty();
+        self.sampled(Operation::Query, is_some, || self.all(query))
+    }
+
+    fn all(&self, query: &Query) -> Vec<Registered> {
         let mut found = Vec::new();
         self.each(query, |child| found.push(child.clone()));
         found
@@ -298,6 +169,11 @@ impl Registry {
     /// How many a query means.
     #[must_use]
     pub fn count(&self, query: &Query) -> usize {
+        let is_some = |count: &usize| *count > 0;
+        self.sampled(Operation::Query, is_some, || self.number(query))
+    }
+
+    fn number(&self, query: &Query) -> usize {
         if let Some(terms) = terms_of(query)
             && !terms.is_empty()
             && terms.iter().all(|term| is_of_profile(term))
@@ -322,9 +198,11 @@ impl Registry {
     /// One of those whom a query means.
     #[must_use]
     pub fn pick(&self, query: &Query, select: &Select) -> Option<Registered> {
-        let candidates = self.find(query);
-        let turn = self.shared().turn.fetch_add(1, Ordering::Relaxed);
-        select.pick(&candidates, turn).cloned()
+        self.sampled(Operation::Query, Option::is_some, || {
+            let candidates = self.all(query);
+            let turn = self.shared().turn.fetch_add(1, Ordering::Relaxed);
+            select.pick(&candidates, turn).cloned()
+        })
     }
 
     /// Of whom a term holds, as a list that is shared by all who ask: the quickest answer there is. It is as the index has it.
@@ -335,11 +213,14 @@ impl Registry {
         } else {
             Follows::Phases
         };
-        if self.shared().follows(wanted) {
-            self.shared().list(term)
-        } else {
-            actor::of_the_living(&self.tree).members(term)
-        }
+        let is_some = |members: &Arc<Members<_>>| !members.is_empty();
+        self.sampled(Operation::Query, is_some, || {
+            if self.shared().follows(wanted) {
+                self.shared().list(term)
+            } else {
+                actor::of_the_living(&self.tree).members(term)
+            }
+        })
     }
 
     /// Follows a query: first who is there, then every change with its reason.
@@ -397,7 +278,9 @@ impl Registry {
     /// Who has a name, if anybody has. Without a lock.
     #[must_use]
     pub fn whereis(&self, name: &str) -> Option<Registered> {
-        self.shared().book.holder(name)
+        self.sampled(Operation::Lookup, Option::is_some, || {
+            self.shared().book.holder(name)
+        })
     }
 
     /// The names of a child, in alphabetical order.
@@ -429,7 +312,28 @@ impl Registry {
     /// Who is in a group, in the order in which they joined. Without a lock.
     #[must_use]
     pub fn group(&self, group: &str) -> Vec<Registered> {
-        self.shared().book.group(group)
+        let is_some = |group: &Vec<_>| !group.is_empty();
+        self.sampled(Operation::Query, is_some, || {
+            self.shared().book.group(group)
+        })
+    }
+
+    /// Looks, and takes the time of one in 64.
+    #[inline]
+    fn sampled<T>(
+        &self,
+        operation: Operation,
+        is_found: impl FnOnce(&T) -> bool,
+        look: impl FnOnce() -> T,
+    ) -> T {
+        if !tally::is_sampled() {
+            return look();
+        }
+        let (found, took) = tally::timed(look);
+        let outcome = Outcome::of(is_found(&found));
+        (self.shared().tally).count(operation, outcome, tally::SAMPLE_EVERY);
+        self.tree.workforce.looked(operation, took);
+        found
     }
 
     fn unanswered(&self, name: Arc<str>) -> ClaimError {

@@ -81,6 +81,7 @@ fn tree() -> Dashboard {
             restarts(),
             lives(),
             actors(),
+            registry(),
             telemetry(),
         ],
     }
@@ -265,6 +266,30 @@ fn actors() -> Row {
                 max("regrow_handler_oldest_age_seconds"),
             )
             .limits(10.0, 60.0),
+        ],
+    }
+}
+
+fn registry() -> Row {
+    let all = |metric| of(metric, "");
+    Row {
+        title: "Registry",
+        panels: vec![
+            Panel::lines("Entries", Unit::Count)
+                .with(sum("kind", &all("regrow_registry_entries")), "{{kind}}"),
+            Panel::lines("Operations", Unit::PerSecond)
+                .with(
+                    rate(
+                        "operation, result",
+                        &all("regrow_registry_operations_total"),
+                    ),
+                    "{{operation}}: {{result}}",
+                )
+                .help("Of look-ups and queries one in 64 is seen and counts for all of them."),
+            Panel::lines("Look-ups take, 99%", Unit::Seconds).with(
+                quantile(0.99, "operation", "regrow_registry_lookup_seconds", ""),
+                "{{operation}}",
+            ),
         ],
     }
 }

@@ -19,6 +19,7 @@ use super::board::{Follows, Found, News, Stand};
 use super::book::{Clash, Wanted};
 use super::foreign::{self, Newcomer, RegisterError};
 use super::shared::Shared;
+use super::tally::{Operation, Outcome};
 use super::watcher::Post;
 use crate::adapter::step_aside;
 use crate::address::Place;
@@ -210,6 +211,7 @@ impl State {
 
     fn write(&self, name: &Arc<str>, child: &Registered, wanted: Wanted) {
         let book = &self.shared.book;
+        let count = |operation, outcome| self.shared.tally.count(operation, outcome, 1);
         // Whoever has stopped waiting needs no answer.
         match wanted {
             Wanted::Claim(decide, reply) => {
@@ -217,11 +219,24 @@ impl State {
                 if let Some(clash) = clash {
                     self.clash(child, clash);
                 }
+                count(Operation::Claim, Outcome::done(&result));
                 drop(reply.send(result));
             }
-            Wanted::Release(reply) => drop(reply.send(book.release(name, child))),
-            Wanted::Join(reply) => drop(reply.send(book.join(name, child))),
-            Wanted::Leave(reply) => drop(reply.send(book.leave(name, child))),
+            Wanted::Release(reply) => {
+                let released = book.release(name, child);
+                count(Operation::Release, Outcome::of(released));
+                drop(reply.send(released));
+            }
+            Wanted::Join(reply) => {
+                let joined = book.join(name, child);
+                count(Operation::Join, Outcome::done(&joined));
+                drop(reply.send(joined));
+            }
+            Wanted::Leave(reply) => {
+                let left = book.leave(name, child);
+                count(Operation::Leave, Outcome::of(left));
+                drop(reply.send(left));
+            }
         }
     }
 
@@ -339,6 +354,7 @@ impl State {
             tree.telemetry.emit(|| registered.subject(), payload);
             registered
         });
+        (self.shared.tally).count(Operation::Register, Outcome::done(&registered), 1);
         drop(reply.send(registered));
     }
 
@@ -347,6 +363,7 @@ impl State {
             return false;
         };
         let had_it = (self.shared.foreign).leave_place(registered, &tree, &self.myself);
+        (self.shared.tally).count(Operation::Unregister, Outcome::of(had_it), 1);
         if had_it {
             self.left(&registered.0, LeaveReason::Unregistered);
         }

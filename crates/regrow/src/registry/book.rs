@@ -226,6 +226,12 @@ impl Book {
         gone.iter().for_each(|owner| self.forget(owner));
     }
 
+    /// How many names are held, and how many memberships there are.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let written = self.lock();
+        (written.names.len(), written.groups.len())
+    }
+
     /// Nobody has a name, and nobody is in a group.
     pub(super) fn clear(&self) {
         let mut written = self.lock();

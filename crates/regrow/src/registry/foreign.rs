@@ -171,6 +171,11 @@ impl Foreign {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many places they have.
+    pub(super) fn len(&self) -> usize {
+        self.lock().places.len()
+    }
+
     /// From now on an actor is watched, and found at the place that is given back.
     pub(super) fn enter(
         &self,

@@ -12,6 +12,7 @@ use super::actor::Message;
 use super::board::{Board, Follows};
 use super::book::Book;
 use super::foreign::Foreign;
+use super::tally::Tally;
 use super::watcher::Post;
 use crate::supervisor::Tree;
 
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) board: Arc<Board>,
     pub(super) book: Book,
     pub(super) foreign: Foreign,
+    pub(super) tally: Tally,
     pub(super) index: RwLock<Index<Registered>>,
     /// Lists that somebody has asked for, to be read without a lock.
     lists: Lists,
@@ -44,6 +46,7 @@ impl Default for Shared {
             board: Arc::default(),
             book: Book::default(),
             foreign: Foreign::default(),
+            tally: Tally::default(),
             index: RwLock::default(),
             lists: Lists::default(),
             left: AtomicU64::new(0),
@@ -129,6 +132,19 @@ impl Shared {
             *index = Index::new();
             self.forget_all();
         }
+    }
+
+    /// What there is beside children, by what it is: for those who look at figures.
+    pub(crate) fn each_entry(&self, mut tell: impl FnMut(&'static str, usize)) {
+        tell("foreign", self.foreign.len());
+        let (names, memberships) = self.book.len();
+        tell("name", names);
+        tell("membership", memberships);
+    }
+
+    /// How often each has been done.
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Those who watch.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use regrow_core::index::Index;
+use regrow_core::index::{Entry, Index};
 
 use super::*;
 use crate::telemetry::{EventStream, Payload};

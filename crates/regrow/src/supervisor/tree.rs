@@ -79,6 +79,7 @@ impl Tree {
         workforce: Arc<Workforce>,
     ) -> Self {
         let registry = Arc::<Shared>::default();
+        census.follow(&registry);
         let commons = Arc::new(Commons {
             timer: Arc::default(),
             board: Arc::clone(&registry.board),

@@ -16,6 +16,7 @@ use super::roll::Roll;
 use super::vitals::TypeStats;
 use super::{FiguresBook, Workforce};
 use crate::path::ChildPath;
+use crate::registry::Shared;
 
 /// How many children of one kind and type a supervisor has in each phase, and the handles by which what happens to them is counted.
 #[derive(Debug)]
@@ -122,6 +123,8 @@ pub(crate) struct Census {
     lingering: Mutex<BTreeMap<(ChildKind, Arc<str>), i32>>,
     /// What OS processes use.
     pub(crate) figures: Arc<FiguresBook>,
+    /// Who is found by what they are.
+    registry: OnceLock<Weak<Shared>>,
 }
 
 macro_rules! computed {
@@ -145,6 +148,10 @@ computed! {
         "Lives that could not be ended, were given up on, and still run.";
     INTENSITY = Gauge "regrow_supervisor_intensity_ratio" ["supervisor"],
         "Restarts in the window over the allowed maximum; at 1 the next failure melts down.";
+    ENTRIES = Gauge "regrow_registry_entries" ["kind"],
+        "Registered entries by kind (child, foreign, name, membership).";
+    OPERATIONS = Counter "regrow_registry_operations_total" ["operation", "result"],
+        "Registry operations; one lookup or query in 64 is seen and counts for all of them.";
     PROCESSES = Gauge "regrow_process_processes" ["type", "state"], "OS processes by type and phase.";
     TREE = Gauge "regrow_process_tree_processes" ["type"],
         "Processes of the operating system that agents of the type consist of, with all descendants.";
@@ -220,6 +227,25 @@ impl Census {
         *lingering.entry((kind, Arc::clone(type_name))).or_default() += change;
     }
 
+    /// This is the registry of the system.
+    pub(crate) fn follow(&self, registry: &Arc<Shared>) {
+        drop(self.registry.set(Arc::downgrade(registry)));
+    }
+
+    /// What the registry holds beside so many children, and what was done with it.
+    fn registry(&self, children: f64) -> [ComputedFamily; 2] {
+        let mut entries = ComputedFamily::new(&ENTRIES);
+        let mut operations = ComputedFamily::new(&OPERATIONS);
+        if let Some(registry) = self.registry.get().and_then(Weak::upgrade) {
+            *entries.at(["child"]) = children;
+            registry.each_entry(|kind, count| *entries.at([kind]) = float(count as u64));
+            registry.tally().each(|operation, result, times| {
+                *operations.at([operation, result]) = float(times);
+            });
+        }
+        [entries, operations]
+    }
+
     /// A kind and type of which all have ended after all stands there with 0.
     fn unresponsive(&self) -> ComputedFamily {
         let mut family = ComputedFamily::new(&UNRESPONSIVE);
@@ -270,6 +296,7 @@ impl Census {
         let mut build = ComputedFamily::new(&BUILD);
         *build.at([env!("CARGO_PKG_VERSION")]) = 1.0;
         let unresponsive = self.unresponsive();
+        let registry = self.registry(children.values.values().sum());
         let families = [
             build,
             children,
@@ -280,6 +307,7 @@ impl Census {
         ];
         families
             .into_iter()
+            .chain(registry)
             .chain(figure_families(&self.figures))
             .filter(|family| !family.values.is_empty())
             .collect()

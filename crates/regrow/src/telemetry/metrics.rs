@@ -14,6 +14,7 @@ use metrics::{
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
+use crate::registry::Operation;
 use meters::{Cell, Kept, Owner};
 
 mod meters;
@@ -30,6 +31,10 @@ pub(crate) const LIFECYCLE: &[f64] = &[
 /// Buckets for what is over in no time, in seconds.
 pub(crate) const FAST: &[f64] = &[
     1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
+/// Buckets for look-ups in memory, in seconds.
+pub(crate) const LOOK_UPS: &[f64] = &[
+    1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1,
 ];
 /// Buckets for work such as an HTTP request, in seconds.
 pub(crate) const WORK: &[f64] = &[
@@ -95,6 +100,8 @@ families! {
     WAIT_SECONDS = "regrow_message_wait_seconds" ["type"] FAST, "Time a message waited in a mailbox; one in 64 is timed.";
     HANDLE_SECONDS = "regrow_message_handle_seconds" ["type"] FAST,
         "Time spent in the message handler; one in 64 is timed.";
+    LOOKUP_SECONDS = "regrow_registry_lookup_seconds" ["operation"] LOOK_UPS,
+        "Registry lookup latency; one in 64 is timed.";
     EVENTS = "regrow_telemetry_events_total" ["domain"] &[], "Telemetry events emitted.";
     HANDLER_FAILURES = "regrow_telemetry_handler_failures_total" ["handler"] &[],
         "Handlers that panicked and were detached.";
@@ -113,6 +120,13 @@ pub(super) fn actor_histograms(
         recorder.register_histogram(&Key::from_parts(family.name, vec![label]), &METADATA)
     };
     (histogram(&WAIT_SECONDS), histogram(&HANDLE_SECONDS))
+}
+
+/// How long look-ups of this kind in the registry take.
+pub(super) fn look_up_histogram(recorder: &dyn Recorder, operation: Operation) -> Histogram {
+    let label = Label::new("operation", operation.as_str());
+    let key = Key::from_parts(LOOKUP_SECONDS.name, vec![label]);
+    recorder.register_histogram(&key, &METADATA)
 }
 
 const METADATA: Metadata<'static> = Metadata::new("regrow", Level::INFO, Some("regrow"));

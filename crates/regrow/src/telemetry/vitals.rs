@@ -14,9 +14,10 @@ use arc_swap::ArcSwap;
 use metrics::{Histogram, Recorder};
 
 use super::Identity;
-use super::metrics::actor_histograms;
+use super::metrics::{actor_histograms, look_up_histogram};
 use super::roll::Roll;
 use crate::path::ChildPath;
+use crate::registry::Operation;
 use crate::time;
 
 /// One message in so many is timed.
@@ -122,7 +123,24 @@ pub struct ActorReport {
 
 /// Every actor of a system, by type.
 #[derive(Debug, Default)]
-pub(crate) struct Workforce(Mutex<Staff>);
+pub(crate) struct Workforce {
+    staff: Mutex<Staff>,
+    /// Who is told how long it takes to find somebody.
+    look_ups: ArcSwap<Vec<TimedLookUps>>,
+}
+
+/// The histograms of the registry in one recorder.
+#[derive(Clone, Debug)]
+struct TimedLookUps {
+    /// Tells recorders apart.
+    #[cfg_attr(
+        not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
+        expect(dead_code, reason = "only exporters take a recorder off")
+    )]
+    recorder: Weak<Registered>,
+    lookup: Histogram,
+    query: Histogram,
+}
 
 #[derive(Debug, Default)]
 struct Staff {
@@ -162,6 +180,11 @@ impl Drop for Equipment {
             let left = stats.timed.load().iter().filter(others).cloned().collect();
             stats.timed.store(Arc::new(left));
         }
+        let look_ups = workforce.look_ups.load();
+        let left = look_ups
+            .iter()
+            .filter(|timed| !timed.recorder.ptr_eq(&gone));
+        workforce.look_ups.store(Arc::new(left.cloned().collect()));
     }
 }
 
@@ -170,7 +193,7 @@ const MAX_TYPES: usize = 200;
 
 impl Workforce {
     fn lock(&self) -> MutexGuard<'_, Staff> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.staff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cells for one more life. Those of its type are kept with its class: nothing is looked up but the first time.
@@ -213,10 +236,35 @@ impl Workforce {
         for stats in staff.types.values() {
             stats.time_into(&known);
         }
+        let mut look_ups = Vec::clone(&self.look_ups.load());
+        look_ups.push(TimedLookUps {
+            lookup: look_up_histogram(&*recorder.0, Operation::Lookup),
+            query: look_up_histogram(&*recorder.0, Operation::Query),
+            recorder: Weak::clone(&known),
+        });
+        // Under the lock, like the types: nobody else changes it meanwhile.
+        self.look_ups.store(Arc::new(look_ups));
         staff.recorders.push(known);
         Equipment {
             workforce: Arc::downgrade(self),
             recorder,
+        }
+    }
+
+    /// Somebody was looked for in the registry, and it took so long.
+    pub(crate) fn looked(&self, operation: Operation, took: Duration) {
+        for timed in self.look_ups.load().iter() {
+            let histogram = match operation {
+                Operation::Lookup => &timed.lookup,
+                Operation::Query => &timed.query,
+                Operation::Register
+                | Operation::Unregister
+                | Operation::Claim
+                | Operation::Release
+                | Operation::Join
+                | Operation::Leave => continue,
+            };
+            histogram.record(took.as_secs_f64());
         }
     }
 
