@@ -7,7 +7,8 @@
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`figures`] (what one uses); [`dependencies`];
-//! [`deadlines`]; [`merge`] (several streams in one order); [`query`] and [`index`] (who is there, and who of them is meant) with
+//! [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
+//! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`].
 
 mod backoff;
@@ -26,6 +27,8 @@ pub mod pick;
 pub mod query;
 mod restart;
 mod rng;
+pub mod rotation;
+pub mod stamp;
 pub mod supervision;
 #[cfg(test)]
 mod testing;

@@ -64,6 +64,29 @@ pub fn merge<T>(seen: Vec<Seen<T>>, looked: SystemTime) -> Vec<(usize, T)> {
     merged
 }
 
+/// What several sources hold in the order of time, each with the place of its source; each source's own order is kept. It looks one
+/// item ahead in each source.
+pub fn in_order<T>(
+    sources: Vec<impl Iterator<Item = (SystemTime, T)>>,
+) -> impl Iterator<Item = (usize, T)> {
+    let mut sources: Vec<_> = sources.into_iter().map(Iterator::peekable).collect();
+    let mut heads = BinaryHeap::new();
+    for (source, items) in sources.iter_mut().enumerate() {
+        heads.extend(items.peek().map(|(at, _)| Reverse((*at, source))));
+    }
+    std::iter::from_fn(move || {
+        let Reverse((at, source)) = heads.pop()?;
+        let items = &mut sources[source];
+        let (_, item) = items.next()?;
+        heads.extend(
+            items
+                .peek()
+                .map(|(next, _)| Reverse((at.max(*next), source))),
+        );
+        Some((source, item))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -122,6 +145,14 @@ mod tests {
         ] {
             assert_eq!(merge(seen.clone(), at(looked)), expected, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn what_is_there_is_told_in_the_order_of_time_and_that_of_each_source() {
+        let source = |times: &'static [u64]| times.iter().map(|time| (at(*time), *time));
+        let sources = vec![source(&[10, 30, 25]), source(&[20, 26]), source(&[])];
+        let told: Vec<_> = in_order(sources).collect();
+        assert_eq!(told, [(0, 10), (1, 20), (1, 26), (0, 30), (0, 25)]);
     }
 
     proptest! {

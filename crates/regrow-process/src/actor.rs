@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::driver::{Driver, Observer, Wish, Wishes};
 use crate::environment::SpawnError;
+use crate::log_file::Journal;
 use crate::process::{Process, Template};
 
 /// How much longer than its start window and the stop of its predecessor a start may take.
@@ -182,7 +183,13 @@ fn failure(error: SpawnError) -> StartFailure {
 
 impl From<Process> for ChildSpec {
     fn from(process: Process) -> Self {
-        let Process { template, terms } = process;
+        let Process {
+            mut template,
+            terms,
+        } = process;
+        let log_file = template.log_file.take();
+        let run = template.handle.output().name();
+        template.journal = log_file.map(|file| Arc::new(Journal::new(file, &run)));
         if let Some(port) = template.port {
             template.host.publish_port(&template.id, port);
         }

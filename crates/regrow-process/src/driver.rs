@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::actor::exit_reason;
 use crate::environment::{self, SpawnError};
+use crate::log_file::Keeping;
 use crate::os::{self, Identity, Quarry, Signal};
 use crate::process::{Stdin, Template};
 use crate::readiness::Readiness;
@@ -95,6 +96,8 @@ pub(crate) struct Driver {
     reaped: Reaped,
     report: Report,
     books: Books,
+    /// Who writes the log file, if there is one.
+    logging: Option<Keeping>,
     ending: Option<Span>,
     noted: Vec<Identity>,
     /// Held until all of this life is gone, so that the next one does not meet it.
@@ -181,8 +184,12 @@ impl Driver {
             sweep: None,
             exited: None,
             reaped: Reaped::No,
-            report: Report::new(template.handle.output()),
             books: Books::new(&template, generation, leader),
+            report: Report::new(&template),
+            logging: template
+                .journal
+                .as_ref()
+                .map(|journal| journal.begin(template.handle.output())),
             ending: None,
             noted: Vec::new(),
             _berth: berth,
@@ -407,6 +414,9 @@ impl Driver {
         observer: &impl Observer,
     ) -> Ending {
         self.readers.abort_all();
+        if let Some(logging) = self.logging.take() {
+            logging.finish().await;
+        }
         self.report.tell_rest(&self.template, phase, observer);
         if self.reaped == Reaped::No {
             ending.leaked.extend(u32::try_from(self.leader.pid).ok());

@@ -12,6 +12,7 @@ use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
 
 use crate::handle::ProcessHandle;
 use crate::host::Host;
+use crate::log_file::{Journal, LogFile};
 use crate::os::Signal;
 use crate::stdio::Output;
 
@@ -55,6 +56,9 @@ pub(crate) struct Template {
     pub(crate) start_window: Duration,
     pub(crate) ready_line: Option<Arc<str>>,
     pub(crate) host: Host,
+    pub(crate) log_file: Option<LogFile>,
+    /// Set when it becomes a child.
+    pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) handle: ProcessHandle,
 }
 
@@ -113,6 +117,8 @@ impl Process {
             start_window: START_WINDOW,
             ready_line: None,
             host: Host::new(),
+            log_file: None,
+            journal: None,
             handle: ProcessHandle::new(Output::default()),
         };
         Self {
@@ -200,6 +206,13 @@ impl Process {
     /// Keeps this much of what it writes, instead of 10,000 lines and 4 MiB.
     pub fn output(mut self, output: Output) -> Self {
         self.template.handle = ProcessHandle::new(output);
+        self
+    }
+
+    /// Writes what it writes to this file too, over all its lives. The agent never waits for that: lines that are not written in time
+    /// are missing in the file, which says so.
+    pub fn log_file(mut self, file: LogFile) -> Self {
+        self.template.log_file = Some(file);
         self
     }
 

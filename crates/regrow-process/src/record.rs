@@ -53,10 +53,16 @@ pub(crate) fn remove(directory: &Path, agent: &str) -> io::Result<()> {
     }
 }
 
-/// A file name for any id: what is not plain is written as `%` and its number.
+/// The record of `agent`.
 fn path(directory: &Path, agent: &str) -> PathBuf {
+    // Not `with_extension`: an id may have dots of its own.
+    directory.join(format!("{}.json", file_name(agent)))
+}
+
+/// A file name for any id: what is not plain is written as `%` and its number.
+pub(crate) fn file_name(agent: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    let name: String = agent
+    agent
         .bytes()
         .enumerate()
         .map(|(index, byte)| {
@@ -67,9 +73,7 @@ fn path(directory: &Path, agent: &str) -> PathBuf {
                 format!("%{byte:02x}")
             }
         })
-        .collect();
-    // Not `with_extension`: an id may have dots of its own.
-    directory.join(format!("{name}.json"))
+        .collect()
 }
 
 /// What lies in the directory of records.

@@ -12,6 +12,7 @@ use regrow::telemetry::Stream;
 use regrow_core::merge::Extent;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 mod follower;
 mod limits;
@@ -28,8 +29,9 @@ use splitter::Splitter;
 /// [`Output::since`] hands out at most this many lines at once.
 pub const MAX_CHUNK: usize = 1_000;
 
-/// How much is read at once.
-const READ: usize = 64 * 1024;
+/// How much is read at once: little, for whoever has something else to do waits for what each of those who flood has read. With short
+/// lines a read of 64 KiB takes a millisecond.
+const READ: usize = 8 * 1024;
 
 /// One line that an agent wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +108,7 @@ pub struct Output {
 
 #[derive(Debug)]
 struct Shared {
+    name: Uuid,
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
     counts: [Count; 2],
@@ -162,6 +165,7 @@ impl Output {
             next: 0,
         };
         let shared = Shared {
+            name: Uuid::new_v4(),
             ring: Mutex::new(ring),
             newest: watch::Sender::new(0),
             counts: [Count::default(), Count::default()],
@@ -177,6 +181,12 @@ impl Output {
     #[must_use]
     pub fn bounded(max_lines: usize, max_bytes: usize) -> Self {
         Self::new(OutputLimits::default().lines(max_lines).bytes(max_bytes))
+    }
+
+    /// A random name, of this output and no other: a [`Cursor`] means something together with it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.shared.name.to_string()
     }
 
     /// How much it keeps.
@@ -195,11 +205,11 @@ impl Output {
     /// The lines after `cursor`, as many as one chunk holds.
     #[must_use]
     pub fn since(&self, cursor: Cursor) -> Chunk {
-        self.look(cursor, usize::MAX).0
+        self.look(cursor, MAX_CHUNK, usize::MAX).0
     }
 
-    /// The same, but of `bytes` bytes at most where it is more than one line; and whether these are all.
-    fn look(&self, cursor: Cursor, bytes: usize) -> (Chunk, Extent) {
+    /// The same, but so many lines, of `bytes` bytes at most where it is more than one; and whether these are all.
+    pub(crate) fn look(&self, cursor: Cursor, most: usize, bytes: usize) -> (Chunk, Extent) {
         let ring = self.ring();
         let oldest = ring.oldest();
         let from = cursor.0.clamp(oldest, ring.next);
@@ -211,7 +221,7 @@ impl Output {
             fits
         };
         let newer = ring.lines.iter().skip(skip);
-        let lines: Vec<Line> = newer.take(MAX_CHUNK).take_while(fits).cloned().collect();
+        let lines: Vec<Line> = newer.take(most).take_while(fits).cloned().collect();
         let next = from + lines.len() as u64;
         let extent = if next == ring.next {
             Extent::All

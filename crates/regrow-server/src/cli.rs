@@ -244,6 +244,7 @@ enum TopOrder {
 #[command(
     after_help = "Examples:\n  regrow logs                 the last lines of all agents\n  \
                   regrow logs -f worker       those of one, and what follows\n  \
+                  regrow logs --since 1h      all of the last hour, from the files too\n  \
                   regrow logs --json coder    with time, stream and generation"
 )]
 struct Logs {
@@ -253,9 +254,12 @@ struct Logs {
     /// Go on with what they write from now on
     #[arg(short, long)]
     follow: bool,
-    /// So many of the last lines
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    tail: usize,
+    /// From so long ago on, or from a time: 10m, 2026-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = words::moment)]
+    since: Option<String>,
+    /// So many of the last lines [default: 100; with --since all]
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
     /// One JSON object per line: agent, stream, time, generation, text
     #[arg(long)]
     json: bool,

@@ -100,8 +100,10 @@ pub(crate) struct Message {
 pub(crate) struct LogQuery {
     /// Of these agents; of all where none is named.
     pub(crate) agents: Vec<String>,
-    /// So many of the last lines.
-    pub(crate) tail: usize,
+    /// So many of the last lines; the daemon knows how many where nothing is said.
+    pub(crate) tail: Option<usize>,
+    /// From this moment on, as the API reads it.
+    pub(crate) since: Option<String>,
     /// Whether to go on with the lines to come.
     pub(crate) follow: Follow,
 }
@@ -420,16 +422,26 @@ async fn whole(body: Incoming) -> Result<bytes::Bytes, ClientError> {
 }
 
 fn log_path(query: &LogQuery) -> String {
-    let mut path = format!("/v1/logs?tail={}", query.tail);
-    for agent in &query.agents {
-        path.push_str("&agent=");
-        path.push_str(&encoded(agent));
-    }
-    match query.follow {
-        Follow::No => {}
-        Follow::Yes => path.push_str("&follow=1"),
-    }
-    path
+    let tail = query.tail.map(|tail| format!("tail={tail}"));
+    let since = query
+        .since
+        .iter()
+        .map(|since| format!("since={}", encoded(since)));
+    let agents = query
+        .agents
+        .iter()
+        .map(|agent| format!("agent={}", encoded(agent)));
+    let follow = match query.follow {
+        Follow::No => None,
+        Follow::Yes => Some("follow=1".to_owned()),
+    };
+    let said: Vec<String> = tail
+        .into_iter()
+        .chain(since)
+        .chain(agents)
+        .chain(follow)
+        .collect();
+    format!("/v1/logs?{}", said.join("&"))
 }
 
 /// Text as a part of an address: what is neither a letter nor a digit nor one of `-_.~` is escaped.

@@ -9,6 +9,7 @@ mod check;
 mod depends;
 mod error;
 mod expand;
+mod logs;
 mod nearest;
 mod order;
 mod policy;
@@ -36,9 +37,10 @@ use regrow_core::Restart;
 use serde_json::Map;
 
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
+pub(crate) use self::logs::LogsConfig;
 pub(crate) use self::request::AgentParts;
 pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
-pub(crate) use self::units::{Refusal, listen_address};
+pub(crate) use self::units::{Refusal, duration, listen_address};
 
 use self::agent::{Draft, Shared};
 use self::read::{Field, Fields, Found, Reader, Shape};
@@ -103,6 +105,8 @@ pub(crate) struct AgentDefaults {
     pub(crate) stop: StopConfig,
     /// An exit within this time after the start is a failed start.
     pub(crate) start_window: Duration,
+    /// How much of what it writes is kept.
+    pub(crate) logs: LogsConfig,
 }
 
 /// One agent.
@@ -142,6 +146,8 @@ pub(crate) struct AgentConfig {
     pub(crate) stop: StopConfig,
     /// What it reads.
     pub(crate) stdin: StdinSetting,
+    /// How much of what it writes is kept.
+    pub(crate) logs: LogsConfig,
     /// An exit within this time after the start is a failed start.
     pub(crate) start_window: Duration,
     /// Whether `/readyz` is 503 while it is down.
@@ -170,6 +176,7 @@ impl fmt::Debug for AgentConfig {
             .field("restart", &self.restart)
             .field("stop", &self.stop)
             .field("stdin", &self.stdin)
+            .field("logs", &self.logs)
             .field("start_window", &self.start_window)
             .field("required", &self.required)
             .finish()

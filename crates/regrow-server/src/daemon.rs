@@ -170,7 +170,7 @@ impl Daemon {
             .url(format!("http://{address}"))
             .sample_every(config.figures);
         let about = about(&config, &state, address, &host);
-        let mut cast = Cast::of(&config, &host, address.port())?;
+        let mut cast = Cast::of(&config, &host, state.logs_dir(), address.port())?;
         let mut root = Supervisor::new(ROOT)
             .order(Order::Dependencies)
             .no_intensity_limit();

@@ -65,6 +65,11 @@ impl Layout {
         self.root.join("pids")
     }
 
+    /// What agents write.
+    pub(crate) fn logs_dir(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// What the daemon itself says while it is in the background.
     pub(crate) fn log_file(&self) -> PathBuf {
         self.root.join("regrow.log")
@@ -81,7 +86,7 @@ impl Layout {
     /// When a part cannot be made or may be another user's work, or the path of the socket is too long for a socket address.
     pub(crate) fn create(&self) -> Result<(), StateDirError> {
         self.check_length()?;
-        for folder in [self.root.clone(), self.pids_dir()] {
+        for folder in [self.root.clone(), self.pids_dir(), self.logs_dir()] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -227,6 +232,11 @@ impl StateDir {
     /// The directory itself, as an absolute path.
     pub(crate) fn path(&self) -> &Path {
         self.layout.path()
+    }
+
+    /// The folder of what agents write.
+    pub(crate) fn logs_dir(&self) -> PathBuf {
+        self.layout.logs_dir()
     }
 
     /// The bearer token of the API: 64 hexadecimal digits, made at the first start. Never print it.

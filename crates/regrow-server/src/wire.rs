@@ -378,47 +378,11 @@ pub(crate) struct TreeProcess {
 
 /// A time as RFC 3339 in UTC, with milliseconds.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let since_epoch = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let (day, second) = (
-        since_epoch.as_secs() / 86_400,
-        since_epoch.as_secs() % 86_400,
-    );
-    let (year, month, day) = civil_from_days(day);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since_epoch.subsec_millis()
-    )
-}
-
-/// The date of a day counted from 1970-01-01, by the proleptic Gregorian calendar.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    // Years are counted from March, so that a leap day is the last day of its year.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
+    regrow_core::stamp::rfc3339(time, 3)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// An agent of which there is nothing to say.
@@ -449,21 +413,6 @@ pub(crate) mod tests {
             stopping_stage: None,
             figures: None,
         }
-    }
-
-    #[test]
-    fn a_time_is_written_in_utc_with_milliseconds() {
-        let at = |seconds, millis| {
-            rfc3339(
-                SystemTime::UNIX_EPOCH
-                    + Duration::from_secs(seconds)
-                    + Duration::from_millis(millis),
-            )
-        };
-        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000Z");
-        assert_eq!(at(1_709_251_199, 7), "2024-02-29T23:59:59.007Z");
-        assert_eq!(at(4_107_542_400, 999), "2100-03-01T00:00:00.999Z");
     }
 
     #[test]

@@ -6,9 +6,12 @@ use regrow::Phase;
 use regrow::telemetry::{self, Payload, Stream};
 use regrow_core::lifecycle::Stage;
 
+use tokio::sync::watch;
+
 use super::Observer;
+use crate::log_file::News;
 use crate::process::Template;
-use crate::stdio::{Cursor, Output, StreamCount};
+use crate::stdio::{Cursor, StreamCount};
 
 /// Output is told of at most this often.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -22,17 +25,21 @@ pub(super) struct Report {
     due: Option<Instant>,
     /// Not before this.
     next: Option<Instant>,
+    /// News of the log file.
+    log: Option<watch::Receiver<News>>,
 }
 
 impl Report {
     /// Output of earlier lives was told of by them.
-    pub(super) fn new(output: &Output) -> Self {
+    pub(super) fn new(template: &Template) -> Self {
+        let output = template.handle.output();
         let told = [Stream::Stdout, Stream::Stderr].map(|stream| (stream, output.count(stream)));
         Self {
             told,
             seen: output.end(),
             due: None,
             next: None,
+            log: template.journal.as_ref().map(|journal| journal.news()),
         }
     }
 
@@ -41,7 +48,10 @@ impl Report {
         match self.due {
             Some(due) => tokio::time::sleep_until(due.into()).await,
             None => {
-                template.handle.output().changed(self.seen).await;
+                tokio::select! {
+                    () = template.handle.output().changed(self.seen) => {}
+                    () = log_news(&mut self.log) => {}
+                }
                 self.due = Some(self.next.unwrap_or_else(Instant::now));
             }
         }
@@ -69,6 +79,9 @@ impl Report {
         phase: Phase,
         observer: &impl Observer,
     ) {
+        for payload in template.journal.iter().flat_map(|journal| journal.untold()) {
+            observer.happened(phase, payload);
+        }
         let output = template.handle.output();
         self.seen = output.end();
         for (stream, told) in &mut self.told {
@@ -87,6 +100,17 @@ impl Report {
                 );
             }
         }
+    }
+}
+
+/// Waits for news of the log file, if there is one.
+async fn log_news(log: &mut Option<watch::Receiver<News>>) {
+    let told = match log {
+        Some(log) => log.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 

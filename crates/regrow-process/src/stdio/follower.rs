@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use regrow_core::merge::{Seen, merge};
 
-use super::{Chunk, Cursor, Line, Output};
+use super::{Chunk, Cursor, Line, MAX_CHUNK, Output};
 
 /// How long to wait where the clock was set back by less than a second: then lines are newer than now.
 const CLOCK: Duration = Duration::from_millis(5);
@@ -105,7 +105,7 @@ impl Follower {
         let room = (LOOK / self.sources.len().max(1)).max(1);
         let mut seen = Vec::with_capacity(self.sources.len());
         for (index, source) in self.sources.iter_mut().enumerate() {
-            let (chunk, extent) = source.output.look(source.cursor, room);
+            let (chunk, extent) = source.output.look(source.cursor, MAX_CHUNK, room);
             let Chunk { lines, dropped, .. } = chunk;
             if dropped > 0 {
                 source.cursor = Cursor::before(source.cursor.seq() + dropped);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use regrow::telemetry::Stream;
 
-use super::{Line, Output, READ, Ring, Shared};
+use super::{DEFAULT_LINE, Line, Output, Ring, Shared};
 
 /// Cuts what is read into lines.
 pub(super) struct Splitter<'a> {
@@ -82,7 +82,7 @@ impl<'a> Splitter<'a> {
         ring.push(line, limits, counts);
         self.begun.clear();
         // One huge line is no reason to keep its room for ever.
-        self.begun.shrink_to(READ);
+        self.begun.shrink_to(DEFAULT_LINE);
         self.cut = 0;
     }
 

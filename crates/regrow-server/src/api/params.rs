@@ -1,10 +1,11 @@
 //! What an address says after its `?`: read by hand, so that a wrong parameter is named.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract;
 use axum::http::{StatusCode, Uri};
 use regrow_core::query::{Query, QueryError};
+use regrow_core::stamp::parse_rfc3339;
 
 use crate::wire::Problem;
 
@@ -65,6 +66,24 @@ impl Params {
         self.one(name)?
             .map(|text| duration(text).ok_or_else(|| bad_value(name, EXPECTED, text)))
             .transpose()
+    }
+
+    /// A moment: a duration such as `10m`, so long before `now`, or a time as RFC 3339 has it.
+    pub(super) fn moment(
+        &self,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, Box<Problem>> {
+        const EXPECTED: &str = "a duration such as 10m, or a time such as 2026-01-01T00:00:00Z";
+        let epoch = SystemTime::UNIX_EPOCH;
+        let read = |text: &str| {
+            let ago = crate::config::duration(text).ok();
+            let long_ago = |ago| now.checked_sub(ago).unwrap_or(epoch).max(epoch);
+            ago.map(long_ago)
+                .or_else(|| parse_rfc3339(text))
+                .ok_or_else(|| bad_value(name, EXPECTED, text))
+        };
+        self.one(name)?.map(read).transpose()
     }
 
     /// A whole number up to `most`.
@@ -200,6 +219,18 @@ mod tests {
         assert!(params("/x?tail=-1").unwrap().number("tail", 10).is_err());
         assert!(params("/x?follow=yes").unwrap().flag("follow").is_err());
     }
+    #[test]
+    fn a_moment_is_so_long_ago_or_a_time() {
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let read = |address| params(address).unwrap().moment("wait", at(1_000));
+        assert_eq!(read("/x?wait=10m").unwrap(), Some(at(400)));
+        assert_eq!(read("/x?wait=1d").unwrap(), Some(at(0)));
+        let time = read("/x?wait=1970-01-01T01:00:00%2B01:00").unwrap();
+        assert_eq!(time, Some(at(0)));
+        assert_eq!(read("/x").unwrap(), None);
+        assert!(read("/x?wait=yesterday").is_err());
+    }
+
     #[test]
     fn a_query_is_decoded_and_read() {
         let asked = |address| params(address).unwrap().agents("query").unwrap();

@@ -19,6 +19,7 @@ pub(super) async fn run(logs: Logs) -> Result<(), CliError> {
     let query = LogQuery {
         agents: logs.agents,
         tail: logs.tail,
+        since: logs.since,
         follow: if logs.follow { Follow::Yes } else { Follow::No },
     };
     let style = match (logs.json, several) {

@@ -50,7 +50,7 @@ fn logs_follow_with_f() {
     assert!(logs.follow);
     assert_eq!(
         (logs.agents, logs.tail),
-        (vec!["a".to_owned(), "b".to_owned()], 5)
+        (vec!["a".to_owned(), "b".to_owned()], Some(5))
     );
 }
 

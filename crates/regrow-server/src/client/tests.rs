@@ -96,12 +96,13 @@ fn ids_cannot_escape_their_place_in_an_address() {
     assert_eq!(encoded("../x?y=1&z"), "..%2Fx%3Fy%3D1%26z");
     let query = LogQuery {
         agents: vec!["a".to_owned(), "b c".to_owned()],
-        tail: 5,
+        tail: Some(5),
+        since: Some("10m".to_owned()),
         follow: Follow::Yes,
     };
     assert_eq!(
         log_path(&query),
-        "/v1/logs?tail=5&agent=a&agent=b%20c&follow=1"
+        "/v1/logs?tail=5&since=10m&agent=a&agent=b%20c&follow=1"
     );
 }
 
@@ -162,7 +163,8 @@ async fn a_log_ends_where_the_daemon_ends_it() {
     let (_folder, client, _asked) = canned(response("200 OK", lines));
     let query = LogQuery {
         agents: vec![],
-        tail: 1,
+        tail: None,
+        since: None,
         follow: Follow::No,
     };
     let mut log = client.logs(&query).await.unwrap();

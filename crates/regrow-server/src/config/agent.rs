@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::expand::Fill;
+use super::logs::LogsPart;
 use super::order::{self, Written};
 use super::policy::{RestartPart, StopPart};
 use super::profile::Profile;
@@ -30,11 +31,12 @@ const AGENT_KEYS: &[&str] = &[
     "restart",
     "stop",
     "stdin",
+    "logs",
     "start_window",
     "required",
 ];
 
-const DEFAULTS_KEYS: &[&str] = &["restart", "stop", "start_window"];
+const DEFAULTS_KEYS: &[&str] = &["restart", "stop", "start_window", "logs"];
 
 const ENV_KEYS: &[&str] = &["inherit", "set"];
 
@@ -47,6 +49,7 @@ pub(crate) struct Shared {
     restart: RestartPart,
     stop: StopPart,
     start_window: Option<Found<Duration>>,
+    logs: LogsPart,
 }
 
 impl Shared {
@@ -67,6 +70,7 @@ impl Shared {
             start_window: fields
                 .get("start_window")
                 .and_then(|field| start_window(reader, &field)),
+            logs: read_logs(reader, &fields),
         }
     }
 
@@ -79,6 +83,7 @@ impl Shared {
                 .start_window
                 .as_ref()
                 .map_or(START_WINDOW, |found| found.value),
+            logs: self.logs.settle(),
         }
     }
 }
@@ -160,6 +165,7 @@ pub(crate) fn read(
         restart: restart.settle_as(reader, once),
         stop,
         stdin,
+        logs: read_logs(reader, &fields).over(&shared.logs).settle(),
         start_window: read_window(reader, &fields, shared),
         required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
@@ -180,6 +186,12 @@ pub(crate) fn read(
 
 fn start_window(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Found<Duration>> {
     reader.value(field, &Shape::new(A_DURATION, &units::duration))
+}
+
+fn read_logs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> LogsPart {
+    fields
+        .get("logs")
+        .map_or_else(LogsPart::default, |field| LogsPart::read(reader, &field))
 }
 
 /// The agent's own start window, else the shared one, else the usual one.

@@ -95,6 +95,7 @@ impl AgentConfig {
             restart: defaults.restart,
             stop: defaults.stop.clone(),
             stdin: StdinSetting::Pipe,
+            logs: defaults.logs,
             start_window: defaults.start_window,
             required: false,
         })

@@ -59,6 +59,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         restart: RestartConfig::default(),
         stop: StopConfig::default(),
         start_window: Duration::from_secs(1),
+        logs: LogsConfig::default(),
     };
     let worker = AgentConfig {
         id: "worker".to_owned(),
@@ -91,6 +92,14 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
             line: None,
         },
         stdin: StdinSetting::Pipe,
+        logs: LogsConfig {
+            file: true,
+            max_size: 10 * 1024 * 1024,
+            max_age: None,
+            keep: 5,
+            compress: true,
+            max_line: 64 * 1024,
+        },
         start_window: Duration::from_secs(1),
         required: false,
     };
@@ -499,7 +508,7 @@ proptest! {
 
     #[test]
     fn no_duration_makes_reading_panic(text in "[0-9msdh.é]{0,40}") {
-        if let Ok(duration) = units::duration(&text) {
+        if let Ok(duration) = duration(&text) {
             prop_assert_eq!(units::duration(&units::in_words(duration)), Ok(duration));
         }
     }
@@ -533,4 +542,36 @@ fn what_regrow_tells_of_itself_is_read_with_its_defaults() {
         let config = good(&format!("telemetry: {{ figures: {said} }}\nagents: {{}}\n"));
         assert_eq!(config.figures, Duration::from_millis(meant));
     }
+}
+
+#[test]
+fn an_agents_own_logs_go_over_those_of_the_defaults() {
+    let config = good(
+        "defaults: { logs: { max_size: 1MiB, max_age: 7d, keep: 2 } }\nagents:\n  \
+         a: { command: x }\n  \
+         b: { command: x, logs: { file: false, max_age: never, compress: false, max_line: 8MiB } }\n",
+    );
+    let program = LogsConfig::default();
+    let a = LogsConfig {
+        max_size: 1024 * 1024,
+        max_age: Some(Duration::from_secs(7 * 86_400)),
+        keep: 2,
+        ..program
+    };
+    let b = LogsConfig {
+        file: false,
+        max_age: None,
+        compress: false,
+        max_line: 8 * 1024 * 1024,
+        ..a
+    };
+    assert_eq!((config.agents[0].logs, config.agents[1].logs), (a, b));
+    assert_eq!(config.defaults.logs, a);
+    assert_eq!(
+        errors(
+            "agents:\n  a: { command: x, logs: { max_size: 10MB, max_line: 9MiB, keep: -1, max_age: 1, files: true } }\n"
+        )
+        .len(),
+        5
+    );
 }

@@ -343,6 +343,36 @@ pub(crate) fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, 
     }
 }
 
+/// A size such as `64KiB`, `10MiB` or `1GiB`, or a number of bytes, within a range.
+pub(crate) fn size(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, Refusal> {
+    move |text| {
+        let end = text
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let unit: u64 = match unit {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => {
+                return Err(
+                    Refusal::new("a size such as 10MiB").hint("units are KiB, MiB, GiB and TiB")
+                );
+            }
+        };
+        match digits(number).and_then(|number| number.checked_mul(unit)) {
+            Some(bytes) if range.contains(&bytes) => Ok(bytes),
+            Some(_) | None => Err(Refusal::new(format!(
+                "a size from {} to {} bytes",
+                range.start(),
+                range.end()
+            ))),
+        }
+    }
+}
+
 /// A number, perhaps with a decimal point, within a range.
 pub(crate) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64, Refusal> {
     move |text| {

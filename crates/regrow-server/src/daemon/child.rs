@@ -1,10 +1,13 @@
 //! From what the config says of an agent to a process that can be supervised.
 
 use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
-use regrow_process::{Host, Process, Signal, Stdin, StopPlan};
+use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin, StopPlan};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{AgentConfig, Dependency, RestartConfig, StdinSetting, StopConfig, StopSignal};
+use crate::config::{
+    AgentConfig, Dependency, LogsConfig, RestartConfig, StdinSetting, StopConfig, StopSignal,
+};
 
 /// The id of the root supervisor of the program.
 pub(crate) const ROOT: &str = "root";
@@ -18,7 +21,7 @@ pub(super) fn path(id: &str) -> String {
 }
 
 /// The process of an agent.
-pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Process {
+pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs: &Path) -> Process {
     let mut command = agent.command.iter();
     let program = command.next().map(String::as_str).unwrap_or_default();
     let mut process = Process::new(&agent.id, program)
@@ -42,7 +45,13 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Pr
         .give_up(GiveUp::Park)
         .stop_plan(StopPlan::within(agent.stop.timeout))
         .stop_signal(signal(&agent.stop))
-        .host(host.clone());
+        .host(host.clone())
+        .output(Output::new(
+            OutputLimits::default().line(agent.logs.max_line),
+        ));
+    if agent.logs.file {
+        process = process.log_file(log_file(agent, logs));
+    }
     for (name, value) in &agent.env {
         process = process.env(name, value);
     }
@@ -61,6 +70,25 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host) -> Pr
     match port {
         Some(port) => process.port(port),
         None => process,
+    }
+}
+
+/// The log file of an agent.
+fn log_file(agent: &AgentConfig, folder: &Path) -> LogFile {
+    let LogsConfig {
+        max_size,
+        max_age,
+        keep,
+        compress,
+        ..
+    } = agent.logs;
+    let file = LogFile::of(folder, &agent.id)
+        .max_size(max_size)
+        .keep(keep)
+        .compress(compress);
+    match max_age {
+        Some(age) => file.max_age(age),
+        None => file,
     }
 }
 

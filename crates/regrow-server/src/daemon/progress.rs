@@ -87,6 +87,11 @@ pub(crate) enum What {
         /// Which.
         pids: Vec<u32>,
     },
+    /// Its log file cannot be written, or is written again.
+    Log {
+        /// Why it cannot; none when it can again.
+        error: Option<String>,
+    },
 }
 
 /// What happens to the agents, in order.
@@ -127,6 +132,7 @@ pub(super) fn detach(system: &System) {
 fn is_change(payload: &Payload) -> bool {
     match payload {
         Payload::ProcessOutput { .. }
+        | Payload::ProcessLogDropped { .. }
         | Payload::HttpRequest { .. }
         | Payload::MessageHandle { .. }
         | Payload::GenAiOperation { .. }
@@ -149,6 +155,8 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::ProcessSignalled { .. }
         | Payload::ProcessShutdown { .. }
         | Payload::ProcessLeaked { .. }
+        | Payload::ProcessLogFailed { .. }
+        | Payload::ProcessLogResumed {}
         // More may come with time.
         | _ => true,
     }
@@ -231,6 +239,10 @@ impl ProgressStream {
                 | Phase::Stopped => None,
             },
             Payload::ProcessLeaked { pids } => Some(What::Leaked { pids: pids.clone() }),
+            Payload::ProcessLogFailed { error } => Some(What::Log {
+                error: Some(error.to_string()),
+            }),
+            Payload::ProcessLogResumed {} => Some(What::Log { error: None }),
             // What does not concern an agent's coming and going; more may come with time.
             Payload::SupervisorChildAdded {}
             | Payload::SupervisorChildRemoved {}
@@ -242,6 +254,7 @@ impl ProgressStream {
             | Payload::ProcessExited { .. }
             | Payload::ProcessSignalled { .. }
             | Payload::ProcessOutput { .. }
+            | Payload::ProcessLogDropped { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::HttpRequest { .. }
             | Payload::MessageHandle { .. }

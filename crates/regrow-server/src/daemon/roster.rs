@@ -4,6 +4,7 @@ mod error;
 mod lookup;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
 use regrow_core::{Desired, Phase};
-use regrow_process::{Host, Output, Process, ProcessHandle, StdinWriter, port_variable};
+use regrow_process::{Host, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
@@ -83,6 +84,8 @@ enum Known {
 pub(crate) struct Roster {
     config: Config,
     host: Host,
+    /// The folder of log files.
+    logs: PathBuf,
     system: System,
     agents: RwLock<BTreeMap<String, Entry>>,
     next_place: AtomicUsize,
@@ -101,6 +104,8 @@ pub(super) struct Cast {
     pub(super) processes: Vec<Process>,
     agents: BTreeMap<String, Entry>,
     ports: Ports,
+    /// The folder of log files.
+    logs: PathBuf,
 }
 
 impl Cast {
@@ -110,7 +115,12 @@ impl Cast {
     /// # Errors
     ///
     /// When there are too few ports, or an agent is given the port of the API.
-    pub(super) fn of(config: &Config, host: &Host, ours: u16) -> Result<Self, PortError> {
+    pub(super) fn of(
+        config: &Config,
+        host: &Host,
+        logs: PathBuf,
+        ours: u16,
+    ) -> Result<Self, PortError> {
         let mut ports = Ports::new(config.ports.clone()).ours(ours);
         for agent in &config.agents {
             if let Some(PortSetting::Fixed(port)) = agent.port {
@@ -130,10 +140,11 @@ impl Cast {
             processes: Vec::with_capacity(config.agents.len()),
             agents: BTreeMap::new(),
             ports,
+            logs,
         };
         for (place, agent) in config.agents.iter().enumerate() {
             let port = leased.get(&agent.id).copied();
-            let process = child::process(agent, port, host);
+            let process = child::process(agent, port, host, &cast.logs);
             let entry = Entry {
                 config: Arc::new(agent.clone()),
                 handle: process.handle(),
@@ -166,6 +177,7 @@ impl Roster {
         Self {
             config,
             host,
+            logs: cast.logs,
             system,
             next_place: AtomicUsize::new(cast.agents.len()),
             agents: RwLock::new(cast.agents),
@@ -193,6 +205,11 @@ impl Roster {
         self.read()
             .get(id)
             .map(|entry| entry.handle.output().clone())
+    }
+
+    /// The log file of an agent that there is, or was.
+    pub(crate) fn log_file(&self, id: &str) -> LogFile {
+        LogFile::of(&self.logs, id)
     }
 
     /// Room for one who follows what agents write, held as long as that goes on.
@@ -416,7 +433,7 @@ impl Roster {
         if let Some(port) = port {
             self.host.publish_port(&id, port);
         }
-        let process = child::process(&config, port, &self.host);
+        let process = child::process(&config, port, &self.host, &self.logs);
         let place = self.next_place.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             config: Arc::new(config),

@@ -395,6 +395,7 @@ fn words(progress: &Progress) -> String {
         What::Completed => "completed".to_owned(),
         What::Failed { .. } => "failed".to_owned(),
         What::Leaked { .. } => "leaked".to_owned(),
+        What::Log { .. } => "log".to_owned(),
     };
     format!("{} {what}", progress.id)
 }

@@ -80,6 +80,11 @@ impl Narrator {
                 ("failed", why + &more.unwrap_or_default())
             }
             What::Leaked { pids } => ("leaked", format!("could not be ended: {}", list(pids))),
+            What::Log { error: None } => ("log", "is written again".to_owned()),
+            What::Log { error: Some(error) } => (
+                "log",
+                format!("cannot be written, so it lacks lines: {error}"),
+            ),
         };
         let width = self.width;
         Some(self.line(now, format!("{id:width$}   {phase:10} {note}").trim_end()))
@@ -192,6 +197,17 @@ mod tests {
         assert_eq!(
             told(leaked),
             some("coder    leaked     could not be ended: 7, 8")
+        );
+        let log = |error: Option<&str>| What::Log {
+            error: error.map(str::to_owned),
+        };
+        assert_eq!(
+            told(log(Some("disk full"))),
+            some("coder    log        cannot be written, so it lacks lines: disk full")
+        );
+        assert_eq!(
+            told(log(None)),
+            some("coder    log        is written again")
         );
     }
 

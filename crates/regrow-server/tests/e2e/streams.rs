@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::kit::{Ask, Daemon, until};
+use crate::kit::{Ask, Daemon, Team, until};
 
 const TEAM: &str = "\
 defaults: { start_window: 100ms, stop: { timeout: 3s } }
@@ -19,8 +19,8 @@ agents:
 fn says(daemon: &Daemon, id: &str, expected: &str) {
     until(&format!("{id} says {expected:?}"), || {
         let said = daemon.get(&format!("/v1/agents/{id}/logs")).body;
-        let line = format!("\"text\":{}", json!(expected));
-        said.contains(&line).then_some(())
+        said.contains(&format!("\"text\":{}", json!(expected)))
+            .then_some(())
     });
 }
 
@@ -149,4 +149,113 @@ fn said(id: &str, round: u32) -> String {
         "a" => format!("{round}\u{fffd}"),
         _ => round.to_string(),
     }
+}
+
+/// Writes 30,000 lines, three times what is kept in memory, and no faster than a file is written.
+const MANY: &str = "\
+defaults: { start_window: 50ms, logs: { max_size: 256KiB, keep: 20 } }
+agents:
+  many: { command: 'n=0; while [ $n -lt 30 ]; do seq $((n * 1000)) $((n * 1000 + 999)); n=$((n + 1)); sleep 0.02; done; exec sleep 1000' }
+  brief: { command: 'echo brief; sleep 0.1', restart: temporary }
+";
+
+#[test]
+fn since_reaches_back_into_files_of_this_run_and_the_one_before() {
+    let daemon = Daemon::up(MANY).settled();
+    says(&daemon, "many", "29999");
+    let answer = daemon.get("/v1/agents/many/logs?tail=0");
+    let run = answer.header("x-regrow-run").unwrap();
+    let since = |daemon: &Daemon, more: &[&str]| {
+        let said = daemon.regrow(&[&["logs", "--since", "1h"], more].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        said.stdout
+    };
+    let numbers = |from: u32| -> String { (from..30_000).map(|n| format!("{n}\n")).collect() };
+    assert!(since(&daemon, &["many"]) == numbers(0), "all of it, once");
+    assert_eq!(since(&daemon, &["many", "--tail", "1"]), "29999\n");
+    let files = std::fs::read_dir(daemon.team.state().join("logs")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert!(names.len() > 3, "{names:?}");
+
+    // From where one has broken off.
+    let answer = daemon.get(&format!("/v1/agents/many/logs?after=4999&run={run}"));
+    assert_eq!(answer.header("x-regrow-run"), Some(run));
+    assert_eq!(answer.body.lines().count(), 25_000);
+    assert!(
+        answer
+            .body
+            .starts_with("{\"agent\":\"many\",\"stream\":\"stdout\"")
+    );
+    let other = daemon.get("/v1/agents/many/logs?after=4999&run=x");
+    assert_eq!(other.problem(), "410 other_run");
+    // A temporary agent goes, and its files stay.
+    until("it is gone", || {
+        let agents = daemon.get("/v1/agents").body;
+        (!agents.contains("brief")).then_some(())
+    });
+    assert_eq!(daemon.regrow(&["logs", "brief"]).stdout, "brief\n");
+    assert_eq!(
+        daemon.get("/v1/agents/never/logs").problem(),
+        "404 agent_not_found"
+    );
+
+    // The next run goes on in the same files.
+    assert_eq!(daemon.regrow(&["down"]).code, 0);
+    let team = daemon.crash();
+    let daemon = Daemon::of(team).settled();
+    says(&daemon, "many", "29999");
+    assert!(
+        since(&daemon, &["many"]) == numbers(0) + &numbers(0),
+        "both runs"
+    );
+    assert_eq!(since(&daemon, &["brief"]), "brief\nbrief\n");
+}
+
+#[test]
+fn follow_from_a_time_on_has_no_seam() {
+    let daemon = Daemon::up(MANY).settled();
+    let mut following = daemon
+        .team
+        .command(&["logs", "-f", "--since", "1h", "many"])
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufReader::new(following.stdout.take().unwrap());
+    let lines = std::io::BufRead::lines(lines).map(Result::unwrap);
+    for (expected, line) in lines.take(30_000).enumerate() {
+        assert_eq!(line, expected.to_string());
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_costs_lines_of_the_file_alone() {
+    let team = Team::new(
+        "defaults: { start_window: 50ms }\nagents:\n  a: { command: 'seq 20000; exec sleep 1000' }\n",
+    );
+    // No file of it may have more than 64 KiB; that is told as an error, and ends nobody.
+    let daemon = Daemon::started(team, |command| {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""]);
+        limited.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        limited.current_dir(command.get_current_dir().unwrap());
+        limited
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        *command = limited;
+    })
+    .settled();
+    says(&daemon, "a", "20000");
+    daemon.until_line(&["a ", "log ", "cannot be written"]);
+    let file = std::fs::metadata(daemon.team.state().join("logs/a.log")).unwrap();
+    assert!(file.len() <= 64 * 1024, "{}", file.len());
+    let said = daemon.regrow(&["logs", "a", "--tail", "10000"]).stdout;
+    assert_eq!(said.lines().last(), Some("20000"));
 }

@@ -324,6 +324,12 @@ events! {
         Measurement dropped: u64,
         Metadata stream: Stream,
     }
+    /// The log file of a process cannot be written; what it writes is kept in memory, and it is tried again.
+    ProcessLogFailed = "regrow.process.log.failed" { Metadata error: Arc<str> }
+    /// The log file of a process is written again.
+    ProcessLogResumed = "regrow.process.log.resumed" {}
+    /// The log file of a process lacks lines: they came faster than they were written. Told at most once a second.
+    ProcessLogDropped = "regrow.process.log.dropped" { Measurement lines: u64 }
     /// Processes that could not be ended.
     ProcessLeaked = "regrow.process.leaked" { Metadata pids: Vec<u32> }
     /// A handler panicked and was detached.

@@ -361,6 +361,9 @@ impl MetricsHandler {
             | Payload::GenAiOperation { .. }
             | Payload::ProcessSpawn { .. }
             | Payload::ProcessShutdown { .. }
+            | Payload::ProcessLogFailed { .. }
+            | Payload::ProcessLogResumed {}
+            | Payload::ProcessLogDropped { .. }
             | Payload::ProcessLeaked { .. } => {}
         }
     }

@@ -174,6 +174,9 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::ProcessExited { .. }
         | Payload::ProcessSignalled { .. }
         | Payload::ProcessOutput { .. }
+        | Payload::ProcessLogFailed { .. }
+        | Payload::ProcessLogResumed {}
+        | Payload::ProcessLogDropped { .. }
         | Payload::ProcessLeaked { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. }

@@ -3,7 +3,7 @@
 use regrow::telemetry::Stream;
 
 use super::*;
-use crate::stdio::{MAX_CHUNK, OutputLimits};
+use crate::stdio::OutputLimits;
 
 async fn write(output: &Output, written: &str) {
     output.read(written.as_bytes(), Stream::Stdout, 1).await;

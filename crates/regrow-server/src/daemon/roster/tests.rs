@@ -11,6 +11,7 @@ async fn roster(folder: &Path) -> Roster {
     let config = crate::config::parse(text, &folder.join("regrow.yaml"), &|_| None).unwrap();
     let system = System::launch(Supervisor::new(child::ROOT)).await.unwrap();
     let cast = Cast {
+        logs: PathBuf::from("logs"),
         processes: Vec::new(),
         agents: BTreeMap::new(),
         ports: Ports::new(config.ports.clone()),
