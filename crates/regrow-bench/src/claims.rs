@@ -185,6 +185,17 @@ pub const CLAIMS: &[Claim] = &[
     claim(14, "cast, with what is counted and timed of messages", "mean", "cast", "regrow-uncounted", AtMost(1.03)),
     claim(14, "restart with all telemetry", "p50", "restart-telemetry", "regrow-quiet", AtMost(1.05)),
     claim(14, "a line of a scrape, against the exporter alone", "line", "scrape", "exporter", AtMost(1.07)),
+    claim(15, "a killed process is back: as soon as with bare tokio", "p50", "process", "tokio", AtMost(1.15)),
+    claim(15, "a killed process is back: 4 × sooner", "p50", "process", "runit", AtMost(1.0 / 4.0)),
+    claim(15, "a killed process is back: 8 × sooner", "p50", "process", "pm2", AtMost(1.0 / 8.0)),
+    claim(15, "a killed process is back: 1,500 × sooner", "p50", "process", "supervisord", AtMost(1.0 / 1500.0)),
+    Claim {
+        row: 15,
+        what: "a killed process is back, the parent 4 GiB large, against the same while it is small",
+        ours: place("process.4GiB", "regrow", "p50"),
+        theirs: place("process", "regrow", "p50"),
+        bound: AtMost(1.1),
+    },
 ];
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use plan::{Arm, CELLS, Cell};
-use program::Question;
+use program::{Nothing, Question};
 use table::{Results, median};
 
 /// What is on, beside what each arm is.
@@ -62,7 +62,7 @@ impl Options {
                         let known = |row: &u8| CELLS.iter().any(|cell| cell.row == *row);
                         let row = row.parse().ok().map(of_cells);
                         row.filter(known)
-                            .ok_or("--rows: 1 to 12 and 14 can be measured, such as 4,9,14")
+                            .ok_or("--rows: 1 to 12, 14 and 15 can be measured, such as 4,9,14")
                     };
                     options.rows = rows.split(',').map(row).collect::<Result<_, _>>()?;
                 }
@@ -160,6 +160,12 @@ fn measure(options: &Options, cell: &'static Cell, results: &mut Results) {
                 }
             }
             Ok(values) => {
+                for arm in &group {
+                    // What an arm needs may be missing where the program that runs it is not.
+                    if !values.keys().any(|(known, _)| known == arm.arm) {
+                        results.miss(cell.name, arm.name, Nothing::Absent);
+                    }
+                }
                 for ((arm, figure), values) in values {
                     let arm = group.iter().find(|known| known.arm == arm);
                     let counted = values.get(warm_up..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What is measured, and on whom.
 
+mod processes;
 mod registry;
 
 use crate::program::Program::{self, Arms, Counted, Elixir, Erlang, Mimalloc, RactorSupervisor};
@@ -469,4 +470,6 @@ pub const CELLS: &[Cell] = &[
         figures: &[("line", "ns"), ("11000", "ms")],
         arms: &[arm("exporter", Arms, "exporter"), REGROW],
     },
+    processes::KILLED,
+    processes::OF_A_LARGE_PARENT,
 ];

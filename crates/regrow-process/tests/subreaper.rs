@@ -61,6 +61,16 @@ async fn orphans_are_adopted_reaped_when_they_end_and_killed_with_the_rest() {
     })
     .await;
     assert!(state(&unmarked).is_some());
+
+    // What an agent leaves is gone before its end is told.
+    let third = "(setsid sh -c 'echo $$; exec sleep 1000' &); read line";
+    let third = agent("third", third, &host);
+    let handle = third.handle();
+    system.start_child("root", third).await.unwrap();
+    until("the third writes", || !handle.output().tail(1).is_empty()).await;
+    let left = handle.output().tail(1)[0].text();
+    system.terminate_child("root/third").await.unwrap();
+    assert_eq!(state(&left), None);
     drop(system.shut_down().await);
     assert_eq!(host.sweep_all().await, Vec::<u32>::new());
     until("nothing is left, not even a zombie", || {

@@ -7,6 +7,7 @@ mod meter;
 mod mini;
 mod named;
 mod ours;
+mod processes;
 mod raw;
 mod tagged;
 mod telemetry;
@@ -14,6 +15,7 @@ mod tokio_arms;
 mod uncounted;
 mod worker;
 
+pub use processes::{BEACON, beacon};
 use regrow_bench_harness::{Arm, arm};
 
 /// Everything that can be measured here.
@@ -93,5 +95,11 @@ pub fn arms() -> Vec<Arm> {
         arm!("event", "regrow-unheard", telemetry::event_unheard),
         arm!("scrape", "exporter", telemetry::scrape_floor),
         arm!("scrape", "regrow", telemetry::scrape),
+        arm!("process", "tokio", processes::tokio),
+        arm!("process", "tokio-piped", processes::tokio_piped),
+        arm!("process", "regrow", processes::regrow),
+        arm!("process", "runit", processes::runit),
+        arm!("process", "pm2", processes::pm2),
+        arm!("process", "supervisord", processes::supervisord),
     ]
 }
