@@ -14,6 +14,7 @@
 mod backoff;
 pub mod deadlines;
 pub mod dependencies;
+pub mod exits;
 pub mod figures;
 mod id;
 pub mod index;

@@ -8,13 +8,20 @@
 //! natural exit enters the same ladder near its end, so that nothing of the incarnation is left
 //! behind in either case. The process is reaped only after its group was killed: until then its
 //! pid, which is also the name of the group, cannot be given to a stranger.
+//!
+//! A process that is paused ([`Lifecycle::on_pause`]) is held by SIGSTOP and its time stands still: what it may run for is
+//! not used up. A stop lets it go on first, so that it can do as it is asked.
 
 use std::time::{Duration, Instant};
 
+mod action;
+#[cfg(test)]
+mod histories;
 mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use action::{Action, End, Ending, Exit, Streams};
 pub use plan::{Stage, StopPlan};
 
 /// How long the output streams may stay open after the exit before they are abandoned.
@@ -23,79 +30,8 @@ pub use plan::{Stage, StopPlan};
 /// stream open for ever.
 const PIPES: Duration = Duration::from_secs(2);
 
-/// How the process itself ended, as the operating system tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It returned this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-/// How the incarnation ended, once it is known why the process did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It ended of its own accord.
-    Natural(Exit),
-    /// It was asked to stop, and went before it had to be killed.
-    Stopped(Exit),
-    /// It had to be killed.
-    Killed(Exit),
-    /// It was killed and is still there; it was given up on.
-    Unresponsive,
-}
-
-/// What became of the output streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
-    /// They were read to their end.
-    Closed,
-    /// Somebody still held them when their time was up; what came later is lost.
-    Abandoned,
-}
-
-/// The last word on an incarnation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// How it ended.
-    pub end: End,
-    /// The last stage of the ladder that was needed to end the process; `None` after a natural exit.
-    pub stage: Option<Stage>,
-    /// Processes of this incarnation that could not be ended.
-    pub leaked: Vec<u32>,
-    /// Whether all its output was read.
-    pub streams: Streams,
-}
-
-/// What the shell has to do, in the order given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// The start window is over: the process counts as started.
-    Announce,
-    /// Write down which descendants it has now: later they can no longer be told from strangers.
-    NoteDescendants,
-    /// Write the line that asks it to stop.
-    WriteStopLine,
-    /// Close its standard input.
-    CloseStdin,
-    /// Send the stop signal to the group.
-    Signal,
-    /// Send SIGCONT to the group, so that stopped processes can act on the stop signal.
-    Continue,
-    /// Send SIGKILL to the group.
-    KillGroup,
-    /// Collect the exit status; the pid may be given to a stranger from now on.
-    Reap,
-    /// End whatever is left of the incarnation, in its group or not, until this instant at most.
-    Sweep {
-        /// When to give up.
-        until: Instant,
-    },
-    /// Stop reading the output streams.
-    AbandonPipes,
-    /// Nothing more will happen.
-    Finish(Ending),
-}
+/// No stop takes longer than this because the process asks for more time.
+const LONGEST_STOP: Duration = Duration::from_secs(120);
 
 /// Where an incarnation is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +60,17 @@ enum Asked {
 pub struct Lifecycle {
     plan: StopPlan,
     start_window: Duration,
+    max_runtime: Option<Duration>,
     state: State,
+    /// Since when it is held.
+    paused: Option<Instant>,
+    /// When it has run for as long as it may, but for the present pause.
+    expires: Option<Instant>,
     asked: Asked,
     /// The last stage that was entered while the process still ran.
     reached: Option<Stage>,
+    /// When the stop began.
+    began: Option<Instant>,
     /// When all has to be over; known once an end has begun.
     deadline: Option<Instant>,
     exit: Option<Exit>,
@@ -144,14 +87,25 @@ impl Lifecycle {
         Self {
             plan,
             start_window,
+            max_runtime: None,
             state: State::Spawning,
+            paused: None,
+            expires: None,
             asked: Asked::Nothing,
             reached: None,
+            began: None,
             deadline: None,
             exit: None,
             streams: None,
             survivors: None,
         }
+    }
+
+    /// The process may run for so long from its spawn on, pauses left out; then [`Action::Expire`] is given, once.
+    #[must_use]
+    pub fn max_runtime(mut self, max_runtime: Option<Duration>) -> Self {
+        self.max_runtime = max_runtime;
+        self
     }
 
     /// The process exists.
@@ -162,6 +116,7 @@ impl Lifecycle {
             self.state = State::Starting {
                 until: after(now, self.start_window),
             };
+            self.expires = self.max_runtime.map(|longest| after(now, longest));
             match self.asked {
                 Asked::Nothing => {}
                 Asked::Stop => self.begin(Stage::Drain, now, &mut actions),
@@ -169,6 +124,73 @@ impl Lifecycle {
             }
         }
         self.settle(now, actions)
+    }
+
+    /// It says that it is up: its start window is over.
+    #[must_use]
+    pub fn on_ready(&mut self, now: Instant) -> Vec<Action> {
+        if matches!(self.state, State::Starting { .. }) {
+            self.state = State::Starting { until: now };
+        }
+        self.settle(now, Vec::new())
+    }
+
+    /// It is to be held. Only one that is up can be; one that is held already is held again, whoever has let it go on meanwhile.
+    #[must_use]
+    pub fn on_pause(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = self.settle(now, Vec::new());
+        if self.state == State::Running {
+            self.paused.get_or_insert(now);
+            actions.push(Action::Pause);
+        }
+        actions
+    }
+
+    /// It is to go on; whether we hold it or somebody else does.
+    #[must_use]
+    pub fn on_resume(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.state == State::Running {
+            self.let_time_go_on(now);
+            actions.push(Action::Resume);
+        }
+        self.settle(now, actions)
+    }
+
+    /// Nobody uses it any more: there is nothing to wait for before it is asked to stop.
+    #[must_use]
+    pub fn on_drained(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let State::Stopping {
+            stage: Stage::Drain,
+            ..
+        } = self.state
+        {
+            // What it did not need to finish is nobody's.
+            let rest = after(now, self.plan.after(Stage::Drain));
+            self.deadline = self.deadline.map(|deadline| deadline.min(rest));
+            self.enter(Stage::Ask, now, &mut actions);
+        }
+        self.settle(now, actions)
+    }
+
+    /// It asks for more time to stop: `by` from now on for the present step. To be repeated before that is over.
+    ///
+    /// Heard once it has been asked to stop and before force is used. However often it asks, the whole stop takes two minutes at
+    /// most; a plan that allows more stays as it is.
+    #[must_use]
+    pub fn on_extend(&mut self, by: Duration, now: Instant) -> Vec<Action> {
+        let actions = self.settle(now, Vec::new());
+        if let (State::Stopping { stage, until }, Some(began)) = (self.state, self.began)
+            && (Stage::Ask..Stage::Kill).contains(&stage)
+        {
+            let rest = self.plan.after(stage);
+            let latest = after(began, LONGEST_STOP.saturating_sub(rest));
+            let until = until.max(after(now, by).min(latest));
+            self.state = State::Stopping { stage, until };
+            self.deadline = self.deadline.max(Some(after(until, rest)));
+        }
+        actions
     }
 
     /// It is to stop; a second request changes nothing.
@@ -253,7 +275,23 @@ impl Lifecycle {
             State::Starting { until }
             | State::Stopping { until, .. }
             | State::Sweeping { until } => Some(until),
-            State::Spawning | State::Running | State::Gone => None,
+            State::Running => self.expires.filter(|_| self.paused.is_none()),
+            State::Spawning | State::Gone => None,
+        }
+    }
+
+    /// Whether it is held.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Whether a signal that an operator sends would reach it: the process is there, and nobody has reaped it.
+    #[must_use]
+    pub fn takes_signals(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Running | State::Stopping { .. } => self.exit.is_none(),
+            State::Spawning | State::Sweeping { .. } | State::Gone => false,
         }
     }
 
@@ -275,9 +313,25 @@ impl Lifecycle {
 
     /// Begins to end a process that lives, at `stage`.
     fn begin(&mut self, stage: Stage, now: Instant, actions: &mut Vec<Action>) {
+        self.began = Some(now);
         self.deadline = Some(after(now, self.plan.total()));
         actions.push(Action::NoteDescendants);
         self.enter(stage, now, actions);
+        if self.paused.is_some() {
+            self.let_time_go_on(now);
+            // Force reaches one that is held too.
+            if self.reached < Some(Stage::Kill) {
+                actions.push(Action::Resume);
+            }
+        }
+    }
+
+    /// A pause is over; it has used up none of what the process may run for.
+    fn let_time_go_on(&mut self, now: Instant) {
+        if let Some(since) = self.paused.take() {
+            let held = now.saturating_duration_since(since);
+            self.expires = self.expires.map(|expires| after(expires, held));
+        }
     }
 
     /// Enters `stage`, or the next one that is not empty; SIGKILL is never skipped.
@@ -301,6 +355,7 @@ impl Lifecycle {
     }
 
     fn sweep(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.paused = None;
         let budget = self.plan.budget(Stage::Sweep);
         let natural = after(now, budget.max(PIPES));
         let until = self
@@ -325,7 +380,11 @@ impl Lifecycle {
                     None => self.sweep(now, &mut actions),
                 },
                 State::Sweeping { .. } => self.finish(&mut actions),
-                State::Spawning | State::Running | State::Gone => {
+                State::Running => {
+                    self.expires = None;
+                    actions.push(Action::Expire);
+                }
+                State::Spawning | State::Gone => {
                     unreachable!("these states wait for no time")
                 }
             }
@@ -337,7 +396,10 @@ impl Lifecycle {
         match self.state {
             State::Starting { until } | State::Stopping { until, .. } => until <= now,
             State::Sweeping { until } => until <= now || self.is_clean(),
-            State::Spawning | State::Running | State::Gone => false,
+            State::Running => {
+                self.paused.is_none() && self.expires.is_some_and(|expires| expires <= now)
+            }
+            State::Spawning | State::Gone => false,
         }
     }
 

@@ -145,6 +145,24 @@ words! {
     }
 }
 
+impl StopCause {
+    /// Whether a child that is stopped for this cause has failed: something is wrong with it.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Probe | Self::Heartbeat | Self::Stalled | Self::Memory => true,
+            Self::Operator
+            | Self::Parent
+            | Self::Sibling
+            | Self::MaxRuntime
+            | Self::Budget
+            | Self::Dependency
+            | Self::Reload
+            | Self::Scale => false,
+        }
+    }
+}
+
 /// How a child is stopped; OTP's shutdown values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shutdown {

@@ -39,7 +39,9 @@ pub use condition::Condition;
 use condition::Reached;
 pub use directive::{Closed, Directive, Parked, Refused, Scheduled, Who};
 pub use slot::ChildPlan;
-use slot::{Ending, Slot, State, Trial};
+#[cfg(test)]
+pub(crate) use slot::Outcome;
+use slot::{After, Ending, Slot, State, Trial};
 
 use crate::backoff::Attempts;
 use crate::intensity::{RestartIntensity, RestartWindow};
@@ -224,6 +226,7 @@ impl Supervision {
             holds_boot: booting,
             ready: false,
             since: now,
+            paused: None,
             timer: None,
             attempts: Attempts::default(),
             window: None,
@@ -324,6 +327,9 @@ impl Supervision {
         slot.ready = true;
         if slot.state == State::Running {
             let reached = Reached::by_state(slot);
+            if let Some(paused) = &mut slot.paused {
+                paused.timer = None;
+            }
             // One that is doomed has no other.
             self.set_timer(who.slot, None);
             self.meet_dependents(who.slot, reached, now, &mut out);
@@ -359,6 +365,23 @@ impl Supervision {
     pub fn on_exit(&mut self, who: Who, end: ExitKind, now: Instant) -> Vec<Directive> {
         let permanent = false;
         self.on_end(who, Ending::Exit { end, permanent }, now)
+    }
+
+    /// This life is to be ended for `cause`, by nobody's wish: it has run for as long as it may, say. Its plan decides what
+    /// follows. One that is not up, or is on its way out already, is left as it is.
+    ///
+    /// A cause that is a failure ([`StopCause::is_failure`]) counts as one, whatever the end looks like in the end. Any other is
+    /// an end in order: a permanent child is started again at once and nothing is counted; others are `completed`.
+    #[must_use]
+    pub fn on_condemned(&mut self, who: Who, cause: StopCause, now: Instant) -> Vec<Directive> {
+        let mut out = std::mem::take(&mut self.spare);
+        let up = |slot: &&mut Slot| slot.state == State::Running && slot.after.is_none();
+        if !self.is_closing() && self.current(who).filter(up).is_some() {
+            self.doom(who.slot, After::Condemned(cause));
+            self.ask(who.slot, cause, now, &mut out);
+            self.settle(now, &mut out);
+        }
+        out
     }
 
     fn on_end(&mut self, who: Who, ending: Ending, now: Instant) -> Vec<Directive> {
@@ -423,7 +446,7 @@ impl Supervision {
     /// Where a child stands.
     #[must_use]
     pub fn phase(&self, index: u32) -> Option<Phase> {
-        self.slot(index).map(|slot| slot.state.phase())
+        self.slot(index).map(Slot::phase)
     }
 
     /// Whether the present life of a child may be given work.

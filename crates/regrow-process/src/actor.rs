@@ -9,13 +9,13 @@ use std::time::Duration;
 use ractor::{Actor as _, ActorProcessingErr, ActorRef};
 use regrow::telemetry::{Edge, FiguresGauge, Payload, Span};
 use regrow::{
-    ChildKind, ChildSpec, Control, ExitReason, Phase, Shutdown, StartContext, StartFailure,
+    ChildKind, ChildSpec, Control, Done, ExitReason, Phase, Shutdown, StartContext, StartFailure,
     Started, StopCause,
 };
-use regrow_core::lifecycle::{End, Ending, Exit};
+use regrow_core::lifecycle::{End, Ending, Exit, Stage};
 use tokio::task::JoinHandle;
 
-use crate::driver::{Driver, Observer, Wish, Wishes};
+use crate::driver::{Driver, Hold as Held, Observer, Wish, Wishes};
 use crate::environment::SpawnError;
 use crate::log_file::Journal;
 use crate::process::{Process, Template};
@@ -86,17 +86,37 @@ impl Keeper {
     }
 }
 
-/// How the supervisor stops a process: by the ladder, or at once.
+/// How the supervisor stops a process, by the ladder or at once, and how it holds one.
 #[derive(Debug)]
-struct Ladder(Wishes);
+struct Ladder {
+    wishes: Wishes,
+    template: Arc<Template>,
+}
 
 impl Control for Ladder {
     fn stop(&self, _cause: StopCause) {
-        self.0.raise(Wish::Stop);
+        self.wishes.raise(Wish::Stop);
     }
 
     fn kill(&self) {
-        self.0.raise(Wish::Kill);
+        self.wishes.raise(Wish::Kill);
+    }
+
+    fn is_busy(&self) -> bool {
+        let drain = self.template.stop_plan.budget(Stage::Drain);
+        !drain.is_zero() && self.template.handle.in_flight() > 0
+    }
+
+    fn can_pause(&self) -> bool {
+        true
+    }
+
+    fn pause(&self, done: Done) {
+        self.wishes.hold(Held::Pause, done);
+    }
+
+    fn resume(&self, done: Done) {
+        self.wishes.hold(Held::GoOn, done);
     }
 }
 
@@ -107,6 +127,14 @@ impl Observer for StartContext {
 
     fn ready(&self) {
         Self::ready(self);
+    }
+
+    fn expired(&self) {
+        self.condemn(StopCause::MaxRuntime);
+    }
+
+    fn drained(&self) {
+        Self::drained(self);
     }
 
     fn happened(&self, phase: Phase, payload: Payload) {
@@ -149,7 +177,7 @@ async fn start(template: Arc<Template>, context: StartContext) -> Result<Started
     };
     let mut span = context.span(Phase::Starting, payload);
     let (driver, wishes) =
-        match Driver::spawn(template, context.generation(), &span.context()).await {
+        match Driver::spawn(Arc::clone(&template), context.generation(), &span.context()).await {
             Ok(spawned) => spawned,
             Err(error) => {
                 span.exception(error.to_string());
@@ -160,7 +188,10 @@ async fn start(template: Arc<Template>, context: StartContext) -> Result<Started
         *pid = Some(driver.pid());
     }
     span.stop();
-    let control = Arc::new(Ladder(wishes.clone()));
+    let control = Arc::new(Ladder {
+        wishes: wishes.clone(),
+        template,
+    });
     let supervisor = context.supervisor();
     let arguments = Arguments {
         driver: Box::new(driver),
@@ -206,6 +237,7 @@ impl From<Process> for ChildSpec {
             .enabled(!terms.disabled)
             .required(terms.required)
             .announced()
+            .exits(terms.exits)
             .start_timeout(longest_start)
             // The ladder has a budget for each of its steps.
             .shutdown(Shutdown::Infinity);

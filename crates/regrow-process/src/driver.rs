@@ -12,7 +12,7 @@ use regrow::telemetry::{Edge, FiguresGauge, Payload, Span, Stream};
 use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::process::{Child, Command};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::actor::exit_reason;
@@ -24,10 +24,16 @@ use crate::readiness::Readiness;
 use crate::stdin::Opened;
 
 mod figures;
+mod hold;
 mod report;
+mod wishes;
 
 use figures::Books;
+pub(crate) use hold::{Order, Orders, orders};
+pub use hold::{SignalError, SignalTo};
 use report::Report;
+use wishes::News;
+pub(crate) use wishes::{Hold, Wish, Wishes};
 
 /// How long a look for descendants may hold up what comes after it.
 const NOTING: Duration = Duration::from_millis(250);
@@ -38,35 +44,16 @@ const STOP_LINE: Duration = Duration::from_millis(250);
 /// How much longer than its predecessor's stop plan a start waits for its place.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What others want of an incarnation; each wish is stronger than the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wish {
-    Run,
-    Stop,
-    Kill,
-}
-
-/// Where wishes are told. Dropped, it wishes the process dead: nobody is left to supervise it.
-#[derive(Debug, Clone)]
-pub(crate) struct Wishes(watch::Sender<Wish>);
-
-impl Wishes {
-    /// Wishes for `wish`, unless something stronger was wished before.
-    pub(crate) fn raise(&self, wish: Wish) {
-        self.0.send_if_modified(|wished| {
-            let stronger = wish > *wished;
-            *wished = wish.max(*wished);
-            stronger
-        });
-    }
-}
-
 /// Who is told what happens to an incarnation.
 pub(crate) trait Observer: Send + Sync {
     /// Its start window is over.
     fn announced(&self);
     /// It has said that it is ready.
     fn ready(&self);
+    /// It has run for as long as it may.
+    fn expired(&self);
+    /// What it had to finish before it is asked to stop is done.
+    fn drained(&self);
     /// Something happened while it was in this phase.
     fn happened(&self, phase: Phase, payload: Payload);
     /// Something begins that takes time.
@@ -84,8 +71,10 @@ pub(crate) struct Driver {
     child: Child,
     leader: Identity,
     life: Lifecycle,
-    /// `None` once nobody can wish for anything any more.
-    wishes: Option<watch::Receiver<Wish>>,
+    wishes: wishes::Wished,
+    orders: mpsc::Receiver<Order>,
+    /// An order that has come, and is not carried out yet.
+    order: Option<Order>,
     stdin: Opened,
     readers: JoinSet<()>,
     readiness: Readiness,
@@ -169,15 +158,19 @@ impl Driver {
             let (output, stderr) = (output.clone(), readiness.watch(stderr));
             readers.spawn(async move { output.read(stderr, Stream::Stderr, generation).await });
         }
-        let (wishes, wished) = watch::channel(Wish::Run);
+        let (wishes, wished) = Wishes::new();
+        let orders = template.handle.take_orders();
         let driver = Self {
-            life: Lifecycle::new(plan(&template), template.start_window),
+            life: Lifecycle::new(plan(&template), template.start_window)
+                .max_runtime(template.max_runtime),
             stdin: template.handle.inlet().open(generation, child.stdin.take()),
             exit: Some(Box::pin(os::exited(leader))),
             generation,
             child,
             leader,
-            wishes: Some(wished),
+            wishes: wished,
+            orders,
+            order: None,
             readers,
             readiness,
             reading: Reading::Open,
@@ -200,6 +193,7 @@ impl Driver {
             status.port = driver.template.port;
             status.generation = generation;
             status.stopping_stage = None;
+            status.paused = false;
             status.spawned_at = Some(SystemTime::now());
         });
         driver
@@ -207,7 +201,7 @@ impl Driver {
             .host
             .record(&driver.template.id, generation, leader)
             .await;
-        Ok((driver, Wishes(wishes)))
+        Ok((driver, wishes))
     }
 
     /// Sees the process to its end, whatever that is, and tells `observer` what happens.
@@ -221,12 +215,15 @@ impl Driver {
                         phase = Phase::Running;
                         observer.announced();
                     }
+                    Action::Expire => observer.expired(),
                     Action::Finish(ending) => return self.finish(ending, phase, &observer).await,
                     Action::NoteDescendants
                     | Action::WriteStopLine
                     | Action::CloseStdin
                     | Action::Signal
                     | Action::Continue
+                    | Action::Pause
+                    | Action::Resume
                     | Action::KillGroup
                     | Action::Reap
                     | Action::Sweep { .. }
@@ -241,19 +238,37 @@ impl Driver {
                     }
                 }
             }
-            let stage = self.life.stage();
-            if stage.is_some() {
-                phase = Phase::Stopping;
-                self.ending.get_or_insert_with(|| begin_ending(&observer));
-            }
-            self.template
-                .handle
-                .update(|status| status.stopping_stage = stage);
+            self.carry_out(phase, &observer);
+            phase = self.stands(phase, &observer);
             self.report
                 .tell(&self.template, phase, &observer, Instant::now());
             self.books.show(&self.template, &observer);
             actions = self.next(&observer).await;
         }
+    }
+
+    /// Where it stands now, told to those who can see it.
+    fn stands(&mut self, before: Phase, observer: &impl Observer) -> Phase {
+        let (stage, paused) = (self.life.stage(), self.life.is_paused());
+        let phase = match (stage, before) {
+            (Some(Stage::Drain), _) => Phase::Draining,
+            (Some(_), _) => Phase::Stopping,
+            (None, Phase::Running) if paused => Phase::Paused,
+            (None, Phase::Paused) if !paused => Phase::Running,
+            (None, _) => before,
+        };
+        if stage.is_some() {
+            self.ending.get_or_insert_with(|| begin_ending(observer));
+        }
+        if before == Phase::Draining && phase != before {
+            observer.drained();
+        }
+        self.template.handle.update(|status| {
+            status.stopping_stage = stage;
+            status.paused = paused;
+        });
+        self.wishes.fulfilled();
+        phase
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -268,6 +283,8 @@ impl Driver {
         };
         match action {
             Action::Signal => Some(signalled(self.template.stop_signal)),
+            Action::Pause => Some(signalled(Signal::Stop)),
+            Action::Resume => Some(signalled(Signal::Cont)),
             // After the exit it is only for what may be left of the group.
             Action::KillGroup if self.exited.is_none() => Some(signalled(Signal::Kill)),
             Action::Reap => self.exited.map(|exit| Payload::ProcessExited {
@@ -280,6 +297,7 @@ impl Driver {
             | Action::WriteStopLine
             | Action::CloseStdin
             | Action::Continue
+            | Action::Expire
             | Action::Sweep { .. }
             | Action::AbandonPipes
             | Action::Finish(_) => None,
@@ -302,11 +320,14 @@ impl Driver {
                 self.sweep = None;
                 self.life.on_swept(swept.unwrap_or_default(), Instant::now())
             }
-            wish = next_wish(&mut self.wishes), if self.wishes.is_some() => match wish {
-                Wish::Run => Vec::new(),
-                Wish::Stop => self.life.on_stop(Instant::now()),
-                Wish::Kill => self.life.on_kill(Instant::now()),
-            },
+            news = self.wishes.next() => self.wished(news),
+            Some(order) = self.orders.recv() => {
+                self.order = Some(order);
+                Vec::new()
+            }
+            () = self.template.handle.idle(), if self.life.stage() == Some(Stage::Drain) => {
+                self.life.on_drained(Instant::now())
+            }
             read = self.readers.join_next(), if self.reading == Reading::Open => {
                 if read.is_some() {
                     return Vec::new();
@@ -324,6 +345,26 @@ impl Driver {
         }
     }
 
+    /// What the lifecycle wants done about what others want.
+    fn wished(&mut self, news: News) -> Vec<Action> {
+        let now = Instant::now();
+        let mut actions = match news.hold {
+            Some(Hold::Pause) => self.life.on_pause(now),
+            Some(Hold::GoOn) => self.life.on_resume(now),
+            None => Vec::new(),
+        };
+        actions.extend(match news.wish {
+            Some(Wish::Stop) => self.life.on_stop(now),
+            Some(Wish::Kill) => self.life.on_kill(now),
+            Some(Wish::Run) | None => Vec::new(),
+        });
+        // Nobody uses it: then there is nothing to finish, and it never drains.
+        if self.life.stage() == Some(Stage::Drain) && self.template.handle.in_flight() == 0 {
+            actions.extend(self.life.on_drained(now));
+        }
+        actions
+    }
+
     async fn perform(&mut self, action: Action) {
         match action {
             Action::NoteDescendants => self.note_descendants().await,
@@ -331,13 +372,17 @@ impl Driver {
             Action::CloseStdin => self.stdin.close(),
             Action::Signal => self.signal(self.template.stop_signal),
             Action::Continue => self.signal(Signal::Cont),
+            Action::Pause => self.pause().await,
+            Action::Resume => self.resume().await,
             Action::KillGroup => self.signal(Signal::Kill),
             Action::Reap => self.reap(),
             Action::Sweep { until } => {
                 self.sweep = Some(tokio::spawn(os::sweep(self.quarry(), until)));
             }
             Action::AbandonPipes => self.readers.abort_all(),
-            Action::Announce | Action::Finish(_) => unreachable!("done by the loop"),
+            Action::Announce | Action::Expire | Action::Finish(_) => {
+                unreachable!("done by the loop")
+            }
         }
     }
 
@@ -414,6 +459,7 @@ impl Driver {
         observer: &impl Observer,
     ) -> Ending {
         self.readers.abort_all();
+        self.orders.close();
         if let Some(logging) = self.logging.take() {
             logging.finish().await;
         }
@@ -442,6 +488,7 @@ impl Driver {
         self.template.handle.update(|status| {
             status.pid = None;
             status.stopping_stage = None;
+            status.paused = false;
             status.spawned_at = None;
             status.leaked.clone_from(&ending.leaked);
         });
@@ -465,18 +512,6 @@ fn begin_ending(observer: &impl Observer) -> Span {
     observer.begins(Phase::Stopping, Payload::ProcessShutdown { edge, stage })
 }
 
-/// The next wish. When nobody is left to wish, that is the wish to be killed, told once.
-async fn next_wish(wishes: &mut Option<watch::Receiver<Wish>>) -> Wish {
-    let Some(wished) = wishes else {
-        return std::future::pending().await;
-    };
-    if wished.changed().await.is_ok() {
-        return *wished.borrow_and_update();
-    }
-    *wishes = None;
-    Wish::Kill
-}
-
 /// Polls a future that may not be there; only where a guard made sure that it is.
 async fn poll<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
@@ -487,8 +522,7 @@ async fn poll<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
 
 /// The stop plan without the stages that this agent has no use for.
 fn plan(template: &Template) -> StopPlan {
-    // Nothing drains yet.
-    let mut plan = template.stop_plan.stage(Stage::Drain, Duration::ZERO);
+    let mut plan = template.stop_plan;
     if template.stop_line.is_none() || template.stdin == Stdin::Null {
         plan = plan.stage(Stage::Ask, Duration::ZERO);
     }

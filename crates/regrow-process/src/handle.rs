@@ -5,7 +5,10 @@ use std::time::SystemTime;
 
 use regrow_core::figures::Figures;
 use regrow_core::lifecycle::Stage;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::driver::{Order, Orders, SignalError, SignalTo, orders};
+use crate::os::Signal;
 use crate::stdin::{Inlet, StdinError, StdinWriter};
 use crate::stdio::Output;
 
@@ -14,8 +17,35 @@ use crate::stdio::Output;
 pub struct ProcessHandle {
     status: Arc<Mutex<ProcessStatus>>,
     figures: Arc<Mutex<Option<Figures>>>,
+    /// Where the present life takes its orders.
+    orders: Arc<Mutex<Option<Orders>>>,
+    traffic: Traffic,
     output: Output,
     inlet: Inlet,
+}
+
+/// How much is done with an agent right now, by others than regrow.
+#[derive(Debug, Clone)]
+struct Traffic(Arc<watch::Sender<usize>>);
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+/// Something that is done with an agent, such as a request, until this is dropped. An agent that is to stop finishes it first, if
+/// that does not take longer than its plan allows.
+#[derive(Debug)]
+#[must_use = "dropped, it is done"]
+pub struct InFlight(Traffic);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0
+            .0
+            .send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 /// What is known of an agent's process right now.
@@ -29,6 +59,8 @@ pub struct ProcessStatus {
     pub generation: u32,
     /// How far a stop has come.
     pub stopping_stage: Option<Stage>,
+    /// Whether it is held.
+    pub paused: bool,
     /// When the process was spawned; `None` while none runs.
     pub spawned_at: Option<SystemTime>,
     /// What the last life left running that could not be ended.
@@ -38,17 +70,15 @@ pub struct ProcessStatus {
 impl ProcessHandle {
     pub(crate) fn new(output: Output) -> Self {
         Self {
-            status: Arc::default(),
-            figures: Arc::default(),
             output,
-            inlet: Inlet::default(),
+            ..Self::default()
         }
     }
 
     /// How it is now.
     #[must_use]
     pub fn status(&self) -> ProcessStatus {
-        self.lock().clone()
+        lock(&self.status).clone()
     }
 
     /// What it writes, over all its lives.
@@ -80,23 +110,70 @@ impl ProcessHandle {
     /// where [`Host::sample_every`](crate::Host::sample_every) switched it off.
     #[must_use]
     pub fn figures(&self) -> Option<Figures> {
-        *self.lock_figures()
+        *lock(&self.figures)
     }
 
     pub(crate) fn show(&self, figures: Option<Figures>) {
-        *self.lock_figures() = figures;
+        *lock(&self.figures) = figures;
     }
 
-    fn lock_figures(&self) -> MutexGuard<'_, Option<Figures>> {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends a signal to the process, or to its whole group. One to a paused process is there when it goes on, but for SIGKILL,
+    /// which ends it at once. What SIGKILL and the like end counts as ended by itself, as if somebody outside had sent it.
+    ///
+    /// # Errors
+    ///
+    /// When no process runs, for SIGSTOP and SIGCONT (pause and resume the child instead), and when the system refuses.
+    pub async fn signal(&self, signal: Signal, to: SignalTo) -> Result<(), SignalError> {
+        if matches!(signal, Signal::Stop | Signal::Cont) {
+            return Err(SignalError::Reserved { signal });
+        }
+        let orders = lock(&self.orders).clone().ok_or(SignalError::NotRunning)?;
+        let (reply, answer) = oneshot::channel();
+        let order = Order { signal, to, reply };
+        orders.try_send(order).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => SignalError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SignalError::NotRunning,
+        })?;
+        answer.await.unwrap_or(Err(SignalError::NotRunning))
+    }
+
+    /// Notes that something begins that is done with the agent, such as a request.
+    pub fn begin(&self) -> InFlight {
+        self.traffic.0.send_modify(|count| *count += 1);
+        InFlight(self.traffic.clone())
+    }
+
+    /// How much is done with the agent right now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        *self.traffic.0.borrow()
+    }
+
+    /// Waits until nothing is done with the agent.
+    pub(crate) async fn idle(&self) {
+        // The sender is ours, so it is not gone.
+        drop(
+            self.traffic
+                .0
+                .subscribe()
+                .wait_for(|count| *count == 0)
+                .await,
+        );
+    }
+
+    /// A new life begins: from now on it takes the orders.
+    pub(crate) fn take_orders(&self) -> mpsc::Receiver<Order> {
+        let (sender, receiver) = orders();
+        *lock(&self.orders) = Some(sender);
+        receiver
     }
 
     /// Changes what is known.
     pub(crate) fn update(&self, change: impl FnOnce(&mut ProcessStatus)) {
-        change(&mut self.lock());
+        change(&mut lock(&self.status));
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, ProcessStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

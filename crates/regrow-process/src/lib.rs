@@ -22,14 +22,16 @@ mod stdin;
 mod stdio;
 
 pub use abilities::{Abilities, ControlGroups};
+pub use driver::{SignalError, SignalTo};
 pub use environment::SpawnError;
 pub use figures::{Sampled, TreeProcess};
-pub use handle::{ProcessHandle, ProcessStatus};
+pub use handle::{InFlight, ProcessHandle, ProcessStatus};
 pub use host::{Holder, Host, Leftovers, port_variable};
 pub use log_file::{History, LogFile, Logged};
 pub use os::{Signal, UnknownSignal, become_subreaper};
 pub use process::{Process, Stdin};
 pub use regrow::telemetry::Stream;
+pub use regrow_core::exits::{ExitRules, ExitStatus, Follow};
 pub use regrow_core::figures::{Figures, Reading, Spent, Who};
 pub use regrow_core::lifecycle::{Stage, StopPlan};
 pub use stdin::{StdinError, StdinWriter};

@@ -166,6 +166,33 @@ pub(crate) fn signal_group(leader: Identity, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Sends `signal` to `leader` alone. Only for a leader that is not reaped yet.
+pub(crate) fn signal_leader(leader: Identity, signal: Signal) -> io::Result<()> {
+    let Some(pid) = Pid::from_raw(leader.pid) else {
+        return Ok(());
+    };
+    match rustix::process::kill_process(pid, signal.into()) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends `signal` to each of these, and to no stranger that has the pid of one by now.
+pub(crate) async fn signal_each(processes: Vec<Identity>, signal: Signal) {
+    if processes.is_empty() {
+        return;
+    }
+    let sent = blocking(move || {
+        processes
+            .iter()
+            .for_each(|process| imp::signal_one(*process, signal));
+        Ok(())
+    });
+    if let Err(error) = sent.await {
+        tracing::warn!(%error, %signal, "failed to signal what has left its group");
+    }
+}
+
 /// How `pid`, a child of ours, ended, if it did. It stays to be reaped.
 fn peek_exit(pid: i32) -> io::Result<Option<Exit>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

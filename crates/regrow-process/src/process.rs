@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regrow::Condition;
+use regrow_core::exits::ExitRules;
 use regrow_core::lifecycle::StopPlan;
 use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
 
@@ -55,6 +56,7 @@ pub(crate) struct Template {
     pub(crate) stop_line: Option<String>,
     pub(crate) start_window: Duration,
     pub(crate) ready_line: Option<Arc<str>>,
+    pub(crate) max_runtime: Option<Duration>,
     pub(crate) host: Host,
     pub(crate) log_file: Option<LogFile>,
     /// Set when it becomes a child.
@@ -83,6 +85,7 @@ pub(crate) struct Terms {
     pub(crate) backoff: Option<Backoff>,
     pub(crate) limit: Option<RestartIntensity>,
     pub(crate) give_up: Option<GiveUp>,
+    pub(crate) exits: ExitRules,
 }
 
 /// An OS process to be supervised: any program, in any language.
@@ -116,6 +119,7 @@ impl Process {
             stop_line: None,
             start_window: START_WINDOW,
             ready_line: None,
+            max_runtime: None,
             host: Host::new(),
             log_file: None,
             journal: None,
@@ -200,6 +204,20 @@ impl Process {
     pub fn ready_when(mut self, text: impl Into<Arc<str>>, within: Duration) -> Self {
         self.template.ready_line = Some(text.into());
         self.terms.ready_within = Some(within);
+        self
+    }
+
+    /// How long one life of it may run, pauses left out: without limit, unless given. Then it is stopped by its plan, for
+    /// [`StopCause::MaxRuntime`](regrow::StopCause). That is no failure: a permanent process is started again at once, any other
+    /// is `completed`.
+    pub fn max_runtime(mut self, longest: Duration) -> Self {
+        self.template.max_runtime = Some(longest);
+        self
+    }
+
+    /// What its exit codes and signals mean. Unless given, 75 is always tried again and 78 never; see [`ExitRules`].
+    pub fn exits(mut self, rules: ExitRules) -> Self {
+        self.terms.exits = rules;
         self
     }
 

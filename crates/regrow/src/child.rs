@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ractor::{Actor, ActorCell};
+use regrow_core::exits::ExitRules;
 use regrow_core::supervision::{ChildPlan, Condition, Who};
 use regrow_core::{
     Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
@@ -22,6 +23,8 @@ use crate::registry::Registered;
 use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{FiguresGauge, Identity, Payload, Span, Subject, Telemetry, Vitals};
+
+mod says;
 
 /// How to start a child, how to stop it, and when to start it again.
 ///
@@ -263,6 +266,12 @@ impl ChildSpec {
     /// What happens when its limit is exceeded or it cannot be started; escalates by default.
     pub fn give_up(mut self, give_up: GiveUp) -> Self {
         self.edit().plan.give_up = give_up;
+        self
+    }
+
+    /// What its exit codes and signals mean; a process has the default of [`ExitRules`], everything else has none.
+    pub fn exits(mut self, rules: ExitRules) -> Self {
+        self.edit().plan.exits = Some(Arc::new(rules));
         self
     }
 
@@ -524,19 +533,6 @@ impl StartContext {
             ..self.subject.clone()
         };
         self.tree.telemetry.span(subject, payload)
-    }
-
-    /// The child is up now; for children that are [announced](ChildSpec::announced).
-    pub fn announce(&self) {
-        // A supervisor that is gone needs no news.
-        drop(self.supervisor.cast(Message::Announced(self.who)));
-    }
-
-    /// The child may be given work from now on; for children that [say so](ChildSpec::ready_within). It may say so before it counts
-    /// as started: it is ready then as soon as it does. To say it twice says no more.
-    pub fn ready(&self) {
-        // A supervisor that is gone needs no news.
-        drop(self.supervisor.cast(Message::Ready(self.who)));
     }
 }
 

@@ -94,7 +94,7 @@ pub use regrow_core::{
     AutoShutdown, Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, InvalidId,
     Phase, Restart, RestartIntensity, Shutdown, StopCause, Strategy, Unresponsive,
 };
-pub use started::{Control, Started};
+pub use started::{Control, Done, Started};
 pub use supervisor::{
     ChildCounts, DynamicSupervisor, InvalidTree, OperateError, PartitionSupervisor, Partitions,
     Reconfigured, RouteError, StartReport, Supervisor,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::ActorCell;
+use ractor::{ActorCell, ActorRef};
 use regrow_core::StopCause;
+use regrow_core::supervision::Who;
 
 use crate::exit::ExitReason;
 use crate::panics::catch;
+use crate::supervisor::Message;
 use crate::telemetry::Vitals;
 
 /// How long a child may take to end by force when its supervisor was stopped from outside.
@@ -21,6 +23,13 @@ pub struct Started {
     pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) vitals: Option<Arc<Vitals>>,
     pub(crate) force: Force,
+}
+
+/// Whether a life is to be held, or to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Pause,
+    Resume,
 }
 
 /// What ends a life by force.
@@ -85,6 +94,32 @@ impl Started {
         }
     }
 
+    /// Whether it has work to finish first.
+    pub(crate) fn is_busy(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| catch(|| control.is_busy()).unwrap_or(false))
+    }
+
+    /// Whether it can be held.
+    pub(crate) fn can_pause(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| catch(|| control.can_pause()).unwrap_or(false))
+    }
+
+    /// Holds it, or lets it go on.
+    pub(crate) fn hold(&self, hold: Hold, done: Done) {
+        let Some(control) = &self.control else {
+            return;
+        };
+        let asked = catch(|| match hold {
+            Hold::Pause => control.pause(done),
+            Hold::Resume => control.resume(done),
+        });
+        if let Err(panic) = asked {
+            tracing::error!(target: "regrow", %panic, "a control panicked when asked to hold, or to let go on");
+        }
+    }
+
     /// Whether the actor is gone, whoever has been told.
     pub(crate) fn has_ended(&self) -> bool {
         self.cell.get_status() == ractor::ActorStatus::Stopped
@@ -121,16 +156,66 @@ impl From<ActorCell> for Started {
     }
 }
 
-impl<M> From<ractor::ActorRef<M>> for Started {
-    fn from(actor: ractor::ActorRef<M>) -> Self {
+impl<M> From<ActorRef<M>> for Started {
+    fn from(actor: ActorRef<M>) -> Self {
         Self::new(actor.get_cell())
     }
 }
 
-/// How to end a life that is more than an actor. Neither method may wait; the end shows when the actor ends.
+/// How to end a life that is more than an actor, and how to hold it. No method may wait; the end shows when the actor ends.
 pub trait Control: Send + Sync + 'static {
     /// Asks it to stop.
     fn stop(&self, cause: StopCause);
     /// Ends it by force.
     fn kill(&self);
+
+    /// Whether it has work to finish before it does as it is asked. Then it is `draining` from the stop on, until
+    /// [`StartContext::drained`](crate::StartContext::drained) says that it is not. The default is that it has none.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// Whether it can be held: the default is that it cannot, and [`System::pause_child`](crate::System::pause_child) is refused.
+    fn can_pause(&self) -> bool {
+        false
+    }
+
+    /// Holds it where it is, and drops `done` when it is held. It may be held already. What it is asked to do while it is held it
+    /// does as if it were not: [`Control::stop`] and [`Control::kill`] see to that.
+    fn pause(&self, done: Done) {
+        drop(done);
+    }
+
+    /// Lets it go on, and drops `done` when it does. It may not have been held.
+    fn resume(&self, done: Done) {
+        drop(done);
+    }
+}
+
+/// Says, when it is dropped, that a life is held, or goes on: whoever has asked for that is answered.
+#[must_use = "dropped, it says that it is done"]
+pub struct Done {
+    supervisor: ActorRef<Message>,
+    who: Who,
+}
+
+impl Done {
+    pub(crate) fn new(supervisor: ActorRef<Message>, who: Who) -> Self {
+        Self { supervisor, who }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Held(self.who)));
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done")
+            .field("who", &self.who)
+            .finish_non_exhaustive()
+    }
 }

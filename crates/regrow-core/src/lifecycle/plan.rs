@@ -124,6 +124,47 @@ impl StopPlan {
         }
     }
 
+    /// The plan within `total`, but with exactly these budgets for some stages; the others make room, each in proportion, force and
+    /// sweep apart. `None` when there is not enough room for them.
+    ///
+    /// ```
+    /// use regrow_core::lifecycle::{Stage, StopPlan};
+    /// use std::time::Duration;
+    ///
+    /// let seconds = Duration::from_secs;
+    /// let plan = StopPlan::fitting(seconds(20), &[(Stage::Terminate, seconds(14))]).unwrap();
+    /// assert_eq!(plan.budget(Stage::Terminate), seconds(14));
+    /// assert!(plan.total() <= seconds(20));
+    /// assert_eq!(StopPlan::fitting(seconds(20), &[(Stage::Terminate, seconds(18))]), None);
+    /// ```
+    #[must_use]
+    pub fn fitting(total: Duration, said: &[(Stage, Duration)]) -> Option<Self> {
+        let plan = said
+            .iter()
+            .fold(Self::within(total), |plan, (stage, budget)| {
+                plan.stage(*stage, *budget)
+            });
+        let excess = plan.total().saturating_sub(total);
+        let is_said = |stage: Stage| said.iter().any(|(other, _)| *other == stage);
+        let may_shrink = |stage: Stage| stage < Stage::Kill && !is_said(stage);
+        let room = plan.sum(may_shrink);
+        if excess > room {
+            return None;
+        }
+        if excess.is_zero() {
+            return Some(plan);
+        }
+        let left = (room - excess).as_secs_f64() / room.as_secs_f64();
+        let shrunk = Stage::ALL.into_iter().filter(|stage| may_shrink(*stage));
+        Some(shrunk.fold(plan, |plan, stage| {
+            let millis = (plan.budget(stage).as_secs_f64() * left * 1000.0).floor() / 1000.0;
+            plan.stage(
+                stage,
+                Duration::try_from_secs_f64(millis).unwrap_or_default(),
+            )
+        }))
+    }
+
     /// The same plan with another budget for one stage.
     pub fn stage(mut self, stage: Stage, budget: Duration) -> Self {
         *match stage {
@@ -153,8 +194,18 @@ impl StopPlan {
     /// How long the whole stop may take.
     #[must_use]
     pub fn total(&self) -> Duration {
+        self.sum(|_| true)
+    }
+
+    /// How long all that comes after `stage` may take.
+    pub(super) fn after(&self, stage: Stage) -> Duration {
+        self.sum(|other| other > stage)
+    }
+
+    fn sum(&self, counts: impl Fn(Stage) -> bool) -> Duration {
         Stage::ALL
             .iter()
+            .filter(|stage| counts(**stage))
             .map(|stage| self.budget(*stage))
             .fold(Duration::ZERO, Duration::saturating_add)
     }

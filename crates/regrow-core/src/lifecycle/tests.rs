@@ -1,7 +1,6 @@
 //! Rules of the lifecycle: a table of every step, examples, and random histories.
 
 use super::*;
-use proptest::prelude::*;
 use std::fmt::Write as _;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -259,16 +258,26 @@ enum Event {
     Exit,
     Swept,
     StreamsClosed,
+    Ready,
+    Pause,
+    Resume,
+    Drained,
+    Extend,
     Wakeup,
 }
 
-const EVENTS: [Event; 7] = [
+const EVENTS: [Event; 12] = [
     Event::Spawned,
     Event::Stop,
     Event::Kill,
     Event::Exit,
     Event::Swept,
     Event::StreamsClosed,
+    Event::Ready,
+    Event::Pause,
+    Event::Resume,
+    Event::Drained,
+    Event::Extend,
     Event::Wakeup,
 ];
 
@@ -280,6 +289,11 @@ fn tell(life: &mut Lifecycle, event: Event, now: Instant) -> Vec<Action> {
         Event::Exit => life.on_exit(Exit::Code(3), now),
         Event::Swept => life.on_swept(vec![], now),
         Event::StreamsClosed => life.on_streams_closed(now),
+        Event::Ready => life.on_ready(now),
+        Event::Pause => life.on_pause(now),
+        Event::Resume => life.on_resume(now),
+        Event::Drained => life.on_drained(now),
+        Event::Extend => life.on_extend(30 * SECOND, now),
         Event::Wakeup => life.on_wakeup(life.next_wakeup().unwrap_or(now)),
     }
 }
@@ -294,18 +308,29 @@ fn word(action: &Action) -> String {
         | Action::CloseStdin
         | Action::Signal
         | Action::Continue
+        | Action::Pause
+        | Action::Resume
+        | Action::Expire
         | Action::KillGroup
         | Action::Reap
         | Action::AbandonPipes => format!("{action:?}"),
     }
 }
 
-fn state_word(life: &Lifecycle) -> String {
+fn state_word(life: &Lifecycle, now: Instant) -> String {
     match life.state {
         State::Spawning => format!("spawning, asked {:?}", life.asked),
         State::Starting { .. } => "starting".to_owned(),
-        State::Running => "running".to_owned(),
-        State::Stopping { stage, .. } => format!("stopping: {}", stage.as_str()),
+        State::Running => format!(
+            "running{}, {}",
+            life.paused.map_or("", |_| ", paused"),
+            life.expires.map_or("without end", |_| "for so long")
+        ),
+        State::Stopping { stage, until } => {
+            let usual = until.saturating_duration_since(now) == life.plan.budget(stage);
+            let extended = if usual { "" } else { ", extended" };
+            format!("stopping: {}{extended}", stage.as_str())
+        }
         State::Sweeping { .. } => format!(
             "sweeping: {}, {}, {}",
             life.exit.map_or("no exit", |_| "exit"),
@@ -319,10 +344,8 @@ fn state_word(life: &Lifecycle) -> String {
 #[test]
 fn the_transition_table_is_as_written_down() {
     let now = t0();
-    let mut seen = vec![(
-        state_word(&Lifecycle::new(full(), SECOND)),
-        Lifecycle::new(full(), SECOND),
-    )];
+    let new = Lifecycle::new(full(), SECOND).max_runtime(Some(60 * SECOND));
+    let mut seen = vec![(state_word(&new, now), new)];
     let mut table = String::new();
     let mut next = 0;
     while let Some((name, life)) = seen.get(next).cloned() {
@@ -330,7 +353,7 @@ fn the_transition_table_is_as_written_down() {
         for event in EVENTS {
             let mut after = life.clone();
             let actions: Vec<_> = tell(&mut after, event, now).iter().map(word).collect();
-            let reached = state_word(&after);
+            let reached = state_word(&after, now);
             if reached != name || !actions.is_empty() {
                 writeln!(table, "  {event:?} -> {reached}  [{}]", actions.join(", ")).unwrap();
             }
@@ -341,109 +364,6 @@ fn the_transition_table_is_as_written_down() {
         next += 1;
     }
     insta::assert_snapshot!(table);
-}
-
-fn durations() -> impl Strategy<Value = Duration> {
-    prop_oneof![Just(0_u64), 1..4000_u64].prop_map(Duration::from_millis)
-}
-
-prop_compose! {
-    fn plans()(budgets in proptest::collection::vec(durations(), 6)) -> StopPlan {
-        Stage::ALL.into_iter().zip(budgets).fold(full(), |plan, (stage, budget)| plan.stage(stage, budget))
-    }
-}
-
-/// Checks what must hold after each step of any history.
-struct Witness {
-    life: Lifecycle,
-    total: Duration,
-    actions: Vec<Action>,
-    ending_began: Option<Instant>,
-}
-
-impl Witness {
-    fn step(&mut self, event: Event, now: Instant) {
-        let before = self.life.is_gone();
-        let actions = match event {
-            Event::Wakeup => self.life.on_wakeup(now),
-            Event::Spawned
-            | Event::Stop
-            | Event::Kill
-            | Event::Exit
-            | Event::Swept
-            | Event::StreamsClosed => tell(&mut self.life, event, now),
-        };
-        assert!(
-            !before || actions.is_empty(),
-            "nothing happens after the end: {actions:?}"
-        );
-        self.actions.extend(actions);
-        assert!(
-            self.life.next_wakeup().is_none_or(|due| due > now),
-            "a wake-up in the past"
-        );
-        if self.ending_began.is_none() && self.life.stage().is_some() {
-            self.ending_began = Some(now);
-        }
-        let bound = self.total.max(PIPES);
-        if let Some(began) = self.ending_began {
-            assert!(
-                self.life.is_gone() || now < began + bound,
-                "took longer than its budget"
-            );
-        }
-        self.check_reaped();
-    }
-
-    fn check_reaped(&self) {
-        let Some(reaped) = self
-            .actions
-            .iter()
-            .position(|action| *action == Action::Reap)
-        else {
-            return;
-        };
-        for later in &self.actions[reaped + 1..] {
-            let signals = matches!(
-                later,
-                Action::Signal | Action::Continue | Action::KillGroup | Action::Reap
-            );
-            assert!(!signals, "{later:?} after the pid was given up");
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn every_history_ends_once_in_time_and_signals_nobody_after_the_reaping(
-        plan in plans(),
-        window in durations(),
-        history in proptest::collection::vec((0..EVENTS.len(), durations()), 0..40),
-    ) {
-        let life = Lifecycle::new(plan, window);
-        let mut now = t0();
-        let mut witness = Witness { life, total: plan.total(), actions: vec![], ending_began: None };
-        for (event, wait) in history {
-            let until = now + wait;
-            while let Some(due) = witness.life.next_wakeup().filter(|due| *due <= until) {
-                now = due;
-                witness.step(Event::Wakeup, now);
-            }
-            now = until;
-            witness.step(EVENTS[event], now);
-        }
-        witness.step(Event::Spawned, now);
-        witness.step(Event::Stop, now);
-        prop_assert!(witness.life.is_gone() || witness.life.stage().is_some(), "a stop was not accepted");
-        while let Some(due) = witness.life.next_wakeup() {
-            now = due;
-            witness.step(Event::Wakeup, now);
-        }
-        prop_assert!(witness.life.is_gone());
-        let finishes = witness.actions.iter().filter(|action| matches!(action, Action::Finish(_))).count();
-        prop_assert_eq!(finishes, 1);
-        prop_assert!(matches!(witness.actions.last(), Some(Action::Finish(_))));
-    }
 }
 
 #[test]
@@ -465,4 +385,144 @@ fn a_plan_with_no_room_for_it_does_not_stretch_force() {
         Duration::from_millis(100)
     );
     assert_eq!(StopPlan::within(SECOND * 2).budget(Stage::Kill), SECOND / 2);
+}
+
+#[test]
+fn one_that_says_that_it_is_up_has_started() {
+    let now = t0();
+    let mut life = Lifecycle::new(plain(), SECOND);
+    assert_eq!(life.on_ready(now), []);
+    assert_eq!(life.on_spawned(now), []);
+    assert_eq!(
+        life.on_ready(now),
+        [Action::Announce, Action::NoteDescendants]
+    );
+    assert_eq!(life.on_ready(now), []);
+}
+
+#[test]
+fn a_pause_uses_up_none_of_what_it_may_run_for() {
+    let now = t0();
+    let mut life = Lifecycle::new(plain(), Duration::ZERO).max_runtime(Some(10 * SECOND));
+    drop(life.on_spawned(now));
+    assert_eq!(life.on_pause(now + 4 * SECOND), [Action::Pause]);
+    assert_eq!((life.is_paused(), life.next_wakeup()), (true, None));
+    assert_eq!(life.on_wakeup(now + 60 * SECOND), []);
+    assert_eq!(life.on_pause(now + 60 * SECOND), [Action::Pause]);
+    assert_eq!(life.on_resume(now + 100 * SECOND), [Action::Resume]);
+    assert_eq!(life.next_wakeup(), Some(now + 106 * SECOND));
+    assert_eq!(life.on_wakeup(now + 106 * SECOND), [Action::Expire]);
+    assert_eq!(life.next_wakeup(), None);
+}
+
+#[test]
+fn one_that_is_not_up_is_not_held() {
+    let now = t0();
+    let mut life = Lifecycle::new(plain(), SECOND);
+    assert_eq!(life.on_pause(now), []);
+    drop(life.on_spawned(now));
+    assert_eq!(life.on_pause(now), []);
+    drop(life.on_stop(now));
+    assert_eq!((life.on_pause(now), life.on_resume(now)), (vec![], vec![]));
+}
+
+#[test]
+fn a_stop_lets_one_that_is_held_go_on_after_it_was_asked() {
+    let (mut life, now) = running(plain());
+    drop(life.on_pause(now));
+    assert_eq!(
+        life.on_stop(now),
+        [Action::NoteDescendants, Action::CloseStdin, Action::Resume]
+    );
+    assert!(!life.is_paused());
+}
+
+#[test]
+fn force_does_not_let_one_that_is_held_go_on() {
+    let (mut life, now) = running(plain());
+    drop(life.on_pause(now));
+    assert_eq!(
+        life.on_kill(now),
+        [Action::NoteDescendants, Action::KillGroup]
+    );
+}
+
+#[test]
+fn the_drain_ends_with_the_last_that_uses_it() {
+    let (mut life, now) = running(full());
+    drop(life.on_stop(now));
+    assert_eq!(life.stage(), Some(Stage::Drain));
+    assert_eq!(life.on_drained(now + SECOND), [Action::WriteStopLine]);
+    assert_eq!(life.on_drained(now + SECOND), []);
+    assert_eq!(life.stage(), Some(Stage::Ask));
+}
+
+/// Lets it climb to the stop signal.
+fn terminating(plan: StopPlan) -> (Lifecycle, Instant, Instant) {
+    let (mut life, began) = running(plan);
+    drop(life.on_stop(began));
+    let mut now = began;
+    while life.stage() != Some(Stage::Terminate) {
+        now = life.next_wakeup().unwrap();
+        drop(life.on_wakeup(now));
+    }
+    (life, began, now)
+}
+
+#[test]
+fn one_that_asks_for_more_time_has_it_for_as_long_as_it_goes_on_asking() {
+    let (mut life, _, mut now) = terminating(plain());
+    for _ in 0..4 {
+        assert_eq!(life.on_extend(20 * SECOND, now), []);
+        assert_eq!(life.next_wakeup(), Some(now + 20 * SECOND));
+        now += 19 * SECOND;
+    }
+    assert_eq!(life.on_wakeup(now + SECOND), [Action::KillGroup]);
+}
+
+#[test]
+fn a_shorter_extension_takes_nothing_away() {
+    let (mut life, _, now) = terminating(plain());
+    assert_eq!(life.on_extend(SECOND, now), []);
+    assert_eq!(life.next_wakeup(), Some(now + 8 * SECOND));
+}
+
+#[test]
+fn no_extension_makes_a_stop_longer_than_two_minutes() {
+    let (mut life, began, now) = terminating(plain());
+    assert_eq!(life.on_extend(Duration::MAX, now), []);
+    assert_eq!(life.next_wakeup(), Some(began + 117 * SECOND));
+    drop(life.on_wakeup(began + 117 * SECOND));
+    drop(life.on_wakeup(began + 119 * SECOND));
+    drop(life.on_wakeup(began + 120 * SECOND));
+    assert!(life.is_gone());
+    let patient = plain().stage(Stage::Terminate, 500 * SECOND);
+    let (mut life, _, now) = terminating(patient);
+    assert_eq!(life.on_extend(Duration::MAX, now), []);
+    assert_eq!(life.next_wakeup(), Some(now + 500 * SECOND));
+}
+
+#[test]
+fn more_time_is_for_those_that_were_asked_to_stop() {
+    let (mut life, now) = running(full());
+    assert_eq!(life.on_extend(SECOND, now), []);
+    drop(life.on_stop(now));
+    assert_eq!(life.on_extend(60 * SECOND, now), []);
+    assert_eq!(life.next_wakeup(), Some(now + 5 * SECOND), "it drains");
+    drop(life.on_kill(now));
+    assert_eq!(life.on_extend(60 * SECOND, now), []);
+    assert_eq!(life.next_wakeup(), Some(now + 2 * SECOND));
+}
+
+#[test]
+fn a_signal_reaches_one_that_is_there_and_not_reaped() {
+    let now = t0();
+    let mut life = Lifecycle::new(plain(), SECOND);
+    assert!(!life.takes_signals());
+    drop(life.on_spawned(now));
+    assert!(life.takes_signals());
+    drop(life.on_stop(now));
+    assert!(life.takes_signals());
+    drop(life.on_exit(Exit::Code(0), now));
+    assert!(!life.takes_signals());
 }

@@ -29,6 +29,10 @@ pub enum Directive {
     Kill(Who, StopCause),
     /// The start of this life took too long. A note beside the [`Directive::Stop`] or [`Directive::Kill`] that follows it.
     StartTimeout(Who),
+    /// Hold this life where it is. The phase is now `paused`, if it was not before.
+    Pause(Who),
+    /// Let this life go on. The phase is now `running`, if it was not before.
+    Resume(Who),
     /// This life did not end by force either: count it as gone, with `unresponsive`.
     Abandon(Who),
     /// This life could not be ended, and its plan says that the program must not go on so.
@@ -108,6 +112,10 @@ pub enum Parked {
     NotRetried,
     /// It could not be ended, and no life may run beside it.
     Unresponsive,
+    /// It ended in a way after which it is not to be started again.
+    ExitRule,
+    /// It was ended for this cause before it came to the end that it is there for.
+    Condemned(StopCause),
     /// A child that it depends on was given up on, or has ended otherwise than it waits for.
     Dependency {
         /// The place of that child.
@@ -143,6 +151,8 @@ pub enum Refused {
     Running,
     /// It waits for its next start.
     Restarting,
+    /// It is not up.
+    NotUp(Phase),
     /// The supervisor is ending.
     Closing,
     /// There are as many children as there may be.

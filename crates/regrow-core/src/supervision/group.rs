@@ -33,8 +33,13 @@ impl Supervision {
                     self.doom(index, if leaves { After::Remove } else { After::InTurn });
                 }
                 State::Leaving { .. } => {
-                    if slot.after == Some(After::AtOnce) {
-                        slot.after = Some(After::InTurn);
+                    let temporary = slot.plan.leaves();
+                    match slot.after {
+                        Some(After::AtOnce) => slot.after = Some(After::InTurn),
+                        Some(After::Condemned(_)) if !temporary => {
+                            slot.after = Some(After::InTurn);
+                        }
+                        Some(_) | None => {}
                     }
                     if !std::mem::replace(&mut slot.in_turn, true) {
                         self.leaving += 1;

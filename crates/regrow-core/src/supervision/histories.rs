@@ -76,6 +76,7 @@ fn plan(rng: &mut SplitMix64) -> ChildPlan {
         significant: one_in(rng, 3),
         ends_itself: one_in(rng, 8),
         unresponsive: Unresponsive::ALL[pick(rng, 3)],
+        exits: one_in(rng, 4).then(|| Arc::new(crate::exits::ExitRules::default())),
     }
 }
 
@@ -258,7 +259,7 @@ impl World {
         };
         let (starting, running, asked) =
             (any(&self.starting), any(&self.running), any(&self.asked));
-        match (self.rng.below(24), starting, running, asked) {
+        match (self.rng.below(25), starting, running, asked) {
             (0..5, Some(who), _, _) => self.started(who),
             (5..7, Some(who), _, _) => self.start_failed(who),
             (7, Some(who), _, _) => {
@@ -276,7 +277,8 @@ impl World {
             (18, _, _, _) => self.stale(end),
             (19..21, _, _, _) => self.operator(),
             (21, Some(who), _, _) => self.ready(who),
-            (22.., _, Some(who), _) => self.ready(who),
+            (22..24, _, Some(who), _) => self.ready(who),
+            (24.., _, Some(who), _) => self.condemned(who),
             (_, None, _, _) | (_, _, None, _) | (_, _, _, None) => {}
         }
     }
@@ -284,6 +286,26 @@ impl World {
     fn ready(&mut self, who: Who) {
         let directives = self.sup.on_ready(who, self.now);
         self.apply(|| format!("ready {who:?}"), &directives);
+    }
+
+    /// Something wants it ended that is nobody's wish.
+    fn condemned(&mut self, who: Who) {
+        let cause = StopCause::ALL[pick(&mut self.rng, StopCause::ALL.len())];
+        // The causes of others are told from these by what they mean for whose turn it is.
+        let now = self.now;
+        let of_others = matches!(
+            cause,
+            StopCause::Operator | StopCause::Parent | StopCause::Sibling
+        );
+        let its_end_ends_all = |sup: &mut Supervision| {
+            drop(sup.on_condemned(who, cause, now));
+            sup.on_exit(who, ExitKind::Killed, now)
+        };
+        let rare = cause.is_failure() && !one_in(&mut self.rng, 4);
+        if !of_others && !rare && !self.ends_all(its_end_ends_all) {
+            let directives = self.sup.on_condemned(who, cause, self.now);
+            self.apply(|| format!("condemned {who:?} {cause}"), &directives);
+        }
     }
 
     fn stale(&mut self, end: ExitKind) {
@@ -301,7 +323,7 @@ impl World {
 
     fn operator(&mut self) {
         let slot = u32::try_from(self.rng.below(6)).unwrap();
-        let (verb, result) = match self.rng.below(8) {
+        let (verb, result) = match self.rng.below(11) {
             0 => ("terminate", self.sup.terminate_child(slot, self.now)),
             1 | 2 => {
                 self.wanted.insert(slot);
@@ -321,6 +343,8 @@ impl World {
                 self.hurried = true;
                 ("hurry", Ok(self.sup.hurry(self.now)))
             }
+            8 | 9 => ("pause", self.sup.pause_child(slot, self.now)),
+            10 => ("resume", self.sup.resume_child(slot, self.now)),
             _ => return,
         };
         if let Ok(directives) = result {

@@ -6,6 +6,7 @@ use super::condition::{Condition, Reached};
 use super::slot::{After, Ending, Outcome, State, Trial};
 use super::{Closed, Directive, Mode, Order, Parked, Scheduled, Slot, Supervision, Who};
 use crate::backoff::NextStart;
+use crate::exits::Follow;
 use crate::intensity::{RestartWindow, Verdict};
 use crate::phase::{Desired, Phase};
 use crate::restart::{AutoShutdown, ExitKind, GiveUp, Restart, StopCause, Strategy};
@@ -26,11 +27,13 @@ impl Supervision {
             .as_mut()
             .expect("a living child has a slot");
         let (before, turn) = (slot.state, slot.turn);
-        let uptime = if before == State::Running {
-            now.saturating_duration_since(slot.since)
+        let condemned = matches!(after, Some(After::Condemned(_)));
+        let uptime = if before == State::Running || condemned {
+            slot.uptime(now)
         } else {
             Duration::ZERO
         };
+        slot.paused = None;
         let wanted = slot.desired != Desired::Down;
         let was_in_turn = std::mem::take(&mut slot.in_turn);
         // Whatever start comes next is not the operator's any more, unless it was asked for since.
@@ -54,6 +57,10 @@ impl Supervision {
             }
             Some(after @ (After::Stopped | After::Remove)) => self.rest(index, after, out),
             Some(After::Parked) => self.park(index, Parked::Unresponsive, out),
+            Some(After::Condemned(cause)) => {
+                let end = ending.kind();
+                self.condemned(index, cause, (end, uptime), now, out);
+            }
             Some(After::StartTimedOut) => {
                 self.start_failed(index, trial, (ExitKind::StartTimeout, false), now, out);
             }
@@ -82,13 +89,61 @@ impl Supervision {
         let slot = self.slots[index as usize]
             .as_mut()
             .expect("a living child has a slot");
-        let significant = slot.plan.significant;
         match slot.plan.comes_to(end) {
             Outcome::Done => {}
             Outcome::Again => return self.failed(index, end, uptime, now, out),
-            Outcome::Failed if self.is_closing() => return self.rest(index, After::Stopped, out),
+            Outcome::Failed | Outcome::Never if self.is_closing() => {
+                return self.rest(index, After::Stopped, out);
+            }
             Outcome::Failed => return self.give_up(index, Parked::NotRetried, now, out),
+            Outcome::Never => return self.give_up(index, Parked::ExitRule, now, out),
         }
+        let reached = match self.slot(index) {
+            Some(slot) if slot.plan.is_in_order(end) => Reached::when_done(slot),
+            Some(_) | None => Reached::of(&[Condition::Completed]),
+        };
+        self.ended_for_good(index, reached, now, out);
+    }
+
+    /// A life that nobody wished to end was ended for a cause.
+    fn condemned(
+        &mut self,
+        index: u32,
+        cause: StopCause,
+        (end, uptime): (ExitKind, Duration),
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let slot = self.slots[index as usize]
+            .as_ref()
+            .expect("a condemned child has a slot");
+        let (once, restart) = (slot.plan.once, slot.plan.restart);
+        match restart {
+            Restart::Permanent | Restart::Transient if cause.is_failure() => {
+                self.failed(index, end, uptime, now, out);
+            }
+            // What it was there for has not come about.
+            Restart::Permanent | Restart::Transient | Restart::Temporary if once => {
+                self.give_up(index, Parked::Condemned(cause), now, out);
+            }
+            Restart::Permanent if self.group_is_stopping() => self.due_in_turn(index, out),
+            Restart::Permanent => self.start(index, now, out),
+            Restart::Transient | Restart::Temporary => {
+                let reached = Reached::of(&[Condition::Completed]);
+                self.ended_for_good(index, reached, now, out);
+            }
+        }
+    }
+
+    /// A life has ended, and its plan wants no other.
+    fn ended_for_good(
+        &mut self,
+        index: u32,
+        reached: Reached,
+        now: Instant,
+        out: &mut Vec<Directive>,
+    ) {
+        let significant = self.slot(index).is_some_and(|slot| slot.plan.significant);
         // It still counts itself.
         let last = match self.policy.auto_shutdown {
             AutoShutdown::Never => false,
@@ -99,10 +154,6 @@ impl Supervision {
             self.complete(index, out);
             return self.close(Closed::AutoShutdown, now, out);
         }
-        let reached = match self.slot(index) {
-            Some(slot) if !end.is_abnormal() => Reached::when_done(slot),
-            Some(_) | None => Reached::of(&[Condition::Completed]),
-        };
         self.meet_dependents(index, reached, now, out);
         self.complete(index, out);
         for waiting in self.waiting_for(index) {
@@ -155,6 +206,13 @@ impl Supervision {
             .expect("a starting child has a slot");
         let (give_up, restart, booting) = (slot.plan.give_up, slot.plan.restart, slot.holds_boot);
         let (leaves, once) = (slot.plan.leaves(), slot.plan.once);
+        match slot.plan.rule(end) {
+            Some(Follow::Park) => return self.park(index, Parked::ExitRule, out),
+            Some(Follow::Restart) if give_up == GiveUp::Park => {
+                return self.failed(index, end, Duration::ZERO, now, out);
+            }
+            Some(Follow::Restart | Follow::Rest) | None => {}
+        }
         let forgets = self.policy.dynamic || self.policy.otp_compat;
         match give_up {
             // One that is temporary is never started again, so it cannot be retried either.

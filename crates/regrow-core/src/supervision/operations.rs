@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::slot::{After, Slot, State, Trial};
-use super::{ChildPlan, Directive, Refused, Supervision};
-use crate::phase::Desired;
+use super::slot::{After, Paused, Slot, State, Trial};
+use super::{ChildPlan, Directive, Refused, Supervision, Who};
+use crate::phase::{Desired, Phase};
 use crate::restart::{AutoShutdown, StopCause};
 
 impl Supervision {
@@ -128,6 +128,60 @@ impl Supervision {
         Ok(out)
     }
 
+    /// Holds a child that is up: its time stands still until it is resumed or stopped. One that is held already is held again,
+    /// in case somebody else has let it go on.
+    ///
+    /// # Errors
+    /// [`Refused::NotUp`] when it is not up, or is about to be stopped; [`Refused::NotFound`], [`Refused::Closing`].
+    pub fn pause_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        let who = self.holdable(index)?;
+        if let Some(slot) = self.slot_mut(index)
+            && slot.paused.is_none()
+        {
+            let (since, timer) = (now, slot.timer);
+            slot.paused = Some(Box::new(Paused { since, timer }));
+            self.set_timer(index, None);
+        }
+        Ok(self.answer(Directive::Pause(who)))
+    }
+
+    /// Lets a child that is held go on. One that is not held is told to go on as well: somebody else may hold it.
+    ///
+    /// # Errors
+    /// As [`Self::pause_child`].
+    pub fn resume_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        let who = self.holdable(index)?;
+        if let Some(slot) = self.slot_mut(index)
+            && slot.paused.is_some()
+        {
+            let timer = slot.let_time_go_on(now);
+            self.set_timer(index, timer);
+        }
+        Ok(self.answer(Directive::Resume(who)))
+    }
+
+    fn answer(&mut self, directive: Directive) -> Vec<Directive> {
+        let mut out = std::mem::take(&mut self.spare);
+        out.push(directive);
+        out
+    }
+
+    /// The life of a child that can be held and let go on.
+    fn holdable(&mut self, index: u32) -> Result<Who, Refused> {
+        let slot = self.operable(index)?;
+        match slot.state {
+            State::Running if slot.after.is_some() => Err(Refused::NotUp(Phase::Stopping)),
+            State::Running => Ok(slot.who(index)),
+            State::Pending
+            | State::Starting
+            | State::Leaving { .. }
+            | State::Backoff
+            | State::Completed
+            | State::Stopped
+            | State::Failed => Err(Refused::NotUp(slot.phase())),
+        }
+    }
+
     /// Removes the place of a child that is not running.
     ///
     /// # Errors
@@ -156,5 +210,70 @@ impl Supervision {
             return Err(Refused::Closing);
         }
         self.slot_mut(index).ok_or(Refused::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backoff::{Backoff, FirstRestart};
+    use crate::restart::ExitKind;
+    use crate::supervision::Policy;
+    use crate::testing::t0;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A supervisor with one child of this plan, which is up.
+    fn up(plan: ChildPlan) -> (Supervision, Who, Instant) {
+        let now = t0();
+        let mut sup = Supervision::new(Policy::default());
+        let slot = sup.add(plan, now);
+        drop(sup.boot(now));
+        let who = Who { slot, life: 1 };
+        drop(sup.on_started(who, now));
+        (sup, who, now)
+    }
+
+    #[test]
+    fn the_time_in_which_it_is_to_be_ready_stands_still_while_it_is_held() {
+        let (mut sup, who, now) = up(ChildPlan {
+            ready_within: Some(SECOND * 10),
+            ..ChildPlan::default()
+        });
+        drop(sup.pause_child(who.slot, now + SECOND * 4));
+        assert_eq!(sup.next_wakeup(), None);
+        drop(sup.pause_child(who.slot, now + SECOND * 50));
+        drop(sup.resume_child(who.slot, now + SECOND * 100));
+        assert_eq!(sup.next_wakeup(), Some(now + SECOND * 106));
+        drop(sup.pause_child(who.slot, now + SECOND * 101));
+        drop(sup.on_ready(who, now + SECOND * 102));
+        drop(sup.resume_child(who.slot, now + SECOND * 103));
+        assert_eq!(sup.next_wakeup(), None, "it was ready meanwhile");
+    }
+
+    #[test]
+    fn a_life_that_was_held_has_not_been_up_meanwhile() {
+        let first = FirstRestart::AtOnceAfter(SECOND * 10);
+        let delay_after = |pause: Duration| {
+            let backoff = Backoff::exponential(SECOND..=SECOND)
+                .jitter(0.0)
+                .first(first);
+            let (mut sup, who, now) = up(ChildPlan {
+                backoff,
+                ..ChildPlan::default()
+            });
+            drop(sup.pause_child(who.slot, now + SECOND));
+            drop(sup.resume_child(who.slot, now + SECOND + pause));
+            let end = now + SECOND * 2 + pause;
+            let out = sup.on_exit(who, ExitKind::Error, end);
+            let [Directive::Backoff(scheduled), ..] = out.as_slice() else {
+                panic!("{out:?}")
+            };
+            scheduled.delay
+        };
+        assert_eq!(delay_after(Duration::ZERO), SECOND);
+        assert_eq!(delay_after(SECOND * 60), SECOND);
     }
 }

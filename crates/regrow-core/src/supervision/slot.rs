@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::condition::{Condition, Reached};
 use super::directive::Who;
 use crate::backoff::{Attempts, Backoff};
+use crate::exits::{ExitRules, Follow};
 use crate::intensity::{RestartIntensity, RestartWindow};
 use crate::phase::{Desired, Phase};
-use crate::restart::{ExitKind, GiveUp, Restart, Shutdown, Unresponsive};
+use crate::restart::{ExitKind, GiveUp, Restart, Shutdown, StopCause, Unresponsive};
 
 /// What a supervisor has to know of a child in order to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,8 @@ pub struct ChildPlan {
     pub ends_itself: bool,
     /// What happens when it could not be ended.
     pub unresponsive: Unresponsive,
+    /// What its exit codes and signals mean, where they mean something of their own.
+    pub exits: Option<Arc<ExitRules>>,
 }
 
 impl Default for ChildPlan {
@@ -58,6 +61,7 @@ impl Default for ChildPlan {
             significant: false,
             ends_itself: false,
             unresponsive: Unresponsive::Beside,
+            exits: None,
         }
     }
 }
@@ -73,9 +77,23 @@ impl ChildPlan {
         }
     }
 
+    /// What the rules for its exits say of this end.
+    pub(super) fn rule(&self, end: ExitKind) -> Option<Follow> {
+        self.exits.as_ref()?.follow(end)
+    }
+
+    /// Whether an end is in order.
+    pub(super) fn is_in_order(&self, end: ExitKind) -> bool {
+        match self.rule(end) {
+            Some(Follow::Rest) => true,
+            Some(Follow::Restart | Follow::Park) => false,
+            None => !end.is_abnormal(),
+        }
+    }
+
     /// Whether an end is the one that it is there for.
-    pub(super) const fn is_done_after(&self, end: ExitKind) -> bool {
-        self.once && !end.is_abnormal()
+    pub(super) fn is_done_after(&self, end: ExitKind) -> bool {
+        self.once && self.is_in_order(end)
     }
 
     /// Whether its place goes with its life.
@@ -83,27 +101,36 @@ impl ChildPlan {
         matches!(self.restart, Restart::Temporary) && !self.once
     }
 
-    /// What an end by itself comes to, while nobody has reached a limit.
-    pub(super) const fn comes_to(&self, end: ExitKind) -> Outcome {
+    /// What an end by itself comes to, while nobody has reached a limit: what a rule says, else its type.
+    pub(crate) fn comes_to(&self, end: ExitKind) -> Outcome {
+        match self.rule(end) {
+            Some(Follow::Restart) => return Outcome::Again,
+            Some(Follow::Park) => return Outcome::Never,
+            Some(Follow::Rest) | None => {}
+        }
         match (self.once, self.restart) {
-            (false, restart) if restart.restarts_after(end) => Outcome::Again,
-            (false, _) => Outcome::Done,
-            (true, _) if !end.is_abnormal() => Outcome::Done,
-            (true, Restart::Permanent | Restart::Transient) => Outcome::Again,
+            (true, _) if self.is_in_order(end) => Outcome::Done,
+            (true, Restart::Permanent | Restart::Transient) | (false, Restart::Permanent) => {
+                Outcome::Again
+            }
             (true, Restart::Temporary) => Outcome::Failed,
+            (false, Restart::Transient) if !self.is_in_order(end) => Outcome::Again,
+            (false, Restart::Transient | Restart::Temporary) => Outcome::Done,
         }
     }
 }
 
 /// What the end of a life comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The next life.
     Again,
     /// It has ended as it should.
     Done,
     /// It has failed, and is not tried again.
     Failed,
+    /// It has ended in a way after which it is not to be started again.
+    Never,
 }
 
 /// What follows when the present life is gone.
@@ -121,6 +148,8 @@ pub(super) enum After {
     StartTimedOut,
     /// Nothing: it could not be ended, and no life may run beside it.
     Parked,
+    /// What its plan says: it was ended for this cause, by nobody's wish.
+    Condemned(StopCause),
 }
 
 /// Whether the start under way was asked for by an operator: if it fails, that is the answer, and no failure to count.
@@ -141,6 +170,16 @@ pub(super) enum Ending {
     Exit { end: ExitKind, permanent: bool },
     /// It asked not to be started.
     Ignored,
+}
+
+impl Ending {
+    /// The kind of end.
+    pub(super) const fn kind(self) -> ExitKind {
+        match self {
+            Self::Exit { end, .. } => end,
+            Self::Ignored => ExitKind::Normal,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +243,14 @@ pub(super) struct Links {
     pub(super) in_vain: bool,
 }
 
+/// A life that is held.
+#[derive(Clone, Debug)]
+pub(super) struct Paused {
+    pub(super) since: Instant,
+    /// When its timer would have gone off: it was to say in time that it may be given work.
+    pub(super) timer: Option<Instant>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     /// Shared with all children of the same kind: there may be a million of them.
@@ -227,6 +274,8 @@ pub(super) struct Slot {
     /// The present life may be given work, it has said.
     pub(super) ready: bool,
     pub(super) since: Instant,
+    /// Since when it is held; few ever are.
+    pub(super) paused: Option<Box<Paused>>,
     pub(super) timer: Option<Instant>,
     pub(super) attempts: Attempts,
     pub(super) window: Option<Box<RestartWindow>>,
@@ -239,6 +288,35 @@ impl Slot {
             slot,
             life: self.life,
         }
+    }
+
+    /// Where it stands.
+    pub(super) fn phase(&self) -> Phase {
+        match self.state {
+            State::Running if self.paused.is_some() => Phase::Paused,
+            State::Pending
+            | State::Starting
+            | State::Running
+            | State::Leaving { .. }
+            | State::Backoff
+            | State::Completed
+            | State::Stopped
+            | State::Failed => self.state.phase(),
+        }
+    }
+
+    /// For how long it has been up, pauses left out.
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        let until = self.paused.as_ref().map_or(now, |paused| paused.since);
+        until.saturating_duration_since(self.since)
+    }
+
+    /// A pause is over: it has not aged meanwhile. Its timer goes off so much later.
+    pub(super) fn let_time_go_on(&mut self, now: Instant) -> Option<Instant> {
+        let Paused { since, timer } = *self.paused.take()?;
+        let held = now.saturating_duration_since(since);
+        self.since += held;
+        timer?.checked_add(held)
     }
 
     /// Whether no life has begun in it: what it depends on may still have to start.
@@ -273,10 +351,9 @@ impl Slot {
         let rolls_back = self.holds_boot && self.plan.give_up == GiveUp::Escalate;
         match after {
             Some(After::StartTimedOut) | None if rolls_back => after,
-            None if self.plan.leaves() => after,
-            Some(After::InTurn | After::AtOnce | After::StartTimedOut) | None => {
-                Some(After::Parked)
-            }
+            None | Some(After::Condemned(_)) if self.plan.leaves() => after,
+            Some(After::InTurn | After::AtOnce | After::StartTimedOut | After::Condemned(_))
+            | None => Some(After::Parked),
             Some(After::Stopped | After::Remove | After::Parked) => after,
         }
     }

@@ -23,6 +23,10 @@ enum Stand {
     /// A later start, because an operator wants it.
     StartingBounced,
     Running,
+    /// An operator has it held.
+    Paused,
+    /// It has run for as long as it may, and is being stopped.
+    StoppingExpired,
     /// An operator wants it down.
     StoppingTerminated,
     /// An operator wants it down and up.
@@ -36,7 +40,7 @@ enum Stand {
 }
 
 impl Stand {
-    const ALL: [(Self, &'static str); 13] = [
+    const ALL: [(Self, &'static str); 15] = [
         (Self::Pending, "pending (a sibling before it is starting)"),
         (Self::StartingAtBoot, "starting (at boot)"),
         (
@@ -46,6 +50,11 @@ impl Stand {
         (Self::StartingAgain, "starting (again after a failure)"),
         (Self::StartingBounced, "starting (again for an operator)"),
         (Self::Running, "running"),
+        (Self::Paused, "paused"),
+        (
+            Self::StoppingExpired,
+            "stopping (it has run for as long as it may)",
+        ),
         (
             Self::StoppingTerminated,
             "stopping (an operator wants it down)",
@@ -80,6 +89,8 @@ impl Stand {
             | Self::StartingAgain
             | Self::StartingBounced
             | Self::Running
+            | Self::Paused
+            | Self::StoppingExpired
             | Self::StoppingTerminated
             | Self::StoppingBounced
             | Self::StoppingKilled
@@ -99,6 +110,8 @@ impl Stand {
             Self::StartingAgain
             | Self::StartingBounced
             | Self::Running
+            | Self::Paused
+            | Self::StoppingExpired
             | Self::StoppingTerminated
             | Self::StoppingBounced
             | Self::StoppingKilled
@@ -115,6 +128,10 @@ impl Stand {
     fn reach_from_running(self, sup: &mut Supervision, child: u32, now: Instant) {
         match self {
             Self::Running => {}
+            Self::Paused => drop(sup.pause_child(child, now)),
+            Self::StoppingExpired => {
+                drop(sup.on_condemned(life(sup, child), StopCause::MaxRuntime, now));
+            }
             Self::StartingAgain => {
                 drop(sup.on_exit(life(sup, child), ExitKind::Error, now));
                 drop(sup.on_wakeup(self.since(now)));
@@ -153,6 +170,8 @@ impl Stand {
             | Self::StartingAdded
             | Self::StartingBounced
             | Self::Running
+            | Self::Paused
+            | Self::StoppingExpired
             | Self::StoppingTerminated
             | Self::StoppingBounced
             | Self::Backoff
@@ -175,9 +194,11 @@ impl Stand {
             | Self::StartingAgain
             | Self::StartingBounced => Phase::Starting,
             Self::Running => Phase::Running,
-            Self::StoppingTerminated | Self::StoppingBounced | Self::StoppingKilled => {
-                Phase::Stopping
-            }
+            Self::Paused => Phase::Paused,
+            Self::StoppingExpired
+            | Self::StoppingTerminated
+            | Self::StoppingBounced
+            | Self::StoppingKilled => Phase::Stopping,
             Self::Backoff => Phase::Backoff,
             Self::Completed => Phase::Completed,
             Self::Stopped => Phase::Stopped,
@@ -202,12 +223,18 @@ enum Event {
     Restart,
     Bounce,
     Delete,
+    Pause,
+    Resume,
+    /// It has run for as long as it may.
+    Expired,
+    /// It uses too much memory.
+    TooLarge,
     ShutDown,
     Hurry,
 }
 
 impl Event {
-    const ALL: [(Self, &'static str); 14] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::Started, "started"),
         (Self::StartFailed, "start failed"),
         (Self::StartFailedForGood, "start failed for good"),
@@ -220,6 +247,10 @@ impl Event {
         (Self::Restart, "restart"),
         (Self::Bounce, "bounce"),
         (Self::Delete, "delete"),
+        (Self::Pause, "pause"),
+        (Self::Resume, "resume"),
+        (Self::Expired, "max runtime"),
+        (Self::TooLarge, "memory"),
         (Self::ShutDown, "shut down"),
         (Self::Hurry, "hurry"),
     ];
@@ -247,6 +278,10 @@ impl Event {
             Self::Restart => sup.restart_child(child, now)?,
             Self::Bounce => sup.bounce_child(child, now)?,
             Self::Delete => sup.delete_child(child)?,
+            Self::Pause => sup.pause_child(child, now)?,
+            Self::Resume => sup.resume_child(child, now)?,
+            Self::Expired => sup.on_condemned(who, StopCause::MaxRuntime, now),
+            Self::TooLarge => sup.on_condemned(who, StopCause::Memory, now),
             Self::ShutDown => sup.shut_down(now),
             Self::Hurry => sup.hurry(now),
         })
@@ -311,6 +346,8 @@ fn describe(directive: Directive, child: u32) -> String {
         Directive::Stop(who, cause) => format!("{}stop({cause})", of(who.slot)),
         Directive::Kill(who, cause) => format!("{}kill({cause})", of(who.slot)),
         Directive::StartTimeout(who) => format!("{}start_timeout", of(who.slot)),
+        Directive::Pause(who) => format!("{}pause", of(who.slot)),
+        Directive::Resume(who) => format!("{}resume", of(who.slot)),
         Directive::Abandon(who) => format!("{}abandon", of(who.slot)),
         Directive::Abort(who) => format!("{}abort", of(who.slot)),
         Directive::Backoff(scheduled) => {
@@ -337,6 +374,14 @@ fn describe(directive: Directive, child: u32) -> String {
             slot,
             why: Parked::Dependency { .. },
         } => format!("{}park(dependency)", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::ExitRule,
+        } => format!("{}park(exit_rule)", of(slot)),
+        Directive::Park {
+            slot,
+            why: Parked::Condemned(cause),
+        } => format!("{}park({cause})", of(slot)),
         Directive::Remove(slot) => format!("{}remove", of(slot)),
         Directive::BackoffReset { slot, .. } => format!("{}backoff_reset", of(slot)),
         Directive::Meltdown { slot, .. } => format!("{}meltdown", of(slot)),

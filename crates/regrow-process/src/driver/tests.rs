@@ -20,12 +20,16 @@ fn shell(script: &str) -> Process {
         .stop_plan(plan)
 }
 
+mod hold;
+
 /// Hears nothing.
 struct Silent;
 
 impl Observer for Silent {
     fn announced(&self) {}
     fn ready(&self) {}
+    fn expired(&self) {}
+    fn drained(&self) {}
     fn happened(&self, _phase: Phase, _payload: Payload) {}
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
         Telemetry::default().span(subject(phase), payload)
@@ -79,6 +83,14 @@ impl Observer for Notes {
 
     fn ready(&self) {
         self.0.lock().unwrap().push("ready".to_owned());
+    }
+
+    fn expired(&self) {
+        self.0.lock().unwrap().push("expired".to_owned());
+    }
+
+    fn drained(&self) {
+        self.0.lock().unwrap().push("drained".to_owned());
     }
 
     fn happened(&self, phase: Phase, payload: Payload) {

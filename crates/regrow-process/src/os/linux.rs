@@ -338,7 +338,7 @@ fn whole_groups(table: &Table, family: &[Entry], members: &HashSet<Identity>) ->
 }
 
 /// Signals exactly this process, or nobody.
-fn signal_one(process: Identity, signal: Signal) {
+pub(super) fn signal_one(process: Identity, signal: Signal) {
     let Some(pid) = Pid::from_raw(process.pid) else {
         return;
     };

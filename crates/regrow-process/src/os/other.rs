@@ -85,6 +85,9 @@ pub(super) fn abilities() -> Abilities {
     }
 }
 
+/// Nobody is known outside of a group, so there is nobody to signal.
+pub(super) fn signal_one(_process: Identity, _signal: Signal) {}
+
 pub(super) fn become_subreaper(_runtime: &Handle) -> io::Result<()> {
     Ok(())
 }

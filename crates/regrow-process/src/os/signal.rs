@@ -1,4 +1,4 @@
-//! The signals that a program may be stopped with.
+//! Signals by their names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,11 +24,15 @@ pub enum Signal {
     Cont,
     /// Stop; cannot be caught.
     Stop,
+    /// Abort: most programs leave a core dump.
+    Abrt,
+    /// The window has another size; some programs take it for a request.
+    Winch,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Hup,
         Self::Int,
         Self::Quit,
@@ -38,7 +42,15 @@ impl Signal {
         Self::Term,
         Self::Cont,
         Self::Stop,
+        Self::Abrt,
+        Self::Winch,
     ];
+
+    /// Its number on this system.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        rustix::process::Signal::from(self).as_raw()
+    }
 
     /// Its usual name, such as `SIGTERM`.
     #[must_use]
@@ -53,6 +65,8 @@ impl Signal {
             Self::Term => "SIGTERM",
             Self::Cont => "SIGCONT",
             Self::Stop => "SIGSTOP",
+            Self::Abrt => "SIGABRT",
+            Self::Winch => "SIGWINCH",
         }
     }
 }
@@ -94,6 +108,8 @@ impl From<Signal> for rustix::process::Signal {
             Signal::Term => Self::TERM,
             Signal::Cont => Self::CONT,
             Signal::Stop => Self::STOP,
+            Signal::Abrt => Self::ABORT,
+            Signal::Winch => Self::WINCH,
         }
     }
 }

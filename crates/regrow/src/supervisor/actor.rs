@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use regrow_core::supervision::{Directive, Supervision, Who};
-use regrow_core::{Desired, Phase};
+use regrow_core::{Desired, Phase, StopCause};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -51,6 +51,12 @@ pub(crate) enum Message {
     Launched(Who, Result<Started, StartFailure>),
     Announced(Who),
     Ready(Who),
+    /// It is held now, or goes on.
+    Held(Who),
+    /// It has finished what it had to, after it was asked to stop.
+    Drained(Who),
+    /// It is to be ended for this cause, and its plan decides what follows.
+    Condemned(Who, StopCause),
     Wakeup,
     Continue,
     ShutDown,
@@ -398,6 +404,9 @@ impl State {
             }
             Message::Announced(who) => return self.announced(who),
             Message::Ready(who) => return self.says_ready(who),
+            Message::Held(who) => return self.held(who),
+            Message::Drained(who) => return self.drained(who),
+            Message::Condemned(who, cause) => self.core.on_condemned(who, cause, now),
             Message::Continue => {
                 self.paused = false;
                 return;

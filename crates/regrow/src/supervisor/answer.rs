@@ -14,6 +14,8 @@ pub(crate) enum Until {
     Down,
     /// A life after this generation is up.
     UpAfter(u32),
+    /// It is held, or goes on, as it was asked to.
+    Held,
 }
 
 /// Who waits for what becomes of a child.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use regrow_core::InvalidId;
 use regrow_core::supervision::Refused;
+use regrow_core::{ChildKind, InvalidId, Phase};
 use thiserror::Error;
 
 use super::InvalidTree;
@@ -77,6 +77,24 @@ pub enum OperateError {
     Restarting {
         /// The child.
         path: ChildPath,
+    },
+    /// It is not up, so it can neither be held nor go on.
+    #[error(
+        "child \"{path}\" is {phase}; only one that is running or paused can be paused or resumed"
+    )]
+    NotUp {
+        /// The child.
+        path: ChildPath,
+        /// Where it stands.
+        phase: Phase,
+    },
+    /// Nothing can hold a child like this.
+    #[error("child \"{path}\" cannot be paused: it is of the kind {kind}, and nothing can hold it")]
+    CannotPause {
+        /// The child.
+        path: ChildPath,
+        /// What it is.
+        kind: ChildKind,
     },
     /// Nobody knows any more how to start it.
     #[error(
@@ -172,6 +190,8 @@ pub(crate) enum Verb {
     Restart,
     Bounce,
     Delete,
+    Pause,
+    Resume,
 }
 
 impl OperateError {
@@ -182,6 +202,7 @@ impl OperateError {
             },
             Refused::Running => Self::Running { path },
             Refused::Restarting => Self::Restarting { path },
+            Refused::NotUp(phase) => Self::NotUp { path, phase },
             Refused::Closing => Self::Closing { supervisor },
             Refused::Full { max } => Self::MaxChildren { supervisor, max },
             Refused::NoAutoShutdown => Self::InvalidTree(InvalidTree::Significant {

@@ -167,9 +167,8 @@ impl Slot {
     pub(crate) fn says_ready(&mut self) -> bool {
         let may_be = match self.phase {
             Phase::Starting => true,
-            Phase::Running => self.published,
+            Phase::Running | Phase::Paused => self.published,
             Phase::Pending
-            | Phase::Paused
             | Phase::Draining
             | Phase::Stopping
             | Phase::Backoff
@@ -397,13 +396,14 @@ impl Slot {
     pub(crate) fn overtake(&mut self, until: Until) {
         let (path, id) = (self.identity.path.clone(), Arc::clone(&self.spec.id));
         self.waiters.retain(|other, answer| match (until, other) {
-            (Until::Down, Until::UpAfter(_)) | (Until::UpAfter(_), Until::Down) => {
+            (Until::Down, Until::UpAfter(_) | Until::Held)
+            | (Until::UpAfter(_), Until::Down | Until::Held) => {
                 answer.refuse(&id, OperateError::Overtaken { path: path.clone() });
                 None
             }
-            (Until::Down, Until::Down) | (Until::UpAfter(_), Until::UpAfter(_)) => {
-                Some((other, answer))
-            }
+            (Until::Held, _)
+            | (Until::Down, Until::Down)
+            | (Until::UpAfter(_), Until::UpAfter(_)) => Some((other, answer)),
         });
     }
 
@@ -424,6 +424,25 @@ impl Slot {
         self.waiters = waiters;
     }
 
+    /// Answers those who wait for it to be held, or to go on: it is.
+    pub(crate) fn answer_held(&mut self) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain(|until, answer| {
+            if until != Until::Held {
+                return Some((until, answer));
+            }
+            answer.tell(|| self.info());
+            None
+        });
+        self.waiters = waiters;
+    }
+
+    fn overtaken(&self) -> OperateError {
+        OperateError::Overtaken {
+            path: self.path().clone(),
+        }
+    }
+
     /// The place goes: whoever waited for a start has waited in vain.
     pub(crate) fn answer_all(&mut self) {
         std::mem::take(&mut self.waiters).retain(|until, answer| {
@@ -431,6 +450,7 @@ impl Slot {
                 Until::UpAfter(_) if !self.ignored && !self.is_done() => {
                     answer.refuse(&self.spec.id, self.did_not_start());
                 }
+                Until::Held => answer.refuse(&self.spec.id, self.overtaken()),
                 Until::Down | Until::UpAfter(_) => answer.tell(|| self.info()),
             }
             None
@@ -440,6 +460,11 @@ impl Slot {
     fn seen(&self, until: Until) -> Option<Result<(), OperateError>> {
         match until {
             Until::Down => (!self.phase.is_alive()).then_some(Ok(())),
+            // Answered when it is done; never, where it has come to its end instead.
+            Until::Held => {
+                let up = matches!(self.phase, Phase::Running | Phase::Paused);
+                (!up).then(|| Err(self.overtaken()))
+            }
             Until::UpAfter(generation) => match self.phase {
                 Phase::Running if self.generation > generation => Some(Ok(())),
                 Phase::Completed if self.generation > generation && self.has_done() => Some(Ok(())),

@@ -166,12 +166,32 @@ impl System {
         self.operate(Verb::Delete, path).await
     }
 
+    /// Holds a child where it is, and waits until it is held: its time stands still until it is resumed, stopped or restarted, all of
+    /// which work as ever. One that is held already is held again, in case somebody else has let it go on.
+    ///
+    /// # Errors
+    /// [`OperateError::CannotPause`] for a kind that nothing can hold (only processes can be, and what has a
+    /// [`Control`](crate::Control) that says so), [`OperateError::NotUp`] for one that is not up,
+    /// [`OperateError::Overtaken`] when it ends meanwhile.
+    pub async fn pause_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Pause, path).await
+    }
+
+    /// Lets a child go on that is held, and waits until it does. One that is not held is told to go on as well: somebody else may
+    /// hold it.
+    ///
+    /// # Errors
+    /// As [`pause_child`](Self::pause_child).
+    pub async fn resume_child(&self, path: &str) -> Result<ChildInfo, OperateError> {
+        self.operate(Verb::Resume, path).await
+    }
+
     async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
         match verb {
             Verb::Terminate | Verb::Bounce => self.may_end(path)?,
             // They are refused while it runs.
-            Verb::Restart | Verb::Delete => {}
+            Verb::Restart | Verb::Delete | Verb::Pause | Verb::Resume => {}
         }
         let _cause = self.tree.causes.note(|| path.to_owned());
         self.ask(supervisor, None, |reply| {

@@ -58,6 +58,9 @@ impl World {
                     self.stop_is_in_turn(who, cause);
                 }
                 Directive::StartTimeout(who) => timed_out = Some(who),
+                Directive::Pause(who) | Directive::Resume(who) => {
+                    self.check(self.running.contains(&who), "one is held that is not up");
+                }
                 Directive::Abandon(_)
                 | Directive::Abort(_)
                 | Directive::Backoff(_)
@@ -165,6 +168,12 @@ impl World {
                 self.running.remove(&who);
                 self.asked.insert(who);
                 self.phases.insert(who.slot, Phase::Stopping);
+            }
+            Directive::Pause(who) => {
+                self.phases.insert(who.slot, Phase::Paused);
+            }
+            Directive::Resume(who) => {
+                self.phases.insert(who.slot, Phase::Running);
             }
             Directive::Abandon(who) => self.forget(who),
             // The shell does not return from it; here it is over, which must do no harm either.

@@ -118,11 +118,15 @@ impl State {
             let path = self.path.join(id);
             return answer.refuse(id, OperateError::Forgotten { path });
         }
+        if matches!(verb, Verb::Pause | Verb::Resume) {
+            return self.hold_child(verb, index, answer);
+        }
         let result = match verb {
             Verb::Terminate => self.core.terminate_child(index, now),
             Verb::Restart => self.core.restart_child(index, now),
             Verb::Bounce => self.core.bounce_child(index, now),
             Verb::Delete => self.core.delete_child(index),
+            Verb::Pause | Verb::Resume => Ok(Vec::new()),
         };
         let directives = match result {
             Ok(directives) => directives,
@@ -138,6 +142,7 @@ impl State {
             let until = match verb {
                 Verb::Terminate | Verb::Delete => Until::Down,
                 Verb::Restart | Verb::Bounce => Until::UpAfter(before),
+                Verb::Pause | Verb::Resume => Until::Held,
             };
             slot.forgive();
             slot.overtake(until);
@@ -148,6 +153,34 @@ impl State {
             }
         }
         self.queue(directives);
+    }
+
+    /// Holds a child, or lets it go on, if it is one of those that can be held.
+    fn hold_child(&mut self, verb: Verb, index: u32, answer: Answer) {
+        let now = self.emitter.now();
+        let Some(slot) = self.slot(index) else { return };
+        let (path, id) = (slot.path().clone(), Arc::clone(&slot.spec.id));
+        if slot.live.as_ref().is_some_and(|live| !live.can_pause()) {
+            let kind = slot.spec.traits.kind;
+            return answer.refuse(&id, OperateError::CannotPause { path, kind });
+        }
+        let held = if verb == Verb::Pause {
+            self.core.pause_child(index, now)
+        } else {
+            self.core.resume_child(index, now)
+        };
+        match held {
+            Ok(directives) => {
+                if let Some(slot) = self.slot(index) {
+                    slot.waiters.push(Until::Held, answer);
+                }
+                self.queue(directives);
+            }
+            Err(refused) => {
+                let error = OperateError::refused(refused, path, self.path.clone());
+                answer.refuse(&id, error);
+            }
+        }
     }
 
     /// O(kinds and types of children), not O(children).

@@ -11,6 +11,8 @@ use super::{Message, STARTS_PER_TURN, State};
 use crate::adapter::step_aside;
 use crate::exit::{ExitReason, Intensity};
 use crate::registry::Follows;
+use crate::started::{Done, Hold, Started};
+use crate::supervisor::slot::Slot;
 use crate::system::{ChildDidNotStart, StartError};
 use crate::telemetry::{Payload, Subject};
 
@@ -81,6 +83,8 @@ impl State {
             Directive::Start(_) => {}
             Directive::Stop(who, cause) => self.stop(who, cause),
             Directive::Kill(who, cause) => self.kill(who, cause),
+            Directive::Pause(who) => self.hold(who, Hold::Pause),
+            Directive::Resume(who) => self.hold(who, Hold::Resume),
             Directive::StartTimeout(who) => {
                 if let Some(slot) = self.current(who) {
                     slot.timed_out = true;
@@ -167,7 +171,12 @@ impl State {
         };
         slot.asked = Some((cause, now));
         slot.unpublish();
-        slot.enter(Phase::Stopping);
+        let busy = slot.live.as_ref().is_some_and(Started::is_busy);
+        slot.enter(if busy {
+            Phase::Draining
+        } else {
+            Phase::Stopping
+        });
         self.tell(who.slot, || Payload::ChildStopping { cause });
         let Some(slot) = self.current(who) else {
             return;
@@ -182,8 +191,18 @@ impl State {
         }
     }
 
+    /// A life that was asked to stop has finished what it had to.
+    pub(super) fn drained(&mut self, who: Who) {
+        let draining = |slot: &&mut Slot| slot.phase == Phase::Draining;
+        if self.current(who).filter(draining).is_some() {
+            self.told(who.slot, Phase::Stopping, None);
+        }
+    }
+
     fn kill(&mut self, who: Who, cause: StopCause) {
         let now = self.emitter.now();
+        // There is no time left to finish anything.
+        self.drained(who);
         let Some(slot) = self.current(who) else {
             return;
         };
@@ -206,6 +225,32 @@ impl State {
                 self.aborted = true;
             }
             (None, None) => {}
+        }
+    }
+
+    /// Holds a life, or lets it go on.
+    fn hold(&mut self, who: Who, hold: Hold) {
+        let phase = match hold {
+            Hold::Pause => Phase::Paused,
+            Hold::Resume => Phase::Running,
+        };
+        let done = Done::new(self.myself.clone(), who);
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        let changes = slot.phase != phase;
+        if let Some(live) = slot.live.clone() {
+            live.hold(hold, done);
+        }
+        if changes {
+            self.told(who.slot, phase, None);
+        }
+    }
+
+    /// A life is held now, or goes on.
+    pub(super) fn held(&mut self, who: Who) {
+        if let Some(slot) = self.current(who) {
+            slot.answer_held();
         }
     }
 
@@ -264,13 +309,17 @@ impl State {
             Parked::Intensity { .. }
             | Parked::CannotStart
             | Parked::NotRetried
-            | Parked::Unresponsive => None,
+            | Parked::Unresponsive
+            | Parked::Condemned(_)
+            | Parked::ExitRule => None,
         };
         let on_is_done = match why {
             Parked::Dependency { on } => self.core.phase(on) == Some(Phase::Completed),
             Parked::Intensity { .. }
             | Parked::CannotStart
             | Parked::NotRetried
+            | Parked::ExitRule
+            | Parked::Condemned(_)
             | Parked::Unresponsive => false,
         };
         let Some(slot) = self.slot(index) else { return };
@@ -288,6 +337,10 @@ impl State {
             }
             Parked::CannotStart => last,
             Parked::NotRetried => format!("failed, and is not tried again: {last}"),
+            Parked::ExitRule => format!("{last}, after which it is never started again"),
+            Parked::Condemned(cause) => {
+                format!("was stopped for {cause} before it came to its end: {last}")
+            }
             Parked::Unresponsive => "its last life could not be ended and still runs".to_owned(),
             Parked::Dependency { .. } => {
                 format!(

@@ -1,0 +1,34 @@
+//! What a life says of itself to its supervisor.
+
+use regrow_core::StopCause;
+
+use super::StartContext;
+use crate::supervisor::Message;
+
+impl StartContext {
+    /// This life is to be ended for `cause`, which is nobody's wish: it has run for as long as it may, say. Its supervisor asks it to
+    /// stop as ever. What follows is up to its restart type: where the cause is a failure ([`StopCause::is_failure`]) it is as
+    /// after a crash, else as after an end in order, which counts towards no limit. A life that is not up is left alone.
+    pub fn condemn(&self, cause: StopCause) {
+        // A supervisor that is gone has ended it already.
+        drop(self.supervisor.cast(Message::Condemned(self.who, cause)));
+    }
+
+    /// What it had to finish when it was asked to stop is done, or has had its time: it is `stopping` now.
+    pub fn drained(&self) {
+        drop(self.supervisor.cast(Message::Drained(self.who)));
+    }
+
+    /// The child is up now; for children that are [announced](crate::ChildSpec::announced).
+    pub fn announce(&self) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Announced(self.who)));
+    }
+
+    /// The child may be given work from now on; for children that [say so](crate::ChildSpec::ready_within). It may say so before it counts
+    /// as started: it is ready then as soon as it does. To say it twice says no more.
+    pub fn ready(&self) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Ready(self.who)));
+    }
+}
