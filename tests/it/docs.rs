@@ -195,8 +195,6 @@ fn the_defaults_of_the_program_are_as_written_down() {
         number(intensity).to_string()
     );
     assert_eq!(field(restart, "within"), seconds(times(intensity)[0]));
-    let stop = between(&config, "impl Default for StopConfig {", "\n}\n");
-    assert_eq!(field(stop, "timeout"), seconds(times(program("stop"))[0]));
     assert_eq!(times(program("stop"))[0], StopPlan::default().total());
 
     let constant = |file: &str, name: &str| {
@@ -210,6 +208,10 @@ fn the_defaults_of_the_program_are_as_written_down() {
     assert_eq!(
         constant("config/agent.rs", "START_WINDOW"),
         seconds(times(program("start timeout"))[0])
+    );
+    assert_eq!(
+        constant("config/policy.rs", "STOP_TIMEOUT"),
+        seconds(times(program("stop"))[0])
     );
     assert_eq!(
         constant("gateway/verdict.rs", "HOLD"),

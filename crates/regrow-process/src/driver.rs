@@ -188,20 +188,25 @@ impl Driver {
             _berth: berth,
             template,
         };
-        driver.template.handle.update(|status| {
-            status.pid = u32::try_from(leader.pid).ok();
-            status.port = driver.template.port;
-            status.generation = generation;
-            status.stopping_stage = None;
-            status.paused = false;
-            status.spawned_at = Some(SystemTime::now());
-        });
+        driver.show_spawned();
         driver
             .template
             .host
             .record(&driver.template.id, generation, leader)
             .await;
         Ok((driver, wishes))
+    }
+
+    /// Shows those who look that this life is there.
+    fn show_spawned(&self) {
+        self.template.handle.update(|status| {
+            status.pid = u32::try_from(self.leader.pid).ok();
+            status.port = self.template.port;
+            status.generation = self.generation;
+            status.stopping_stage = None;
+            status.paused = false;
+            status.spawned_at = Some(SystemTime::now());
+        });
     }
 
     /// Sees the process to its end, whatever that is, and tells `observer` what happens.

@@ -70,6 +70,14 @@ enum Command {
     /// Stop agents, and start them again
     #[command(after_help = "Example:\n  regrow restart worker coder")]
     Restart(Operate),
+    /// Hold agents where they are; their time stands still until they are resumed
+    #[command(after_help = "Example:\n  regrow pause worker")]
+    Pause(Operate),
+    /// Let agents go on that are paused
+    #[command(after_help = "Example:\n  regrow resume worker")]
+    Resume(Operate),
+    /// Send a signal to an agent
+    Signal(SignalAgent),
     /// Stop all agents in order, and end the daemon
     Down(Down),
     /// Say what works on this machine, what does not, and what to do about it
@@ -316,6 +324,29 @@ struct Operate {
     place: Where,
 }
 
+/// Send a signal to an agent: to its process and all in its group
+///
+/// STOP and CONT are refused: `regrow pause` and `regrow resume` do what they would, and regrow knows of it. What KILL ends
+/// counts as a crash, as if somebody outside had sent it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  regrow signal worker HUP            to the agent and all in its group\n  \
+                  regrow signal worker USR1 --leader  to its process alone"
+)]
+struct SignalAgent {
+    /// The agent
+    #[arg(value_name = "ID")]
+    agent: String,
+    /// HUP, INT, QUIT, ABRT, KILL, USR1, USR2, TERM or WINCH
+    #[arg(value_name = "SIGNAL")]
+    signal: String,
+    /// Only to the agent's process, not to what it has started
+    #[arg(long)]
+    leader: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
 /// Stop all agents in order, and end the daemon
 #[derive(Debug, Args)]
 struct Down {
@@ -386,6 +417,9 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Stop(operate) => operate::run(Verb::Stop, operate).await,
         Command::Start(operate) => operate::run(Verb::Start, operate).await,
         Command::Restart(operate) => operate::run(Verb::Restart, operate).await,
+        Command::Pause(operate) => operate::run(Verb::Pause, operate).await,
+        Command::Resume(operate) => operate::run(Verb::Resume, operate).await,
+        Command::Signal(signal) => operate::signal(signal).await,
         Command::Down(down) => down::run(&down).await,
         Command::Doctor(doctor) => doctor::run(&doctor).await,
         Command::Config {

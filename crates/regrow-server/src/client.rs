@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::wire::{Agent, Info, Problem, Sent, Status, Tree, WaitReport};
+use crate::wire::{Agent, Info, Problem, Sent, SignalRequest, Status, Tree, WaitReport};
 
 pub(crate) use self::discovery::{Found, Place, discover};
 use self::exchange::exchange;
@@ -51,6 +51,10 @@ pub(crate) enum Verb {
     Stop,
     /// Stop it, then start it.
     Restart,
+    /// Hold it where it is.
+    Pause,
+    /// Let it go on.
+    Resume,
 }
 
 impl Verb {
@@ -60,6 +64,8 @@ impl Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 }
@@ -186,6 +192,21 @@ impl Client {
         self.within(limit, async {
             let asked = exchange(&self.endpoint, Method::POST, &path, bytes.into());
             answer(&path, accepted(asked.await?).await?).await
+        })
+        .await
+    }
+
+    /// Sends a signal to an agent.
+    pub(crate) async fn signal(
+        &self,
+        id: &str,
+        request: &SignalRequest,
+    ) -> Result<Agent, ClientError> {
+        let path = format!("/v1/agents/{}/signal", encoded(id));
+        let body = serde_json::to_vec(request).expect("a request is plain text");
+        self.within(ANSWER_WITHIN, async {
+            let sent = exchange(&self.endpoint, Method::POST, &path, body.into());
+            answer(&path, accepted(sent.await?).await?).await
         })
         .await
     }

@@ -8,6 +8,7 @@ mod agent;
 mod check;
 mod depends;
 mod error;
+mod exits;
 mod expand;
 mod logs;
 mod nearest;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use regrow::Condition;
 use regrow_core::Restart;
+use regrow_process::{ExitRules, StopPlan};
 use serde_json::Map;
 
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
@@ -150,6 +152,8 @@ pub(crate) struct AgentConfig {
     pub(crate) logs: LogsConfig,
     /// An exit within this time after the start is a failed start.
     pub(crate) start_window: Duration,
+    /// How long one life of it may run.
+    pub(crate) max_runtime: Option<Duration>,
     /// Whether `/readyz` is 503 while it is down.
     pub(crate) required: bool,
 }
@@ -178,6 +182,7 @@ impl fmt::Debug for AgentConfig {
             .field("stdin", &self.stdin)
             .field("logs", &self.logs)
             .field("start_window", &self.start_window)
+            .field("max_runtime", &self.max_runtime)
             .field("required", &self.required)
             .finish()
     }
@@ -220,7 +225,7 @@ pub(crate) enum StdinSetting {
 }
 
 /// When an agent is started again, and when regrow gives up.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RestartConfig {
     /// After which ends.
     pub(crate) policy: Restart,
@@ -238,6 +243,8 @@ pub(crate) struct RestartConfig {
     pub(crate) within: Duration,
     /// After this time up the delays begin anew.
     pub(crate) stable_after: Duration,
+    /// What its exit codes and signals mean.
+    pub(crate) exits: ExitRules,
 }
 
 impl Default for RestartConfig {
@@ -251,6 +258,7 @@ impl Default for RestartConfig {
             max_restarts: 5,
             within: Duration::from_secs(60),
             stable_after: Duration::from_secs(60),
+            exits: ExitRules::default(),
         }
     }
 }
@@ -274,8 +282,8 @@ impl RestartConfig {
 pub(crate) struct StopConfig {
     /// The signal that asks it to stop.
     pub(crate) signal: StopSignal,
-    /// How long the whole stop may take, the kill included.
-    pub(crate) timeout: Duration,
+    /// How long each step may take; the whole takes as long as `stop.timeout` at most.
+    pub(crate) plan: StopPlan,
     /// A line on stdin that asks it to stop, before the signal.
     pub(crate) line: Option<String>,
 }
@@ -284,7 +292,7 @@ impl Default for StopConfig {
     fn default() -> Self {
         Self {
             signal: StopSignal::Term,
-            timeout: Duration::from_secs(20),
+            plan: StopPlan::default(),
             line: None,
         }
     }

@@ -5,6 +5,7 @@
 
 mod forward;
 mod headers;
+mod in_flight;
 pub(crate) mod route;
 mod verdict;
 
@@ -21,6 +22,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, Request, Response, request};
 use axum::response::IntoResponse;
 use hyper::body::Body as _;
+use regrow_process::InFlight;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -48,6 +50,9 @@ const MAX_BODY_BYTES: u64 = 32 * 1024 * 1024;
 pub(crate) trait Agents: Send + Sync + 'static {
     /// How an agent stands now; none if there is no such agent.
     fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
+
+    /// Notes that something begins that is done with an agent, until what is returned is dropped.
+    fn begin(&self, id: &str) -> Option<InFlight>;
 
     /// Takes note of a request by the template of its path and its method, or `other`; it is a part of the client's trace,
     /// if the client has one.
@@ -117,22 +122,25 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         route: Route<'_>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
-        let (stream, port) = self.reach(route.id).await.map_err(Failure::Refused)?;
+        let (stream, port, in_flight) = self.reach(route.id).await.map_err(Failure::Refused)?;
         let uri = route
             .upstream(port, request.uri().query())
             .map_err(|_| Failure::Forward(ForwardError::BadPath))?;
         self.forwarder
             .forward(route, stream, uri, request)
             .await
+            .map(|response| response.map(|body| in_flight::counted(body, in_flight)))
             .map_err(Failure::Forward)
     }
 
     /// Connects to the agent, waiting for it if it is on its way.
-    async fn reach(&self, id: &str) -> Result<(TcpStream, u16), Refusal> {
+    async fn reach(&self, id: &str) -> Result<(TcpStream, u16, Option<InFlight>), Refusal> {
         let begun = Instant::now();
         let mut tries = 0;
         let mut place = None;
         loop {
+            // Before it is looked at: an agent that begins to stop waits for whoever came before that.
+            let in_flight = self.agents.begin(id);
             let Some(standing) = self.agents.standing(id).await else {
                 return Err(Refusal {
                     problem: verdict::unknown(id),
@@ -142,7 +150,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
             let mut next = verdict::verdict(id, &standing, begun.elapsed());
             if let Verdict::Dial(port) = next {
                 match dial(port).await {
-                    Ok(stream) => return Ok((stream, port)),
+                    Ok(stream) => return Ok((stream, port, in_flight)),
                     Err(error) => {
                         tries += 1;
                         tracing::trace!(agent = id, port, %error, "agent does not listen");
@@ -150,6 +158,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                     }
                 }
             }
+            // Who waits does nothing with it.
+            drop(in_flight);
             let pause = match next {
                 Verdict::Dial(_) | Verdict::Hold => TICK,
                 Verdict::Retry => RETRY_PAUSE,

@@ -140,6 +140,28 @@ pub(crate) struct Sent {
     pub(crate) bytes: usize,
 }
 
+/// The body of `POST /v1/agents/{id}/signal`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignalRequest {
+    /// The signal's name: `HUP`, or `SIGHUP`.
+    pub(crate) signal: String,
+    /// Who is to get it.
+    #[serde(default)]
+    pub(crate) to: SignalTarget,
+}
+
+/// Who is to get a signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SignalTarget {
+    /// The agent's whole group: it and most of what it has started.
+    #[default]
+    Group,
+    /// The agent's process alone.
+    Leader,
+}
+
 /// What the daemon as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use regrow::OperateError;
 use regrow::trace::with_current_context;
+use regrow_process::{Signal, SignalError, SignalTo};
+use serde::de::DeserializeOwned;
 
 use super::params::Params;
 use super::{Api, known_id, no_such_agent};
 use crate::daemon::{RosterError, Verb};
-use crate::wire::{Agent, Problem, SpawnRequest, Status, Tree};
+use crate::wire::{Agent, Problem, SignalRequest, SignalTarget, SpawnRequest, Status, Tree};
 
 /// The largest body that is read.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -59,7 +61,9 @@ pub(super) async fn tree(
 
 pub(super) async fn spawn(State(api): State<Api>, uri: Uri, body: Body) -> Outcome<Response> {
     Params::of(&uri, &[])?;
-    let request = read_request(&whole(body).await?)?;
+    const HINT: &str = "send {\"agent_id\": \"…\", \"command\": \"…\", \"args\": [\"…\"], \"type\": \"…\", \
+         \"tags\": [\"…\"], \"env_vars\": {\"NAME\": \"value\"}}";
+    let request: SpawnRequest = read_body(&whole(body).await?, HINT)?;
     // The agent is not left half-spawned when the client goes away meanwhile.
     let roster = std::sync::Arc::clone(&api.roster);
     let spawned = tokio::spawn(with_current_context(
@@ -97,6 +101,46 @@ pub(super) async fn restart(
     uri: Uri,
 ) -> Outcome<Response> {
     operate(api, path, uri, Verb::Restart).await
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Response> {
+    operate(api, path, uri, Verb::Pause).await
+}
+
+pub(super) async fn resume(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+) -> Outcome<Response> {
+    operate(api, path, uri, Verb::Resume).await
+}
+
+pub(super) async fn signal(
+    State(api): State<Api>,
+    path: Path<String>,
+    uri: Uri,
+    body: Body,
+) -> Outcome<Json<Agent>> {
+    const HINT: &str = "send {\"signal\": \"HUP\"}, and \"to\": \"leader\" where only the process itself is to get it";
+    Params::of(&uri, &[])?;
+    let id = known_id(&api, path)?;
+    let request: SignalRequest = read_body(&whole(body).await?, HINT)?;
+    let signal = request.signal.parse::<Signal>().map_err(|error| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unknown_signal",
+            error.to_string(),
+        )
+    })?;
+    let to = match request.to {
+        SignalTarget::Group => SignalTo::Group,
+        SignalTarget::Leader => SignalTo::Leader,
+    };
+    Ok(Json(api.roster.signal(&id, signal, to).await?))
 }
 
 /// Does it beside the request, and waits for it only as long as was asked for.
@@ -175,12 +219,10 @@ pub(super) async fn whole(body: Body) -> Outcome<Bytes> {
     }
 }
 
-fn read_request(body: &[u8]) -> Outcome<SpawnRequest> {
+/// The body as JSON; `hint` says what it should be.
+fn read_body<T: DeserializeOwned>(body: &[u8], hint: &str) -> Outcome<T> {
     let refuse = |status, code, error: &serde_json::Error| {
-        Problem::new(status, code, format!("the body is wrong: {error}")).hint(
-            "send {\"agent_id\": \"…\", \"command\": \"…\", \"args\": [\"…\"], \"type\": \"…\", \
-             \"tags\": [\"…\"], \"env_vars\": {\"NAME\": \"value\"}}",
-        )
+        Problem::new(status, code, format!("the body is wrong: {error}")).hint(hint)
     };
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
@@ -190,6 +232,28 @@ fn read_request(body: &[u8]) -> Outcome<SpawnRequest> {
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => refuse(StatusCode::BAD_REQUEST, "bad_json", &error),
     })
+}
+
+/// Why no signal was sent, in the words of the API.
+fn not_signalled(error: &SignalError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        SignalError::Reserved { .. } => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "signal_reserved",
+            "hold it with regrow pause, let it go on with regrow resume",
+        ),
+        SignalError::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "try again when some are done",
+        ),
+        // More reasons may come with time.
+        SignalError::NotRunning | SignalError::Refused(_) | _ => (
+            StatusCode::CONFLICT,
+            "agent_not_running",
+            "see what it does: regrow ps",
+        ),
+    }
 }
 
 impl From<RosterError> for Box<Problem> {
@@ -248,6 +312,15 @@ impl From<RosterError> for Box<Problem> {
                 "agent_did_not_start",
                 "see what it says: regrow logs",
             ),
+            RosterError::NotDone {
+                source: OperateError::NotUp { .. },
+                ..
+            } => (
+                StatusCode::CONFLICT,
+                "agent_not_up",
+                "see what it does: regrow ps",
+            ),
+            RosterError::NotSignalled { source, .. } => not_signalled(source),
             RosterError::NotDone { .. } => (
                 StatusCode::CONFLICT,
                 "not_done",

@@ -1,10 +1,30 @@
-//! `regrow stop`, `start` and `restart`.
+//! `regrow stop`, `start`, `restart`, `pause`, `resume` and `signal`.
 
 use std::time::Instant;
 
 use super::exit::chain;
-use super::{CliError, Exit, Operate, agent_line, complain, say, seconds};
+use super::{CliError, Exit, Operate, SignalAgent, agent_line, complain, say, seconds};
 use crate::client::{Verb, discover};
+use crate::wire::{SignalRequest, SignalTarget};
+
+/// Sends one signal to one agent.
+pub(super) async fn signal(asked: SignalAgent) -> Result<(), CliError> {
+    let client = discover(&asked.place.place()).await?.client;
+    let request = SignalRequest {
+        signal: asked.signal,
+        to: if asked.leader {
+            SignalTarget::Leader
+        } else {
+            SignalTarget::Group
+        },
+    };
+    client.signal(&asked.agent, &request).await?;
+    say(&format!(
+        "sent {} to {}",
+        request.signal.to_uppercase(),
+        asked.agent
+    ))
+}
 
 /// Does it to all agents at once, and tells of each in the order they were named.
 pub(super) async fn run(verb: Verb, operate: Operate) -> Result<(), CliError> {

@@ -33,6 +33,7 @@ const AGENT_KEYS: &[&str] = &[
     "stdin",
     "logs",
     "start_window",
+    "max_runtime",
     "required",
 ];
 
@@ -78,7 +79,7 @@ impl Shared {
     pub(crate) fn settle(&self, reader: &mut Reader<'_>) -> AgentDefaults {
         AgentDefaults {
             restart: self.restart.settle(reader),
-            stop: self.stop.settle(),
+            stop: self.stop.settle(reader),
             start_window: self
                 .start_window
                 .as_ref()
@@ -167,6 +168,7 @@ pub(crate) fn read(
         stdin,
         logs: read_logs(reader, &fields).over(&shared.logs).settle(),
         start_window: read_window(reader, &fields, shared),
+        max_runtime: read_max_runtime(reader, &fields),
         required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
     let id = Found {
@@ -202,6 +204,13 @@ fn read_window(reader: &mut Reader<'_>, fields: &Fields<'_>, shared: &Shared) ->
     own.as_ref()
         .or(shared.start_window.as_ref())
         .map_or(START_WINDOW, |found| found.value)
+}
+
+fn read_max_runtime(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Duration> {
+    let shape = Shape::new(A_DURATION, &units::some_duration);
+    reader
+        .value_at(fields, "max_runtime", &shape)
+        .map(|found| found.value)
 }
 
 fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<bool> {
@@ -366,7 +375,7 @@ fn read_stop(
         };
         reader.note(line.place, &line.way, problem);
     }
-    let mut stop = own.over(&shared.stop).settle();
+    let mut stop = own.over(&shared.stop).settle(reader);
     if stdin == StdinSetting::Null {
         // A line of the defaults is for the agents that can hear it.
         stop.line = None;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use regrow_core::Restart;
+use regrow_process::{Stage, StopPlan};
 
 use super::error::{Place, Problem};
+use super::exits::ExitsPart;
 use super::expand::Fill;
 use super::read::{Field, Found, Reader, Shape};
 use super::tree::Value;
@@ -20,9 +22,31 @@ const RESTART_KEYS: &[&str] = &[
     "max_restarts",
     "within",
     "stable_after",
+    "success_codes",
+    "restart_on",
+    "never_on",
 ];
 
-const STOP_KEYS: &[&str] = &["signal", "timeout", "line"];
+const STOP_KEYS: &[&str] = &[
+    "signal",
+    "timeout",
+    "line",
+    "drain",
+    "ask",
+    "close_stdin",
+    "terminate",
+];
+
+/// The steps whose time can be given by name; force and sweep have theirs.
+const STEPS: [Stage; 4] = [
+    Stage::Drain,
+    Stage::Ask,
+    Stage::CloseStdin,
+    Stage::Terminate,
+];
+
+/// How long a stop takes at most, where nothing is said.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a `restart` says.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +59,7 @@ pub(crate) struct RestartPart {
     max_restarts: Option<Found<u32>>,
     within: Option<Found<Duration>>,
     stable_after: Option<Found<Duration>>,
+    exits: ExitsPart,
 }
 
 /// Something odd about settings that are each right.
@@ -96,6 +121,7 @@ impl RestartPart {
             max_restarts: reader.value_at(&fields, "max_restarts", &count),
             within,
             stable_after,
+            exits: ExitsPart::read(reader, &fields),
         }
     }
 
@@ -110,6 +136,7 @@ impl RestartPart {
             max_restarts: self.max_restarts.or_else(|| under.max_restarts.clone()),
             within: self.within.or_else(|| under.within.clone()),
             stable_after: self.stable_after.or_else(|| under.stable_after.clone()),
+            exits: self.exits.over(&under.exits),
         }
     }
 
@@ -125,6 +152,7 @@ impl RestartPart {
             max_restarts: said(self.max_restarts.as_ref(), program.max_restarts),
             within: said(self.within.as_ref(), program.within),
             stable_after: said(self.stable_after.as_ref(), program.stable_after),
+            exits: self.exits.settle(reader),
         };
         if settled.base > settled.max {
             let (base, max) = (in_words(settled.base), in_words(settled.max));
@@ -222,6 +250,8 @@ fn said<T: Copy>(found: Option<&Found<T>>, program: T) -> T {
 pub(crate) struct StopPart {
     signal: Option<Found<StopSignal>>,
     timeout: Option<Found<Duration>>,
+    /// In the order of `STEPS`.
+    steps: [Option<Found<Duration>>; 4],
     /// The line that asks the agent to stop.
     pub(crate) line: Option<Found<String>>,
 }
@@ -234,6 +264,7 @@ impl StopPart {
         };
         let signal = Shape::new("one of TERM, INT, HUP, QUIT, USR1, USR2", &units::signal);
         let timeout = Shape::new(A_DURATION, &units::some_duration);
+        let step = Shape::new(A_DURATION, &units::duration);
         let line = Shape {
             expected: "one line such as \"exit\"",
             fill: Fill::Now,
@@ -242,6 +273,7 @@ impl StopPart {
         Self {
             signal: reader.value_at(&fields, "signal", &signal),
             timeout: reader.value_at(&fields, "timeout", &timeout),
+            steps: STEPS.map(|stage| reader.value_at(&fields, stage.as_str(), &step)),
             line: reader.value_at(&fields, "line", &line),
         }
     }
@@ -251,17 +283,49 @@ impl StopPart {
         Self {
             signal: self.signal.or_else(|| under.signal.clone()),
             timeout: self.timeout.or_else(|| under.timeout.clone()),
+            steps: std::array::from_fn(|step| {
+                self.steps[step]
+                    .clone()
+                    .or_else(|| under.steps[step].clone())
+            }),
             line: self.line.or_else(|| under.line.clone()),
         }
     }
 
-    /// The settings with the defaults of the program.
-    pub(crate) fn settle(&self) -> StopConfig {
+    /// The settings with the defaults of the program; what does not go together is noted.
+    pub(crate) fn settle(&self, reader: &mut Reader<'_>) -> StopConfig {
         let program = StopConfig::default();
         StopConfig {
             signal: said(self.signal.as_ref(), program.signal),
-            timeout: said(self.timeout.as_ref(), program.timeout),
+            plan: self.plan(reader),
             line: self.line.as_ref().map(|line| line.value.clone()),
         }
+    }
+
+    /// How long each step takes.
+    fn plan(&self, reader: &mut Reader<'_>) -> StopPlan {
+        let total = said(self.timeout.as_ref(), STOP_TIMEOUT);
+        let steps = STEPS.iter().zip(&self.steps);
+        let named: Vec<_> = steps
+            .filter_map(|(stage, found)| Some((*stage, found.as_ref()?.value)))
+            .collect();
+        if let Some(plan) = StopPlan::fitting(total, &named) {
+            return plan;
+        }
+        let steps = self.steps.iter().map(|step| spot(step.as_ref()));
+        let first = steps.chain([spot(self.timeout.as_ref())]).flatten().min();
+        if let Some(Spot { way, place, .. }) = first {
+            let sum: Duration = named.iter().map(|(_, budget)| *budget).sum();
+            let problem = Problem::Unexpected {
+                expected: format!(
+                    "steps that fit into the timeout ({}) with room for force and sweep",
+                    in_words(total)
+                ),
+                got: format!("{} of steps", in_words(sum)),
+                hint: Some("raise stop.timeout or shorten a step".to_owned()),
+            };
+            reader.note(place, &way, problem);
+        }
+        StopPlan::within(total)
     }
 }

@@ -92,11 +92,12 @@ impl AgentConfig {
             depends_on: Vec::new(),
             ready: None,
             once: false,
-            restart: defaults.restart,
+            restart: defaults.restart.clone(),
             stop: defaults.stop.clone(),
             stdin: StdinSetting::Pipe,
             logs: defaults.logs,
             start_window: defaults.start_window,
+            max_runtime: None,
             required: false,
         })
     }

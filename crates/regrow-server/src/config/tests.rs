@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use regrow::otlp::Signal;
 use regrow::telemetry::Level;
+use regrow_process::{ExitStatus, Follow};
 
 use super::*;
 
 mod order;
 mod profile;
+mod stop;
 mod wrong;
 
 /// The environment of the tests.
@@ -85,10 +87,11 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
             max_restarts: 5,
             within: Duration::from_secs(60),
             stable_after: Duration::from_secs(60),
+            exits: ExitRules::default(),
         },
         stop: StopConfig {
             signal: StopSignal::Term,
-            timeout: Duration::from_secs(20),
+            plan: StopPlan::within(Duration::from_secs(20)),
             line: None,
         },
         stdin: StdinSetting::Pipe,
@@ -101,6 +104,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
             max_line: 64 * 1024,
         },
         start_window: Duration::from_secs(1),
+        max_runtime: None,
         required: false,
     };
     let want = Config {
@@ -137,10 +141,11 @@ agents:
     workdir: ./src
     port: 9001
     depends_on: [db, db]
-    restart: { policy: permanent, base: 100ms, factor: 1.5, max: 1m30s, jitter: 0, max_restarts: 3, within: 10s, stable_after: 1h }
-    stop: { signal: SIGINT, timeout: 5s, line: "exit" }
+    restart: { policy: permanent, base: 100ms, factor: 1.5, max: 1m30s, jitter: 0, max_restarts: 3, within: 10s, stable_after: 1h, success_codes: [3, SIGTERM], restart_on: [75, 99], never_on: [] }
+    stop: { signal: SIGINT, timeout: 15s, line: "exit", drain: 0s, ask: 1s, close_stdin: 2s, terminate: 8s }
     stdin: pipe
     start_window: 0s
+    max_runtime: 2h
     required: true
 "#;
 
@@ -199,18 +204,16 @@ fn an_agent_may_say_everything() {
         max_restarts: 3,
         within: Duration::from_secs(10),
         stable_after: Duration::from_secs(3600),
+        exits: ExitRules::none()
+            .on(ExitStatus::Code(3), Follow::Rest)
+            .on(ExitStatus::Signal(15), Follow::Rest)
+            .on(ExitStatus::Code(75), Follow::Restart)
+            .on(ExitStatus::Code(99), Follow::Restart),
     };
     assert_eq!(worker.restart, restart);
-    let stop = StopConfig {
-        signal: StopSignal::Int,
-        timeout: Duration::from_secs(5),
-        line: Some("exit".to_owned()),
-    };
-    assert_eq!(worker.stop, stop);
-    assert_eq!(
-        (worker.start_window, worker.required),
-        (Duration::ZERO, true)
-    );
+    let times = (worker.start_window, worker.max_runtime);
+    assert_eq!(times, (Duration::ZERO, Some(Duration::from_secs(7200))));
+    assert!(worker.required);
 }
 
 #[test]
@@ -243,7 +246,13 @@ fn defaults_are_under_each_agents_own() {
     };
     assert_eq!(config.defaults.restart, under);
     let policy = Restart::Permanent;
-    assert_eq!(a.restart, RestartConfig { policy, ..under });
+    assert_eq!(
+        a.restart,
+        RestartConfig {
+            policy,
+            ..under.clone()
+        }
+    );
     assert_eq!(
         b.restart,
         RestartConfig {
@@ -256,7 +265,7 @@ fn defaults_are_under_each_agents_own() {
         (Duration::from_secs(5), Duration::from_secs(2))
     );
     assert_eq!(
-        (a.stop.timeout, b.stop.timeout),
+        (a.stop.plan.total(), b.stop.plan.total()),
         (Duration::from_secs(3), Duration::from_secs(3))
     );
     assert_eq!(

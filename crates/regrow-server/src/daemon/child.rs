@@ -1,7 +1,7 @@
 //! From what the config says of an agent to a process that can be supervised.
 
 use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
-use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin, StopPlan};
+use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin};
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
             agent.restart.within,
         ))
         .give_up(GiveUp::Park)
-        .stop_plan(StopPlan::within(agent.stop.timeout))
+        .exits(agent.restart.exits.clone())
+        .stop_plan(agent.stop.plan)
         .stop_signal(signal(&agent.stop))
         .host(host.clone())
         .output(Output::new(
@@ -66,6 +67,9 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
     }
     if agent.once {
         process = process.once();
+    }
+    if let Some(longest) = agent.max_runtime {
+        process = process.max_runtime(longest);
     }
     match port {
         Some(port) => process.port(port),

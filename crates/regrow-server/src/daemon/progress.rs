@@ -73,6 +73,10 @@ pub(crate) enum What {
         /// How it ended, in words.
         reason: String,
     },
+    /// It is held.
+    Paused,
+    /// It goes on.
+    Resumed,
     /// It ended as it should and is not started again.
     Completed,
     /// It is parked: it is not started again.
@@ -99,6 +103,23 @@ pub(crate) enum What {
 pub(crate) struct ProgressStream {
     events: mpsc::Receiver<Event>,
     roster: Arc<Roster>,
+}
+
+/// What there is to tell of a child that has come from one phase to another, and has not failed.
+fn rests(from: Phase, to: Phase) -> Option<What> {
+    match to {
+        Phase::Completed => Some(What::Completed),
+        Phase::Paused => Some(What::Paused),
+        Phase::Running if from == Phase::Paused => Some(What::Resumed),
+        Phase::Pending
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Draining
+        | Phase::Stopping
+        | Phase::Backoff
+        | Phase::Failed
+        | Phase::Stopped => None,
+    }
 }
 
 /// Listens from now on; every change also turns `changes`.
@@ -223,21 +244,15 @@ impl ProgressStream {
                 delay: *delay,
                 reason: reason.to_string(),
             }),
-            Payload::ChildStateChanged { to, why, .. } => match to {
-                Phase::Failed => Some(What::Failed {
-                    reason: why.as_deref().unwrap_or("given up").to_owned(),
-                    last_words: self.last_words(id, event.subject.generation),
-                }),
-                Phase::Completed => Some(What::Completed),
-                Phase::Pending
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Paused
-                | Phase::Draining
-                | Phase::Stopping
-                | Phase::Backoff
-                | Phase::Stopped => None,
-            },
+            Payload::ChildStateChanged {
+                to: Phase::Failed,
+                why,
+                ..
+            } => Some(What::Failed {
+                reason: why.as_deref().unwrap_or("given up").to_owned(),
+                last_words: self.last_words(id, event.subject.generation),
+            }),
+            Payload::ChildStateChanged { from, to, .. } => rests(*from, *to),
             Payload::ProcessLeaked { pids } => Some(What::Leaked { pids: pids.clone() }),
             Payload::ProcessLogFailed { error } => Some(What::Log {
                 error: Some(error.to_string()),

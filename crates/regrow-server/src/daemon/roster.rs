@@ -14,7 +14,10 @@ use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
 use regrow_core::{Desired, Phase};
-use regrow_process::{Host, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable};
+use regrow_process::{
+    Host, InFlight, LogFile, Output, Process, ProcessHandle, Signal, SignalTo, StdinWriter,
+    port_variable,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
@@ -36,6 +39,10 @@ pub(crate) enum Verb {
     Stop,
     /// Stop it if it is up, then start it.
     Restart,
+    /// Hold it where it is.
+    Pause,
+    /// Let it go on.
+    Resume,
 }
 
 impl Verb {
@@ -45,6 +52,8 @@ impl Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 }
@@ -390,6 +399,8 @@ impl Roster {
         let path = child::path(id);
         let done = match verb {
             Verb::Stop => self.system.terminate_child(&path).await,
+            Verb::Pause => self.system.pause_child(&path).await,
+            Verb::Resume => self.system.resume_child(&path).await,
             Verb::Start | Verb::Restart => match self.system.which_child(&path).await {
                 Ok(info) if needs_nothing(verb, &info) => Ok(info),
                 Ok(_) | Err(_) => self.system.bounce_child(&path).await,
@@ -404,6 +415,26 @@ impl Roster {
                 Err(RosterError::NotDone { id, verb, source })
             }
         }
+    }
+
+    /// Sends a signal to an agent's process, or to all of its group; answers how the agent is then.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such agent, no process of it runs, or the signal is not one to send by hand.
+    pub(crate) async fn signal(
+        &self,
+        id: &str,
+        signal: Signal,
+        to: SignalTo,
+    ) -> Result<Agent, RosterError> {
+        let not_found = || RosterError::NotFound { id: id.to_owned() };
+        let handle = self.handle(id).ok_or_else(not_found)?;
+        handle.signal(signal, to).await.map_err(|source| {
+            let id = id.to_owned();
+            RosterError::NotSignalled { id, signal, source }
+        })?;
+        self.one(id).await.ok_or_else(not_found)
     }
 
     /// Takes a new agent in, with a port, if there is room.
@@ -516,7 +547,7 @@ impl Agents for Roster {
             phase: Phase::Running,
             desired: Desired::Up,
             port: entry.port,
-            alive: status.pid.is_some() && status.stopping_stage.is_none(),
+            alive: status.pid.is_some() && status.stopping_stage.is_none() && !status.paused,
             up_for,
             starts_in: None,
             message: None,
@@ -536,6 +567,10 @@ impl Agents for Roster {
                 ..standing
             },
         })
+    }
+
+    fn begin(&self, id: &str) -> Option<InFlight> {
+        self.read().get(id).map(|entry| entry.handle.begin())
     }
 
     fn asked(

@@ -392,6 +392,8 @@ fn words(progress: &Progress) -> String {
         What::Restarting { .. } => "restarting".to_owned(),
         What::Stopping { .. } => "stopping".to_owned(),
         What::Stopped { .. } => "stopped".to_owned(),
+        What::Paused => "paused".to_owned(),
+        What::Resumed => "resumed".to_owned(),
         What::Completed => "completed".to_owned(),
         What::Failed { .. } => "failed".to_owned(),
         What::Leaked { .. } => "leaked".to_owned(),

@@ -19,6 +19,10 @@ impl Agents for One {
         (id == "a").then(|| self.0.borrow().clone())
     }
 
+    fn begin(&self, _id: &str) -> Option<InFlight> {
+        None
+    }
+
     fn asked(
         &self,
         route: &'static str,

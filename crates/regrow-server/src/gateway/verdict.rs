@@ -171,13 +171,18 @@ fn gone(id: &str, standing: &Standing) -> Verdict {
         .as_deref()
         .map_or(String::new(), |message| format!(": {message}"));
     let phase = standing.phase.as_str();
+    let verb = if standing.phase == Phase::Paused {
+        "resume"
+    } else {
+        "start"
+    };
     Verdict::Refuse(Refusal {
         problem: Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             &format!("agent_{phase}"),
             format!("agent {id:?} is {phase}{because}"),
         )
-        .hint(format!("start it: regrow start {id}")),
+        .hint(format!("{verb} it: regrow {verb} {id}")),
         retry_after: None,
     })
 }

@@ -27,6 +27,10 @@ impl Agents for AllAt {
         })
     }
 
+    fn begin(&self, _id: &str) -> Option<regrow_process::InFlight> {
+        None
+    }
+
     fn asked(
         &self,
         route: &'static str,

@@ -71,6 +71,8 @@ impl Narrator {
             } => ("stopping", "as asked".to_owned()),
             What::Stopping { cause } => ("stopping", format!("because of {}", cause.as_str())),
             What::Stopped { took, reason } => ("stopped", stopped(*took, reason)),
+            What::Paused => ("paused", String::new()),
+            What::Resumed => ("running", "goes on".to_owned()),
             What::Completed => ("completed", String::new()),
             What::Failed { reason, last_words } => {
                 let why = first_line(reason);

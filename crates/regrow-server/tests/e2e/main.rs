@@ -8,6 +8,7 @@ mod doctor;
 mod endings;
 mod figures;
 mod gateway;
+mod hold;
 mod http_api;
 mod kit;
 mod losses;

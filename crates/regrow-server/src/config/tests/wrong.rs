@@ -118,7 +118,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, enabled, depends_on, ready, once, restart, stop, stdin, logs, start_window, required), got \"x\"",
+           workdir, port, enabled, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, required), got \"x\"",
         ],
     );
 }
@@ -553,6 +553,36 @@ fn what_regrow_is_to_tell_of_itself_is_checked() {
         &[
             "1:32: telemetry.otlp.endpoint: expected an address such as http://127.0.0.1:4318, got \"127.0.0.1\"",
             "1:43: telemetry.otlp.headers: expected a key of otlp (endpoint, service, signals), got \"headers\"",
+        ],
+    );
+}
+
+#[test]
+fn steps_of_a_stop_that_do_not_fit_are_told_with_the_room_that_there_is() {
+    agent_says(
+        "stop: { terminate: 19s }",
+        &[
+            "4:24: agents.a.stop.terminate: expected steps that fit into the timeout (20s) with room for force and sweep, got 19s of steps; \
+           raise stop.timeout or shorten a step",
+        ],
+    );
+    says(
+        "defaults: { stop: { timeout: 3s } }\nagents: { a: { command: x, stop: { ask: 3s } } }\n",
+        &[
+            "2:41: agents.a.stop.ask: expected steps that fit into the timeout (3s) with room for force and sweep, got 3s of steps; \
+           raise stop.timeout or shorten a step",
+        ],
+    );
+}
+
+#[test]
+fn an_exit_code_is_in_one_list_and_is_one() {
+    agent_says(
+        "restart: { success_codes: [0, 300], never_on: [3], restart_on: [3] }",
+        &[
+            "4:35: agents.a.restart.success_codes[1]: expected an exit code from 0 to 255, or a signal such as SIGTERM, got \"300\"",
+            "4:52: agents.a.restart.never_on[0]: expected each exit code and signal in one list, got one that restart_on has too; \
+           remove it from one of them",
         ],
     );
 }

@@ -1,7 +1,7 @@
 //! Why nothing was done with an agent.
 
 use regrow::OperateError;
-use regrow_process::port_variable;
+use regrow_process::{Signal, SignalError, port_variable};
 
 use super::Verb;
 use crate::config::ConfigError;
@@ -58,6 +58,16 @@ pub(crate) enum RosterError {
     /// The daemon is being stopped.
     #[error("regrow is being stopped")]
     Draining,
+    /// The signal was not sent.
+    #[error("failed to send {signal} to agent {id:?}: {source}")]
+    NotSignalled {
+        /// The agent.
+        id: String,
+        /// The signal.
+        signal: Signal,
+        /// Why it was not.
+        source: SignalError,
+    },
     /// The supervisor said no.
     #[error("failed to {} agent {id:?}: {source}", .verb.as_str())]
     NotDone {
