@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regrow::telemetry::{MetricSchema, Payload, Role, catalogue};
 use regrow::{Condition, Order};
+use regrow_core::agents::{self, MAX_AGENTS};
 use regrow_core::lifecycle::{Stage, StopPlan};
 use regrow_core::supervision::{ChildPlan, Policy};
 use regrow_core::{
@@ -103,6 +104,7 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
         ("Restart types", all(Restart::ALL, Restart::as_str)),
         ("Strategies", all(Strategy::ALL, Strategy::as_str)),
         ("Giving up", all(GiveUp::ALL, GiveUp::as_str)),
+        ("Roles", all(agents::Role::ALL, agents::Role::as_str)),
         ("Unresponsive", all(Unresponsive::ALL, Unresponsive::as_str)),
         ("Order", all(Order::ALL, Order::as_str)),
         ("Stages of a stop", all(&Stage::ALL, Stage::as_str)),
@@ -113,6 +115,18 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
             .flat_map(|row| quoted(row[0]))
             .collect();
         assert_eq!(written, code, "docs/vocabulary.md, {heading}");
+    }
+    for (row, role) in rows(section(&vocabulary, "Roles"))
+        .iter()
+        .zip(agents::Role::ALL)
+    {
+        let once = if role.once() { "yes" } else { "no" };
+        let told = [quoted(row[2])[0], row[3]];
+        assert_eq!(
+            told,
+            [role.capability(), once],
+            "docs/vocabulary.md, {role}"
+        );
     }
     for row in rows(section(&vocabulary, "Stages of a stop")) {
         let stage = Stage::ALL
@@ -153,11 +167,69 @@ fn the_defaults_of_the_library_are_as_written_down() {
     assert_eq!(times(library("start timeout")), [plan.start_timeout]);
     assert_eq!(Shutdown::Timeout(times(library("stop"))[0]), plan.shutdown);
     assert_eq!(times(library("kill")), [policy.kill_grace]);
+    assert_eq!(number(library("max agents")), MAX_AGENTS);
     assert!(library("stop order").starts_with("reverse start order, one at a time"));
     assert_eq!(
         (policy.order, policy.stop_together),
         (Order::Sequence, false)
     );
+}
+
+/// The runner is in a crate of its own, which the Rust of the README cannot use where it is tested: there it stands in the crate's text.
+#[test]
+fn the_agents_of_the_readme_are_those_of_the_crate() {
+    let (readme, krate) = (read("README.md"), read("crates/regrow-process/src/lib.rs"));
+    let block = between(
+        section(&readme, "Agents inside your program"),
+        "```rust,ignore\n",
+        "```",
+    );
+    let documented: Vec<&str> = krate
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .collect();
+    assert!(block.lines().count() > 10);
+    for line in block.lines().map(str::trim) {
+        assert!(documented.contains(&line), "{line}");
+    }
+}
+
+/// The agents of a runner have the program's defaults.
+#[test]
+fn the_defaults_of_a_runner_are_those_of_the_program() {
+    let vocabulary = read("docs/vocabulary.md");
+    let program = |setting| default_of(&vocabulary, setting).1;
+    let types = read("crates/regrow-process/src/runner/types.rs");
+    let usual = between(&types, "fn usual(", "\n}\n");
+    let [base, max, reset] = times(program("backoff"))[..] else {
+        panic!("{}", program("backoff"))
+    };
+    let intensity = program("intensity");
+    let jitter = f64::from(number(between(program("backoff"), "±", "%"))) / 100.0;
+    for written in [
+        format!("{}..={}", seconds(base), seconds(max)),
+        format!(".jitter({jitter})"),
+        format!(
+            "RestartIntensity::new({}, {})",
+            number(intensity),
+            seconds(times(intensity)[0])
+        ),
+        "Restart::Transient".to_owned(),
+        "GiveUp::Park".to_owned(),
+    ] {
+        assert!(usual.contains(&written), "{written}");
+    }
+    // What is not said there is the default of a backoff.
+    assert_eq!(
+        Backoff::exponential(base..=max).reset_after(reset),
+        Backoff::exponential(base..=max)
+    );
+    let at_once = times(program("first restart"))[0];
+    assert!(types.contains(&format!(
+        "const AT_ONCE_AFTER: Duration = {};",
+        seconds(at_once)
+    )));
 }
 
 /// The value that the code of a struct gives a field.

@@ -9,8 +9,9 @@
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`figures`] (what one uses); [`dependencies`];
 //! [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
-//! [`names`], [`pick`] and [`watch`].
+//! [`names`], [`pick`] and [`watch`]; [`agents`] (who may be started, and what it is called).
 
+pub mod agents;
 mod backoff;
 pub mod deadlines;
 pub mod dependencies;
@@ -22,6 +23,7 @@ mod intensity;
 pub mod lifecycle;
 pub mod merge;
 pub mod names;
+mod nearest;
 mod partition;
 mod phase;
 pub mod pick;
@@ -39,6 +41,7 @@ mod words;
 pub use backoff::{Attempts, Backoff, FirstRestart, NextStart};
 pub use id::{InvalidId, check_id};
 pub use intensity::{RestartIntensity, RestartWindow, Verdict};
+pub use nearest::nearest;
 pub use partition::partition;
 pub use phase::{ChildKind, Desired, Health, Phase};
 pub use restart::{

@@ -235,6 +235,7 @@ impl From<Process> for ChildSpec {
             .of_type(type_)
             .tags(terms.tags)
             .enabled(!terms.disabled)
+            .capabilities(terms.capabilities)
             .required(terms.required)
             .announced()
             .exits(terms.exits)
@@ -246,6 +247,9 @@ impl From<Process> for ChildSpec {
         }
         if let Some(within) = terms.ready_within {
             spec = spec.ready_within(within);
+        }
+        for (key, value) in terms.metadata {
+            spec = spec.meta(key, value);
         }
         if terms.once {
             spec = spec.once();

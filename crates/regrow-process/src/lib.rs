@@ -5,6 +5,35 @@
 //! it is left running, not even what left the group. There is one way out: a descendant that was not there yet when the start
 //! window ended, that is in a session of its own, whose parent has ended, and whose environment is empty or overwritten, is known by
 //! nothing. The program, which adopts orphans, ends such a one when it ends itself.
+//!
+//! # Agents for programs
+//!
+//! ```
+//! use regrow_process::{AgentType, AgentTypes, Process, ProcessRunner, Role};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let coder = Process::new("coder", "sh").args(["-c", "while read -r task; do echo \"$task: done\"; done"]);
+//! let types = AgentTypes::new()
+//!     .with(Process::new("planning", "cat"))
+//!     .with(AgentType::of(Role::Worker, coder).at_most(3))
+//!     .max_agents(20);
+//! let runner = ProcessRunner::start(types).await?;
+//!
+//! let agent = runner.spawn("coder").await?; // coder-agent-1, and a UUID over all its lives
+//! agent.write_line("fix the parser").await?;
+//! let answer = agent.read_stdout().await; // the next line, in whichever life it is written
+//! assert_eq!(answer.map(|line| line.text()).as_deref(), Some("fix the parser: done"));
+//! agent.pause().await?;
+//! agent.resume().await?;
+//! let end = agent.stop().await?; // completed, stopped or failed, and its exit code
+//! println!("{} has {}", agent.name(), end.phase);
+//! runner.shut_down().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! More of it at [`ProcessRunner`] and [`AgentRunner`].
 
 mod abilities;
 mod actor;
@@ -18,6 +47,7 @@ mod os;
 mod process;
 mod readiness;
 mod record;
+mod runner;
 mod stdin;
 mod stdio;
 
@@ -31,9 +61,14 @@ pub use log_file::{History, LogFile, Logged};
 pub use os::{Signal, UnknownSignal, become_subreaper};
 pub use process::{Process, Stdin};
 pub use regrow::telemetry::Stream;
+pub use regrow_core::agents::{InvalidType, MAX_AGENTS, Role};
 pub use regrow_core::exits::{ExitRules, ExitStatus, Follow};
 pub use regrow_core::figures::{Figures, Reading, Spent, Who};
 pub use regrow_core::lifecycle::{Stage, StopPlan};
+pub use runner::{
+    Agent, AgentEnd, AgentError, AgentHandle, AgentRunner, AgentStatus, AgentType, AgentTypes,
+    Answer, Later, LineReader, ProcessRunner, ReadLine, Spawn, SpawnAgentError,
+};
 pub use stdin::{StdinError, StdinWriter};
 pub use stdio::{
     Chunk, Cursor, DEFAULT_LINE, Followed, Follower, Line, MAX_CHUNK, MAX_LINE, Output,

@@ -10,11 +10,13 @@ use regrow::Condition;
 use regrow_core::exits::ExitRules;
 use regrow_core::lifecycle::StopPlan;
 use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
+use serde_json::{Map, Value};
 
 use crate::handle::ProcessHandle;
 use crate::host::Host;
 use crate::log_file::{Journal, LogFile};
 use crate::os::Signal;
+use crate::runner::Farewell;
 use crate::stdio::Output;
 
 /// An agent that lives less than this has failed to start.
@@ -62,6 +64,8 @@ pub(crate) struct Template {
     /// Set when it becomes a child.
     pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) handle: ProcessHandle,
+    /// Dropped with the last life and the place of the child.
+    pub(crate) farewell: Option<Arc<Farewell>>,
 }
 
 impl Template {
@@ -79,6 +83,8 @@ pub(crate) struct Terms {
     pub(crate) waits_for: Vec<(String, Condition)>,
     pub(crate) ready_within: Option<Duration>,
     pub(crate) disabled: bool,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) metadata: Map<String, Value>,
     pub(crate) required: bool,
     pub(crate) restart: Option<Restart>,
     pub(crate) once: bool,
@@ -124,6 +130,7 @@ impl Process {
             log_file: None,
             journal: None,
             handle: ProcessHandle::new(Output::default()),
+            farewell: None,
         };
         Self {
             template,
@@ -249,6 +256,20 @@ impl Process {
     /// Words to find it by.
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.terms.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// What it can do: words to find it by.
+    pub fn capabilities(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.terms
+            .capabilities
+            .extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// One more thing that is told of it, to find it by and to compare.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.terms.metadata.insert(key.into(), value.into());
         self
     }
 

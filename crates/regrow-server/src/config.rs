@@ -11,7 +11,6 @@ mod error;
 mod exits;
 mod expand;
 mod logs;
-mod nearest;
 mod order;
 mod policy;
 mod profile;

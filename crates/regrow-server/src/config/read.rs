@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use regrow_core::nearest;
+
 use super::error::{ConfigError, Place, Problem};
 use super::expand::{Expanded, Fill, LONGEST, Refused, expand};
-use super::nearest::nearest;
 use super::tree::{Entry, Node, Scalar, Value, join};
 use super::units::Refusal;
 

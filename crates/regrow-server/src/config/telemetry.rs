@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper::Uri;
 use regrow::otlp::Signal;
 use regrow::telemetry::Level;
+use regrow_core::nearest;
 
 use super::error::Problem;
-use super::nearest::nearest;
 use super::read::{Field, Reader, Shape};
 use super::units::{Refusal, duration};
 

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use regrow_core::{InvalidId, Restart, UnknownWord, check_id};
+use regrow_core::{InvalidId, Restart, UnknownWord, check_id, nearest};
 
 use super::StopSignal;
-use super::nearest::nearest;
 
 /// The longest duration that is taken for meant: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -7,10 +7,8 @@ const LONGEST: usize = 64;
 ///
 /// A typing error is a letter too many, missing, wrong, or swapped with its neighbour; small and capital letters are
 /// the same. Of equals the first wins.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().collect();
     if word.is_empty() || word.len() > LONGEST {
         return None;
