@@ -8,6 +8,7 @@ mod exit;
 mod logs;
 mod operate;
 mod ps;
+mod select;
 mod send;
 mod top;
 mod words;
@@ -314,7 +315,7 @@ struct Send {
 
 #[derive(Debug, Args)]
 struct Operate {
-    /// The agents
+    /// The agents: ids, group/ID for those of a group, tag:WORD for those with a tag
     #[arg(value_name = "ID", required = true)]
     agents: Vec<String>,
     /// How long it may take

@@ -10,6 +10,7 @@ mod depends;
 mod error;
 mod exits;
 mod expand;
+mod groups;
 mod logs;
 mod order;
 mod policy;
@@ -33,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regrow::Condition;
-use regrow_core::Restart;
+use regrow_core::{Restart, RestartIntensity, Strategy};
 use regrow_process::{ExitRules, StopPlan};
 use serde_json::Map;
 
@@ -67,6 +68,7 @@ const TOP_KEYS: &[&str] = &[
     "log",
     "telemetry",
     "defaults",
+    "groups",
     "agents",
 ];
 
@@ -91,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) figures: Duration,
     /// What an agent gets that says nothing.
     pub(crate) defaults: AgentDefaults,
+    /// The groups, in the order of the file; agents name no others.
+    pub(crate) groups: Vec<GroupConfig>,
     /// The agents, in the order of the file.
     pub(crate) agents: Vec<AgentConfig>,
     /// What is allowed but hardly meant.
@@ -133,6 +137,8 @@ pub(crate) struct AgentConfig {
     pub(crate) workdir: PathBuf,
     /// The port it listens on, if it does.
     pub(crate) port: Option<PortSetting>,
+    /// The group that it is in.
+    pub(crate) group: Option<String>,
     /// Whether it is started with regrow.
     pub(crate) enabled: bool,
     /// The agents that it waits for; each exists, and there is no cycle.
@@ -172,6 +178,7 @@ impl fmt::Debug for AgentConfig {
             .field("inherit", &self.inherit)
             .field("workdir", &self.workdir)
             .field("port", &self.port)
+            .field("group", &self.group)
             .field("enabled", &self.enabled)
             .field("depends_on", &self.depends_on)
             .field("ready", &self.ready)
@@ -185,6 +192,17 @@ impl fmt::Debug for AgentConfig {
             .field("required", &self.required)
             .finish()
     }
+}
+
+/// Agents with a supervisor of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupConfig {
+    /// Its id, which no agent has.
+    pub(crate) id: String,
+    /// Whom a failed agent takes along.
+    pub(crate) strategy: Strategy,
+    /// With more restarts than this the group is started again as a whole; without it never is.
+    pub(crate) limit: Option<RestartIntensity>,
 }
 
 /// An agent that another waits for.
@@ -443,7 +461,13 @@ fn read_top(
     order::leave_out(&mut drafts, &ids);
     check::ports(reader, &drafts, &ports, listen.as_ref());
     check::port_variables(reader, &drafts);
-    depends::check(reader, &drafts, &ids);
+    let groups = fields
+        .get("groups")
+        .map_or_else(Vec::new, |field| groups::read(reader, &field));
+    groups::check(reader, &drafts, &groups);
+    if !depends::check(reader, &drafts, &ids) {
+        groups::cycles(reader, &drafts);
+    }
     order::conditions(reader, &drafts);
     let warnings = warnings(&drafts, file);
     Some(Config {
@@ -456,6 +480,7 @@ fn read_top(
         otlp: telemetry.otlp,
         figures: telemetry.figures,
         defaults,
+        groups: groups.into_iter().map(|group| group.config).collect(),
         agents: drafts.into_iter().map(|draft| draft.agent).collect(),
         warnings,
     })

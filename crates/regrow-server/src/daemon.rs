@@ -10,6 +10,7 @@ mod report;
 mod request;
 mod roster;
 mod stop;
+mod tree;
 mod view;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regrow::telemetry::Event;
-use regrow::{Order, Supervisor, System, Telemetry};
+use regrow::{System, Telemetry};
 use regrow_process::{Host, Leftovers, become_subreaper};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -171,12 +172,7 @@ impl Daemon {
             .sample_every(config.figures);
         let about = about(&config, &state, address, &host);
         let mut cast = Cast::of(&config, &host, state.logs_dir(), address.port())?;
-        let mut root = Supervisor::new(ROOT)
-            .order(Order::Dependencies)
-            .no_intensity_limit();
-        for process in std::mem::take(&mut cast.processes) {
-            root = root.child(process);
-        }
+        let root = tree::root(&config, std::mem::take(&mut cast.processes));
         let changes = watch::Sender::new(0);
         let telemetry = Telemetry::default();
         let events = progress::attach(&telemetry, changes.clone());

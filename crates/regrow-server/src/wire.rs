@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub(crate) struct Agent {
     /// The id, unique among the agents.
     pub(crate) id: String,
-    /// The path in the tree: `root/` and the id.
+    /// The path in the tree: `root/`, that of its group if it is in one, and the id.
     pub(crate) path: String,
     /// The kind of child: `process`.
     pub(crate) kind: String,
@@ -31,7 +31,10 @@ pub(crate) struct Agent {
     pub(crate) capabilities: Vec<String>,
     /// Whatever else the file tells of the agent.
     pub(crate) metadata: Map<String, Value>,
-    /// The agents that have to be up before this one.
+    /// The group that the agent is in.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// The agents that this one waits for.
     pub(crate) depends_on: Vec<String>,
     /// The package that the agent came from. Always `null`: packages are not possible yet.
     pub(crate) package_id: Option<String>,
@@ -107,6 +110,9 @@ pub(crate) struct SpawnRequest {
     /// What the agent is; its id where nothing is said.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub(crate) type_name: Option<String>,
+    /// The group that it is to be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
     /// Words to find it by.
     #[serde(default)]
     pub(crate) tags: Vec<String>,
@@ -417,6 +423,7 @@ pub(crate) mod tests {
             tags: vec![],
             capabilities: vec![],
             metadata: Map::new(),
+            group: None,
             depends_on: vec![],
             package_id: None,
             pid: None,

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TOOLS_OF_REAL: [&str; 4] = ["python3", "redis-server", "redis-cli", "mcp-server-time"];
 
 /// What an answer has to have in it, by a part of its command.
-const ANSWERS: [(&str, &str); 10] = [
+const ANSWERS: [(&str, &str); 15] = [
     ("/supervisor/status", "\"id\":\"worker\""),
     ("/agents/worker/invoke", "hello"),
     ("8000/health", "\"status\":"),
@@ -31,6 +31,11 @@ const ANSWERS: [(&str, &str); 10] = [
     ("logs -f chatty", "chatty"),
     ("redis-cli", "PONG"),
     ("config check", "examples/real/regrow.yaml"),
+    ("--wait examples/jobs/regrow.yaml", "reviewer"),
+    ("pause planner", "paused"),
+    ("resume planner", "running"),
+    ("start migrate", "completed"),
+    ("restart group/pipeline", "reviewer"),
 ];
 
 fn repository() -> PathBuf {
@@ -176,6 +181,18 @@ impl Reader {
             .collect()
     }
 
+    /// Whether a failure of the coder has taken along who comes after it in its group, and nobody else.
+    fn pipeline_grew_back(&mut self) -> bool {
+        let agents = self.agents();
+        let life = |id: &str| {
+            let agent = agents.iter().find(|agent| agent["id"] == id);
+            let agent = agent.expect("it is one of the example");
+            (agent["phase"] == "running").then(|| agent["generation"].as_u64())
+        };
+        let lives = ["planner", "coder", "reviewer", "reporter"].map(life);
+        lives == [1, 2, 2, 1].map(|generation| Some(Some(generation)))
+    }
+
     fn port_of(&mut self, id: &str) -> Option<u64> {
         self.agents().iter().find(|agent| agent["id"] == id)?["port"].as_u64()
     }
@@ -273,7 +290,10 @@ fn every_command_of_the_readme_does_what_it_says() {
             }
             outputs.push((line.clone(), output));
         }
-        if text.contains("kill -9") {
+        if text.contains("\"id\":\"coder\"") {
+            let line = "all that come after the coder have a second life";
+            until(line, || reader.pipeline_grew_back().then_some(()));
+        } else if text.contains("kill -9") {
             let (_, table) = outputs.last().unwrap();
             let worker: Vec<&str> = table
                 .lines()

@@ -78,6 +78,9 @@ pub(crate) enum CliError {
     /// What was asked for is no query; the text has a mark under the place.
     #[error("wrong query: {0}")]
     Query(#[source] QueryError),
+    /// A group or a tag stands for nobody.
+    #[error("no agent is meant by {0}; see which there are: regrow ps")]
+    Nobody(String),
     /// No configuration file was named, and none of the usual names is here.
     #[error(
         "no configuration file in {}: looked for {names}; name one, as in `regrow up team/regrow.yaml`",
@@ -165,6 +168,7 @@ impl CliError {
             Self::NoConfig { .. } | Self::Config(_) => Exit::Config,
             Self::State(StateDirError::Held { .. }) => Exit::Conflict,
             Self::Client(error) => Exit::of(error),
+            Self::Nobody(_) => Exit::NotFound,
             Self::AgentsFailed(_) => Exit::AgentFailed,
             Self::Timeout { .. } => Exit::Timeout,
             Self::Told(exit) => *exit,

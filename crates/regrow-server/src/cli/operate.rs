@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::exit::chain;
-use super::{CliError, Exit, Operate, SignalAgent, agent_line, complain, say, seconds};
+use super::{CliError, Exit, Operate, SignalAgent, agent_line, complain, say, seconds, select};
 use crate::client::{Verb, discover};
 use crate::wire::{SignalRequest, SignalTarget};
 
@@ -29,15 +29,10 @@ pub(super) async fn signal(asked: SignalAgent) -> Result<(), CliError> {
 /// Does it to all agents at once, and tells of each in the order they were named.
 pub(super) async fn run(verb: Verb, operate: Operate) -> Result<(), CliError> {
     let client = discover(&operate.place.place()).await?.client;
-    let width = operate
-        .agents
-        .iter()
-        .map(String::len)
-        .max()
-        .unwrap_or_default();
+    let agents = select::ids(&client, &operate.agents).await?;
+    let width = agents.iter().map(String::len).max().unwrap_or_default();
     let begun = Instant::now();
-    let tasks: Vec<_> = operate
-        .agents
+    let tasks: Vec<_> = agents
         .into_iter()
         .map(|id| {
             let client = client.clone();

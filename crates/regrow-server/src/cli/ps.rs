@@ -52,7 +52,33 @@ fn query(words: &[String]) -> Result<Option<String>, CliError> {
 
 fn table(agents: &[Agent], now: SystemTime) -> String {
     let rows = agents.iter().map(|agent| row(agent, now));
-    words::table(HEADER, rows)
+    if agents.iter().all(|agent| agent.group.is_none()) {
+        return words::table(HEADER, rows);
+    }
+    let group = |agent: &Agent| agent.group.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = rows
+        .zip(agents)
+        .map(|(row, agent)| with_group(row, group(agent)));
+    words::table(with_group(HEADER, "GROUP"), rows)
+}
+
+/// The same row with one column more, after the id.
+fn with_group<T>(row: [T; HEADER.len()], group: T) -> [T; HEADER.len() + 1] {
+    let [
+        id,
+        type_name,
+        phase,
+        ready,
+        generation,
+        restarts,
+        pid,
+        port,
+        uptime,
+        last,
+    ] = row;
+    [
+        id, group, type_name, phase, ready, generation, restarts, pid, port, uptime, last,
+    ]
 }
 
 fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
@@ -154,6 +180,21 @@ worker   worker  running  yes    2    1         4711  8001  3 min 5 s  exit code
 crasher  worker  backoff  no     3    2         -     -     -          exit code 3, next start in 3.2 s
 x        worker  failed   no     0    0         -     -     -          6 failures within 60 s; the last: exit code 1
 new      worker  pending  no     0    0         -     -     -          -"
+        );
+    }
+
+    #[test]
+    fn groups_have_a_column_where_there_are_any() {
+        let grouped = Agent {
+            group: Some("coders".to_owned()),
+            ..agent("a")
+        };
+        assert_eq!(
+            table(&[grouped, agent("b")], now()),
+            "\
+ID  GROUP   TYPE    PHASE    READY  GEN  RESTARTS  PID  PORT  UPTIME  LAST EXIT / NEXT START
+a   coders  worker  pending  no     0    0         -    -     -       -
+b   -       worker  pending  no     0    0         -    -     -       -"
         );
     }
 

@@ -24,6 +24,7 @@ const AGENT_KEYS: &[&str] = &[
     "env",
     "workdir",
     "port",
+    "group",
     "enabled",
     "depends_on",
     "ready",
@@ -60,11 +61,7 @@ impl Shared {
             return Self::default();
         };
         Self {
-            restart: fields
-                .get("restart")
-                .map_or_else(RestartPart::default, |field| {
-                    RestartPart::read(reader, &field)
-                }),
+            restart: read_restart(reader, &fields),
             stop: fields
                 .get("stop")
                 .map_or_else(StopPart::default, |field| StopPart::read(reader, &field)),
@@ -96,6 +93,8 @@ pub(crate) struct Draft {
     pub(crate) agent: AgentConfig,
     /// Its id, as it was written.
     pub(crate) id: Found<String>,
+    /// Its group.
+    pub(crate) group: Option<Found<String>>,
     /// Its port.
     pub(crate) port: Option<Found<PortSetting>>,
     /// The ids that it waits for.
@@ -124,12 +123,7 @@ pub(crate) fn read(
         .get("env")
         .map_or_else(Default::default, |env| read_env(reader, &env));
     let at_spawn = std::mem::take(&mut reader.at_spawn);
-    let restart = fields
-        .get("restart")
-        .map_or_else(RestartPart::default, |field| {
-            RestartPart::read(reader, &field)
-        });
-    let restart = restart.over(&shared.restart);
+    let restart = read_restart(reader, &fields).over(&shared.restart);
     let once = read_truth(reader, &fields, "once").unwrap_or(false);
     let (stop, stdin) = read_stop(reader, &fields, shared);
     let port = reader.value_at(
@@ -143,6 +137,7 @@ pub(crate) fn read(
     let ready = fields
         .get("ready")
         .and_then(|field| order::ready(reader, &field));
+    let group = read_group(reader, &fields);
     let profile = Profile::read(reader, &fields, id);
     let agent = AgentConfig {
         id: id.to_owned(),
@@ -158,6 +153,7 @@ pub(crate) fn read(
             |field| read_workdir(reader, &field, folder),
         ),
         port: port.as_ref().map(|found| found.value),
+        group: group.as_ref().map(|found| found.value.clone()),
         enabled: read_truth(reader, &fields, "enabled").unwrap_or(true),
         // When it is known who is there.
         depends_on: Vec::new(),
@@ -179,11 +175,20 @@ pub(crate) fn read(
     Some(Draft {
         agent,
         id,
+        group,
         port,
         depends_on,
         at_spawn,
         restart,
     })
+}
+
+fn read_restart(reader: &mut Reader<'_>, fields: &Fields<'_>) -> RestartPart {
+    fields
+        .get("restart")
+        .map_or_else(RestartPart::default, |field| {
+            RestartPart::read(reader, &field)
+        })
 }
 
 fn start_window(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Found<Duration>> {
@@ -217,6 +222,12 @@ fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option
     let shape = Shape::new("true or false", &units::truth);
     let found = reader.value_at(fields, key, &shape)?;
     Some(found.value)
+}
+
+/// Whether there is such a group is checked when all are known.
+fn read_group(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Found<String>> {
+    let any = |text: &str| Ok(text.to_owned());
+    reader.value_at(fields, "group", &Shape::new("the id of a group", &any))
 }
 
 fn port_setting(text: &str) -> Result<PortSetting, Refusal> {

@@ -10,11 +10,11 @@ use super::read::{Found, Reader, shortened};
 /// How many cycles are told of.
 const MOST_CYCLES: usize = 100;
 
-/// Notes every dependency on an agent that is not in `ids`, and every cycle, at the dependency that closes it.
+/// Notes every dependency on an agent that is not in `ids`, and every cycle, at the dependency that closes it; whether there is one.
 ///
 /// `ids` are all ids of the file, those of agents that could not be read included.
 /// The cycles are those that a walk in the order of the file meets: when each of them is cut, none is left.
-pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) {
+pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) -> bool {
     let index: HashMap<&str, usize> = drafts
         .iter()
         .enumerate()
@@ -40,24 +40,36 @@ pub(crate) fn check(reader: &mut Reader<'_>, drafts: &[Draft], ids: &[&str]) {
         }
         edges.push(known);
     }
-    for Cycle { first, edges } in cycles(&edges, MOST_CYCLES) {
-        let id = |member: usize| drafts[member].id.value.clone();
-        let step = |edge: &Edge<'_>| (id(edge.to), edge.found.place);
+    note_cycles(reader, &edges, &|agent| drafts[agent].id.value.clone())
+}
+
+/// Notes every cycle; whether there is one. `name` is that of a node.
+pub(crate) fn note_cycles(
+    reader: &mut Reader<'_>,
+    edges: &[Vec<Edge<'_>>],
+    name: &dyn Fn(usize) -> String,
+) -> bool {
+    let found = cycles(edges, MOST_CYCLES);
+    for Cycle { first, edges } in &found {
+        let step = |edge: &Edge<'_>| (name(edge.to), edge.found.place);
         let problem = Problem::Cycle {
-            first: id(first),
+            first: name(*first),
             steps: edges.iter().map(step).collect(),
         };
         if let Some(closing) = edges.last() {
             reader.note(closing.found.place, &closing.found.way, problem);
         }
     }
+    !found.is_empty()
 }
 
-/// A dependency on the agent at `to`.
+/// A dependency on the agent, or the group, at `to`.
 #[derive(Clone, Copy)]
-struct Edge<'d> {
-    to: usize,
-    found: &'d Found<Written>,
+pub(crate) struct Edge<'d> {
+    /// Where that is.
+    pub(crate) to: usize,
+    /// Where it was said.
+    pub(crate) found: &'d Found<Written>,
 }
 
 /// Agents that wait for each other: from the first, by these dependencies, back to it.

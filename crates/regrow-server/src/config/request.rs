@@ -23,6 +23,8 @@ pub(crate) struct AgentParts<'a> {
     pub(crate) args: &'a [String],
     /// Its type; else its id.
     pub(crate) type_name: Option<&'a str>,
+    /// The group that it is to be in.
+    pub(crate) group: Option<&'a str>,
     /// Words to find it by.
     pub(crate) tags: &'a [String],
     /// Variables that are set for it.
@@ -88,6 +90,7 @@ impl AgentConfig {
             inherit: Vec::new(),
             workdir: folder.to_path_buf(),
             port: Some(PortSetting::Auto),
+            group: parts.group.map(str::to_owned),
             enabled: true,
             depends_on: Vec::new(),
             ready: None,

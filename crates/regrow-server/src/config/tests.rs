@@ -74,6 +74,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         inherit: Vec::new(),
         workdir: folder.clone(),
         port: None,
+        group: None,
         enabled: true,
         depends_on: Vec::new(),
         ready: None,
@@ -117,6 +118,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         otlp: None,
         figures: Duration::from_secs(5),
         defaults,
+        groups: Vec::new(),
         agents: vec![worker],
         warnings: Vec::new(),
     };
@@ -404,6 +406,7 @@ fn an_agent_of_a_request_is_checked_like_one_of_the_file() {
         command: Some("python3"),
         args: &args,
         type_name: None,
+        group: None,
         tags: &tags,
         env: &env,
     };
@@ -430,6 +433,7 @@ fn an_agent_of_a_request_is_checked_like_one_of_the_file() {
         command: None,
         args: &args,
         type_name: Some("T"),
+        group: None,
         tags: &tags,
         env: &env,
     };

@@ -5,9 +5,7 @@ use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{
-    AgentConfig, Dependency, LogsConfig, RestartConfig, StdinSetting, StopConfig, StopSignal,
-};
+use crate::config::{AgentConfig, LogsConfig, RestartConfig, StdinSetting, StopConfig, StopSignal};
 
 /// The id of the root supervisor of the program.
 pub(crate) const ROOT: &str = "root";
@@ -16,11 +14,24 @@ pub(crate) const ROOT: &str = "root";
 const AT_ONCE_AFTER: Duration = Duration::from_secs(10);
 
 /// The path of an agent.
-pub(super) fn path(id: &str) -> String {
+pub(super) fn path(agent: &AgentConfig) -> String {
+    format!("{}/{}", supervisor(agent), agent.id)
+}
+
+/// The path of the supervisor of an agent.
+pub(super) fn supervisor(agent: &AgentConfig) -> String {
+    match &agent.group {
+        Some(group) => group_path(group),
+        None => ROOT.to_owned(),
+    }
+}
+
+/// The path of a group.
+pub(super) fn group_path(id: &str) -> String {
     format!("{ROOT}/{id}")
 }
 
-/// The process of an agent.
+/// The process of an agent, which waits for nobody yet.
 pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs: &Path) -> Process {
     let mut command = agent.command.iter();
     let program = command.next().map(String::as_str).unwrap_or_default();
@@ -59,9 +70,6 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
     if let Some(line) = &agent.stop.line {
         process = process.stop_line(line);
     }
-    for Dependency { id, until } in &agent.depends_on {
-        process = process.waits_for(id, *until);
-    }
     if let Some(ready) = &agent.ready {
         process = process.ready_when(ready.log.as_str(), ready.within);
     }
@@ -96,7 +104,7 @@ fn log_file(agent: &AgentConfig, folder: &Path) -> LogFile {
     }
 }
 
-fn backoff(restart: &RestartConfig) -> Backoff {
+pub(super) fn backoff(restart: &RestartConfig) -> Backoff {
     Backoff::exponential(restart.base..=restart.max)
         .factor(restart.factor)
         .jitter(restart.jitter)

@@ -10,7 +10,8 @@ use regrow_core::{Phase, StopCause};
 use regrow_process::Stream;
 use tokio::sync::{mpsc, watch};
 
-use super::{Roster, child};
+use super::Roster;
+use crate::wire::DaemonPhase;
 
 /// How many events wait for whoever looks on; who is slower misses some.
 const QUEUE: usize = 4096;
@@ -22,7 +23,7 @@ const LAST_LINES: usize = 50;
 /// One thing that happened to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The agent's id.
+    /// The agent's id; `group/` and its id for a group.
     pub(crate) id: String,
     /// Which of its lives.
     pub(crate) generation: u32,
@@ -66,6 +67,8 @@ pub(crate) enum What {
         /// Why.
         cause: StopCause,
     },
+    /// It is being stopped by its supervisor, which does not end: its start took too long, or its group begins anew.
+    Withdrawn,
     /// It was stopped and is gone.
     Stopped {
         /// How long that took.
@@ -183,6 +186,29 @@ fn is_change(payload: &Payload) -> bool {
     }
 }
 
+/// What is told of a group: that it begins anew as a whole, or is given up on. The rest is told of its agents.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all else is told of the agents in it"
+)]
+fn of_group(event: &Event) -> Option<What> {
+    match &event.payload {
+        Payload::RestartScheduled { delay, reason, .. } => Some(What::Restarting {
+            delay: *delay,
+            reason: reason.to_string(),
+        }),
+        Payload::ChildStateChanged {
+            to: Phase::Failed,
+            why,
+            ..
+        } => Some(What::Failed {
+            reason: why.as_deref().unwrap_or("given up").to_owned(),
+            last_words: None,
+        }),
+        _ => None,
+    }
+}
+
 impl ProgressStream {
     /// The events of a system, told in terms of its agents.
     pub(super) fn new(events: mpsc::Receiver<Event>, roster: Arc<Roster>) -> Self {
@@ -200,13 +226,16 @@ impl ProgressStream {
     }
 
     fn read(&self, event: &Event) -> Option<Progress> {
-        if event.subject.path.parent() != Some(child::ROOT) {
+        let path = &event.subject.path;
+        let (agent, what) = if self.roster.is_at(path.id(), path.as_str()) {
+            (path.id().to_owned(), self.what(path.id(), event)?)
+        } else if self.roster.is_group(path.id(), path.as_str()) {
+            (format!("group/{}", path.id()), of_group(event)?)
+        } else {
             return None;
-        }
-        let id = event.subject.path.id();
-        let what = self.what(id, event)?;
+        };
         Some(Progress {
-            id: id.to_owned(),
+            id: agent,
             generation: event.subject.generation,
             what,
         })
@@ -224,7 +253,7 @@ impl ProgressStream {
                 reason: reason.to_string(),
                 last_words: self.last_words(id, event.subject.generation),
             }),
-            Payload::ChildStopping { cause } => Some(What::Stopping { cause: *cause }),
+            Payload::ChildStopping { cause } => Some(self.stopping(*cause)),
             Payload::ChildTerminated {
                 reason,
                 cause,
@@ -277,6 +306,14 @@ impl ProgressStream {
             | Payload::TelemetryHandlerFailure { .. }
             | Payload::TelemetryQueueDropped { .. }
             | _ => None,
+        }
+    }
+
+    /// A supervisor also stops whose start took too long, and all of a group that begins anew.
+    fn stopping(&self, cause: StopCause) -> What {
+        match (cause, self.roster.phase()) {
+            (StopCause::Parent, DaemonPhase::Starting | DaemonPhase::Running) => What::Withdrawn,
+            (cause, _) => What::Stopping { cause },
         }
     }
 

@@ -1,7 +1,9 @@
 //! The agents of one daemon: who they are, how they stand, and what can be done with them.
 
 mod error;
+mod family;
 mod lookup;
+mod operate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,8 +17,7 @@ use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
 use regrow_core::{Desired, Phase};
 use regrow_process::{
-    Host, InFlight, LogFile, Output, Process, ProcessHandle, Signal, SignalTo, StdinWriter,
-    port_variable,
+    Host, InFlight, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -24,8 +25,9 @@ pub(crate) use self::error::RosterError;
 pub(super) use self::lookup::status;
 
 use self::error::MAX_OPERATIONS;
-use super::{child, request, view};
-use crate::config::{AgentConfig, AgentParts, Config, PortSetting};
+use self::family::Family;
+use super::{child, request, tree, view};
+use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting, Problem};
 use crate::gateway::{Agents, Standing};
 use crate::ports::{self, PortError, Ports};
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
@@ -288,18 +290,15 @@ impl Roster {
     /// Those of which the query holds, in the same order.
     pub(crate) async fn find(&self, query: &Query) -> Vec<Agent> {
         // A system that has ended has nobody left to tell of them: then all are stopped.
-        let children = self.children().await;
+        let family = self.family().await.unwrap_or_default();
         let entries: Vec<Entry> = self.read().values().cloned().collect();
         let mut agents: Vec<_> = entries
             .iter()
             .filter_map(|entry| {
-                let info = children
-                    .iter()
-                    .flatten()
-                    .find(|info| *info.id == *entry.config.id);
+                let info = family.member(&entry.config);
                 let last_life = entry.handle.status().generation;
-                let asked = lookup::entry(&entry.config, info, last_life);
-                let shown = || (entry.place, view::agent(entry, info));
+                let asked = lookup::entry(&entry.config, info.as_ref(), last_life);
+                let shown = || (entry.place, view::agent(entry, info.as_ref()));
                 query.matches(&asked).then(shown)
             })
             .collect();
@@ -310,8 +309,28 @@ impl Roster {
     /// One agent.
     pub(crate) async fn one(&self, id: &str) -> Option<Agent> {
         let entry = self.read().get(id).cloned()?;
-        let info = self.system.which_child(&child::path(id)).await.ok();
+        let info = self.member(&entry.config).await;
         Some(view::agent(&entry, info.as_ref()))
+    }
+
+    /// What the tree tells of an agent, or of its group where that is down.
+    async fn member(&self, agent: &AgentConfig) -> Option<ChildInfo> {
+        match self.system.which_child(&child::path(agent)).await {
+            Ok(info) => Some(info),
+            Err(_) => self
+                .group_that_is_down(agent)
+                .await
+                .map(|group| family::with_its_group(agent, group)),
+        }
+    }
+
+    /// The group of an agent, if there is one and its supervisor is not there.
+    async fn group_that_is_down(&self, agent: &AgentConfig) -> Option<ChildInfo> {
+        let path = child::group_path(agent.group.as_deref()?);
+        if self.system.which_children(&path).await.is_ok() {
+            return None;
+        }
+        self.system.which_child(&path).await.ok()
     }
 
     /// Starts a new agent, which lives as long as the daemon.
@@ -328,16 +347,22 @@ impl Roster {
             command: request.command.as_deref(),
             args: &request.args,
             type_name: request.type_name.as_deref(),
+            group: self.group_asked_for(request)?,
             tags: &request.tags,
             env: &request.env_vars,
         };
         let config = AgentConfig::from_parts(parts, &self.config.defaults, &self.config.folder)
             .map_err(|errors| RosterError::Invalid { errors })?;
         // What those that have gone still hold is free for the new one.
-        drop(self.children().await);
-        let (process, place) = self.enter(config)?;
+        drop(self.family().await);
+        let supervisor = child::supervisor(&config);
+        let before = tree::before(&self.config, &config);
+        let (mut process, place) = self.enter(config)?;
+        if let Some(before) = before {
+            process = process.waits_for(before, regrow::Condition::Started);
+        }
         let id = request.agent_id.clone();
-        match self.system.start_child(child::ROOT, process).await {
+        match self.system.start_child(&supervisor, process).await {
             Ok(info) => {
                 let entry = self.confirm(&id);
                 let entry = entry.ok_or(RosterError::NotFound { id })?;
@@ -353,7 +378,8 @@ impl Roster {
                 agent.ok_or(RosterError::NotFound { id })
             }
             Err(source) => {
-                self.take_back(&id, place).await;
+                self.take_back(&format!("{supervisor}/{id}"), &id, place)
+                    .await;
                 let verb = Verb::Start;
                 Err(RosterError::NotDone { id, verb, source })
             }
@@ -361,80 +387,12 @@ impl Roster {
     }
 
     /// Forgets an agent that could not be spawned, so that its id is free for a better try.
-    async fn take_back(&self, id: &str, place: usize) {
-        match self.system.delete_child(&child::path(id)).await {
+    async fn take_back(&self, path: &str, id: &str, place: usize) {
+        match self.system.delete_child(path).await {
             Ok(_) => {}
             Err(error) => tracing::debug!(agent = id, %error, "nothing to take back"),
         }
         self.leave(id, place);
-    }
-
-    /// Lets an operation begin, if the agent is there and not too much is going on.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such agent, too much is going on, or the daemon is being stopped.
-    pub(crate) fn begin(&self, id: &str, verb: Verb) -> Result<Permit, RosterError> {
-        if self.phase() == DaemonPhase::Draining {
-            return Err(RosterError::Draining);
-        }
-        if !self.has(id) {
-            return Err(RosterError::NotFound { id: id.to_owned() });
-        }
-        let place = Arc::clone(&self.operations).try_acquire_owned();
-        Ok(Permit {
-            id: id.to_owned(),
-            verb,
-            _place: place.map_err(|_| RosterError::Busy)?,
-        })
-    }
-
-    /// Does what the permit allows, and returns when its effect can be seen.
-    ///
-    /// # Errors
-    ///
-    /// When the supervisor refuses.
-    pub(crate) async fn operate(&self, permit: Permit) -> Result<Agent, RosterError> {
-        let (id, verb) = (&permit.id, permit.verb);
-        let path = child::path(id);
-        let done = match verb {
-            Verb::Stop => self.system.terminate_child(&path).await,
-            Verb::Pause => self.system.pause_child(&path).await,
-            Verb::Resume => self.system.resume_child(&path).await,
-            Verb::Start | Verb::Restart => match self.system.which_child(&path).await {
-                Ok(info) if needs_nothing(verb, &info) => Ok(info),
-                Ok(_) | Err(_) => self.system.bounce_child(&path).await,
-            },
-        };
-        let entry = self.read().get(id).cloned();
-        match (done, entry) {
-            (Ok(info), Some(entry)) => Ok(view::agent(&entry, Some(&info))),
-            (Ok(_), None) => Err(RosterError::NotFound { id: id.clone() }),
-            (Err(source), _) => {
-                let id = id.clone();
-                Err(RosterError::NotDone { id, verb, source })
-            }
-        }
-    }
-
-    /// Sends a signal to an agent's process, or to all of its group; answers how the agent is then.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such agent, no process of it runs, or the signal is not one to send by hand.
-    pub(crate) async fn signal(
-        &self,
-        id: &str,
-        signal: Signal,
-        to: SignalTo,
-    ) -> Result<Agent, RosterError> {
-        let not_found = || RosterError::NotFound { id: id.to_owned() };
-        let handle = self.handle(id).ok_or_else(not_found)?;
-        handle.signal(signal, to).await.map_err(|source| {
-            let id = id.to_owned();
-            RosterError::NotSignalled { id, signal, source }
-        })?;
-        self.one(id).await.ok_or_else(not_found)
     }
 
     /// Takes a new agent in, with a port, if there is room.
@@ -507,19 +465,60 @@ impl Roster {
     }
 
     /// Those that are in the tree, if there still is one. Others that were are forgotten.
-    async fn children(&self) -> Option<Vec<ChildInfo>> {
+    async fn family(&self) -> Option<Family> {
         let known = self.known();
-        let children = self.system.which_children(child::ROOT).await.ok()?;
-        self.forget_the_gone(known, &children);
-        Some(children)
+        let family = Family::of(&self.system, &self.config.groups).await?;
+        self.forget_the_gone(known, &family);
+        Some(family)
+    }
+
+    /// The group that a new agent is to be in.
+    fn group_asked_for<'r>(
+        &self,
+        request: &'r SpawnRequest,
+    ) -> Result<Option<&'r str>, RosterError> {
+        let Some(group) = request.group.as_deref() else {
+            return Ok(None);
+        };
+        if self.config.groups.iter().any(|known| known.id == group) {
+            return Ok(Some(group));
+        }
+        let problem = Problem::Unexpected {
+            expected: "the id of a group of the config file".to_owned(),
+            got: format!("{group:?}"),
+            hint: None,
+        };
+        let error = ConfigError {
+            place: None,
+            key: "group".to_owned(),
+            problem,
+        };
+        Err(RosterError::Invalid {
+            errors: vec![error],
+        })
     }
 
     /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
-    fn forget_the_gone(&self, mut known: Vec<(String, usize)>, children: &[ChildInfo]) {
-        known.retain(|(id, _)| !children.iter().any(|info| *info.id == **id));
+    fn forget_the_gone(&self, known: Vec<(String, usize)>, family: &Family) {
         for (id, place) in known {
-            self.leave(&id, place);
+            let entry = self.read().get(&id).cloned();
+            if entry.is_some_and(|entry| entry.place == place && family.has_lost(&entry.config)) {
+                self.leave(&id, place);
+            }
         }
+    }
+
+    /// Whether this is the path of that agent.
+    pub(super) fn is_at(&self, id: &str, path: &str) -> bool {
+        let agents = self.read();
+        let entry = agents.get(id);
+        entry.is_some_and(|entry| child::path(&entry.config) == path)
+    }
+
+    /// Whether this is the path of that group.
+    pub(super) fn is_group(&self, id: &str, path: &str) -> bool {
+        let mut groups = self.config.groups.iter();
+        groups.any(|group| group.id == id) && child::group_path(id) == path
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
@@ -557,7 +556,7 @@ impl Agents for Roster {
         if standing.alive {
             return Some(standing);
         }
-        let info = self.system.which_child(&child::path(id)).await.ok();
+        let info = self.member(&entry.config).await;
         let standing = view::standing(standing, info.as_ref(), now);
         Some(match self.phase() {
             DaemonPhase::Starting | DaemonPhase::Running => standing,
@@ -580,17 +579,6 @@ impl Agents for Roster {
         parent: Option<TraceContext>,
     ) -> Span {
         request::asked(self.system.telemetry(), route, method, parent)
-    }
-}
-
-/// Whether an agent that is to come up, or up anew, does so by itself.
-fn needs_nothing(verb: Verb, info: &ChildInfo) -> bool {
-    match info.phase {
-        // It starts when what it depends on is up, and there is nothing to stop.
-        Phase::Pending => true,
-        Phase::Starting | Phase::Running | Phase::Paused => verb == Verb::Start,
-        Phase::Draining | Phase::Stopping => verb == Verb::Start && info.desired != Desired::Down,
-        Phase::Backoff | Phase::Completed | Phase::Stopped | Phase::Failed => false,
     }
 }
 

@@ -27,20 +27,25 @@ struct Up {
 }
 
 /// The config of agents that are quick to start and to stop.
-fn config(folder: &Path, agents: &str) -> Config {
+fn config(folder: &Path, before: &str, agents: &str) -> Config {
     let text = format!(
         "ports: 39000-39999\nlimits: {{ max_agents: 4 }}\n\
          defaults: {{ start_window: 20ms, stop: {{ timeout: 2s }}, restart: {{ base: 1ms, max: 1ms, max_restarts: 1 }} }}\n\
-         agents:\n{agents}"
+         {before}agents:\n{agents}"
     );
     crate::config::parse(&text, &folder.join("regrow.yaml"), &|_| None).unwrap()
 }
 
 async fn start(agents: &str) -> Up {
+    start_with("", agents).await
+}
+
+/// The same, with something before the agents in the file.
+async fn start_with(before: &str, agents: &str) -> Up {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
     let token = state.token().to_owned();
-    let config = config(folder.path(), agents);
+    let config = config(folder.path(), before, agents);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let daemon = Daemon::start(config, state, Some(listen)).await.unwrap();
     Up {
@@ -343,7 +348,7 @@ async fn what_happens_is_told_in_order_until_the_end() {
     let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
     let broken =
         "  broken: { command: [sh, -c, 'echo no luck >&2; exit 3'], depends_on: [sleeper] }\n";
-    let config = config(folder.path(), &format!("{SLEEPER}{broken}"));
+    let config = config(folder.path(), "", &format!("{SLEEPER}{broken}"));
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut daemon = Daemon::start(config, state, Some(listen)).await.unwrap();
     let mut stream = daemon.progress().unwrap();
@@ -391,6 +396,7 @@ fn words(progress: &Progress) -> String {
         }
         What::Restarting { .. } => "restarting".to_owned(),
         What::Stopping { .. } => "stopping".to_owned(),
+        What::Withdrawn => "withdrawn".to_owned(),
         What::Stopped { .. } => "stopped".to_owned(),
         What::Paused => "paused".to_owned(),
         What::Resumed => "resumed".to_owned(),
@@ -434,7 +440,7 @@ async fn only_this_machine_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
     let listen = SocketAddr::from(([0, 0, 0, 0], 0));
-    let started = Daemon::start(config(folder.path(), SLEEPER), state, Some(listen)).await;
+    let started = Daemon::start(config(folder.path(), "", SLEEPER), state, Some(listen)).await;
     assert!(
         matches!(started, Err(DaemonError::NotLoopback { .. })),
         "{started:?}"
@@ -472,7 +478,7 @@ async fn a_port_that_is_taken_is_told_with_what_to_do() {
     let listen = taken.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(&folder.path().join(".regrow")).unwrap();
-    let error = Daemon::start(config(folder.path(), SLEEPER), state, Some(listen))
+    let error = Daemon::start(config(folder.path(), "", SLEEPER), state, Some(listen))
         .await
         .unwrap_err();
     let text = error.to_string();

@@ -20,12 +20,13 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
     let (_, desired) = place_of(info);
     Agent {
         id: config.id.clone(),
-        path: child::path(&config.id),
+        path: child::path(config),
         kind: "process".to_owned(),
         type_name: config.type_name.clone(),
         tags: config.tags.clone(),
         capabilities: config.capabilities.clone(),
         metadata: config.metadata.clone(),
+        group: config.group.clone(),
         depends_on: ids(&config.depends_on),
         package_id: None,
         pid: process.pid,

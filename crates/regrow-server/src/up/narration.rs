@@ -69,6 +69,7 @@ impl Narrator {
             What::Stopping {
                 cause: StopCause::Operator,
             } => ("stopping", "as asked".to_owned()),
+            What::Withdrawn => ("stopping", "by its supervisor".to_owned()),
             What::Stopping { cause } => ("stopping", format!("because of {}", cause.as_str())),
             What::Stopped { took, reason } => ("stopped", stopped(*took, reason)),
             What::Paused => ("paused", String::new()),

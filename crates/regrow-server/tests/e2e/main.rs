@@ -10,6 +10,7 @@ mod figures;
 mod gateway;
 mod hold;
 mod http_api;
+mod jobs;
 mod kit;
 mod losses;
 mod queries;

@@ -22,7 +22,7 @@ fn all_errors_of_a_wrong_file_are_told_at_once_and_nothing_is_started() {
         let said = team.regrow(arguments);
         assert_eq!(said.code, 7, "{arguments:?}: {said:?}");
         for part in [
-            "regrow.yaml:4:44: agents.b.depends_on[0]: expected an order of start, got a cycle: a -> b -> a",
+            "regrow.yaml:4:44: agents.b.depends_on[0]: expected an order of start, got a cycle: a -> b (3:44) -> a (4:44); remove",
             "regrow.yaml:5:8: agents.c.comand: ",
             "did you mean \"command\"?",
             "agents.c.restart.max: expected a duration such as 30s, got \"soon\"",

@@ -1,5 +1,7 @@
 //! What comes after what, and what comes to an end.
 
+use regrow_core::Strategy;
+
 use super::*;
 
 #[test]
@@ -116,6 +118,87 @@ fn who_waits_for_one_that_is_not_enabled_is_told_so() {
         [
             "agents.yaml:3:33: warning: agents.a.depends_on[0]: off is not enabled, so this agent waits until somebody starts \
           off; add if_enabled: true to do without"
+        ]
+    );
+}
+
+#[test]
+fn agents_may_share_a_group_with_a_strategy_of_its_own() {
+    let config = good(
+        "groups:
+  coders: { strategy: rest_for_one, max_restarts: 3, within: 30s }
+  others: {}
+  some: { max_restarts: 2 }
+agents:
+  db: { command: x }
+  a: { command: x, group: coders, depends_on: { db: ready } }
+  b: { command: x, group: coders, depends_on: { a: ready } }
+  c: { command: x, depends_on: [b] }
+",
+    );
+    let group = |id: &str, strategy, limit: Option<(u32, u64)>| GroupConfig {
+        id: id.to_owned(),
+        strategy,
+        limit: limit.map(|(n, s)| RestartIntensity::new(n, Duration::from_secs(s))),
+    };
+    assert_eq!(
+        config.groups,
+        [
+            group("coders", Strategy::RestForOne, Some((3, 30))),
+            group("others", Strategy::OneForOne, None),
+            group("some", Strategy::OneForOne, Some((2, 60))),
+        ]
+    );
+    assert_eq!(config.agents[1].group.as_deref(), Some("coders"));
+    assert_eq!(config.agents[3].group, None);
+}
+
+#[test]
+fn groups_that_cannot_be_are_told_with_their_places() {
+    assert_eq!(
+        errors(
+            "groups:
+  coders: { strategy: rest_for_one }
+  db: { strategy: all }
+agents:
+  db: { command: x }
+  a: { command: x, group: coders, depends_on: [b] }
+  b: { command: x, group: coder }
+  c: { command: x, group: coders }
+  d: { command: x, group: coders, depends_on: [e] }
+  e: { command: x, group: coders }
+  f: { command: x, depends_on: { d: ready } }
+"
+        ),
+        [
+            "agents.yaml:3:3: groups.db: expected an id that no agent has, got \"db\", which agents.db has (5:3); \
+             change one of the two",
+            "agents.yaml:3:19: groups.db.strategy: expected one_for_one, one_for_all or rest_for_one, got \"all\"",
+            "agents.yaml:7:27: agents.b.group: expected the id of a group, got \"coder\"; did you mean \"coders\"?",
+            "agents.yaml:9:48: agents.d.depends_on[0]: expected an agent before this one, because their group is \
+             rest_for_one and goes in the order of the file, got \"e\"; move e before d",
+            "agents.yaml:11:34: agents.f.depends_on.d: expected started, because d is in the group coders, got another \
+             condition; from outside one can only wait for a whole group to be up; put both into one group, or d into none",
+        ]
+    );
+}
+
+#[test]
+fn groups_that_wait_for_each_other_are_a_cycle() {
+    assert_eq!(
+        errors(
+            "groups: { g: {}, h: {} }
+agents:
+  a: { command: x, group: g, depends_on: [b] }
+  b: { command: x, group: h }
+  c: { command: x, group: h, depends_on: [d] }
+  d: { command: x, depends_on: [e] }
+  e: { command: x, group: g }
+"
+        ),
+        [
+            "agents.yaml:6:33: agents.d.depends_on[0]: expected an order of start, got a cycle: \
+             group g -> group h (3:43) -> d (5:43) -> group g (6:33); remove one of these dependencies"
         ]
     );
 }

@@ -21,7 +21,7 @@ pub(super) fn entry(config: &AgentConfig, info: Option<&ChildInfo>, last_life: u
     let profile = profile
         .tags(&config.tags)
         .capabilities(config.capabilities.iter().map(String::as_str));
-    Entry::new(child::path(&config.id), profile, status(info, last_life))
+    Entry::new(child::path(config), profile, status(info, last_life))
 }
 
 /// How an agent is; one of which the tree knows nothing any more is stopped.

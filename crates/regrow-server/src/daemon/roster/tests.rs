@@ -37,7 +37,7 @@ async fn a_look_before_an_id_was_given_anew_does_not_forget_who_has_it_now() {
     roster.system.delete_child("root/x").await.unwrap();
     roster.all().await;
     let anew = roster.spawn(&request("x")).await.unwrap();
-    roster.forget_the_gone(known, &[]);
+    roster.forget_the_gone(known, &Family::default());
     assert_eq!(roster.ids(), ["x"]);
     assert_eq!(
         roster.ports().all(),

@@ -1,0 +1,85 @@
+//! What the tree tells of the agents at one moment, those in groups included.
+
+use std::collections::HashMap;
+
+use regrow::{ChildInfo, System};
+use regrow_core::{ChildKind, Phase};
+
+use crate::config::{AgentConfig, GroupConfig};
+use crate::daemon::child;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Family {
+    root: Vec<ChildInfo>,
+    /// Those of each group whose supervisor has answered.
+    groups: HashMap<String, Vec<ChildInfo>>,
+}
+
+impl Family {
+    /// Asks the tree; nothing when there is none any more.
+    pub(super) async fn of(system: &System, groups: &[GroupConfig]) -> Option<Self> {
+        let root = system.which_children(child::ROOT).await.ok()?;
+        let mut family = Self {
+            root,
+            groups: HashMap::new(),
+        };
+        for GroupConfig { id, .. } in groups {
+            // One that is down is told of by the root.
+            if let Ok(members) = system.which_children(&child::group_path(id)).await {
+                family.groups.insert(id.clone(), members);
+            }
+        }
+        Some(family)
+    }
+
+    /// One agent.
+    pub(super) fn member(&self, agent: &AgentConfig) -> Option<ChildInfo> {
+        let find = |children: &[ChildInfo], id: &str| {
+            children.iter().find(|info| *info.id == *id).cloned()
+        };
+        let Some(group) = &agent.group else {
+            return find(&self.root, &agent.id);
+        };
+        match self.groups.get(group) {
+            Some(members) => find(members, &agent.id),
+            None => find(&self.root, group).map(|info| with_its_group(agent, info)),
+        }
+    }
+
+    /// Whether an agent that was there is gone for good. While its group is down that is not known.
+    pub(super) fn has_lost(&self, agent: &AgentConfig) -> bool {
+        match &agent.group {
+            Some(group) => self.groups.contains_key(group) && self.member(agent).is_none(),
+            None => self.member(agent).is_none(),
+        }
+    }
+}
+
+/// How an agent is whose group is down: as its group, which it comes up with.
+pub(super) fn with_its_group(agent: &AgentConfig, group: ChildInfo) -> ChildInfo {
+    let mut info = group;
+    let why = info.parked_because.take();
+    info.phase = match info.phase {
+        Phase::Failed => {
+            let group = agent.group.as_deref().unwrap_or_default();
+            let why = why.as_deref().unwrap_or("it could not be started");
+            info.parked_because = Some(format!("its group {group:?} was given up on: {why}"));
+            Phase::Failed
+        }
+        Phase::Backoff => Phase::Backoff,
+        Phase::Stopped | Phase::Completed => Phase::Stopped,
+        Phase::Pending
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Paused
+        | Phase::Draining
+        | Phase::Stopping => Phase::Pending,
+    };
+    info.id = agent.id.as_str().into();
+    info.kind = ChildKind::Process;
+    info.ready = false;
+    info.last_exit = None;
+    info.started_at = None;
+    info
+}
