@@ -133,6 +133,10 @@ impl Observer for StartContext {
         self.condemn(StopCause::MaxRuntime);
     }
 
+    fn overran(&self) {
+        self.condemn(StopCause::Memory);
+    }
+
     fn drained(&self) {
         Self::drained(self);
     }

@@ -25,6 +25,7 @@ use crate::stdin::Opened;
 
 mod figures;
 mod hold;
+mod limits;
 mod report;
 mod wishes;
 
@@ -52,6 +53,8 @@ pub(crate) trait Observer: Send + Sync {
     fn ready(&self);
     /// It has run for as long as it may.
     fn expired(&self);
+    /// It has used too much memory for too long.
+    fn overran(&self);
     /// What it had to finish before it is asked to stop is done.
     fn drained(&self);
     /// Something happened while it was in this phase.
@@ -134,19 +137,7 @@ impl Driver {
         let berth = berth.ok_or_else(|| SpawnError::StillRunning {
             id: template.id.clone(),
         })?;
-        let surroundings = environment::surroundings(&template, generation, trace)?;
-        let mut command = Command::new(&surroundings.program);
-        command.arg0(&template.program).args(&surroundings.args);
-        command.env_clear().envs(&surroundings.env);
-        command
-            .stdin(template.stdin.stdio())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(cwd) = &template.cwd {
-            command.current_dir(cwd);
-        }
-        let (mut child, leader) = os::spawn(&mut command)
-            .map_err(|source| SpawnError::of_spawn(&surroundings.program, source))?;
+        let (mut child, leader) = launch(&template, generation, trace).await?;
         let mut readers = JoinSet::new();
         let output = template.handle.output();
         let readiness = Readiness::new(template.ready_line.clone());
@@ -247,7 +238,7 @@ impl Driver {
             phase = self.stands(phase, &observer);
             self.report
                 .tell(&self.template, phase, &observer, Instant::now());
-            self.books.show(&self.template, &observer);
+            self.books.show(&self.template, phase, &observer);
             actions = self.next(&observer).await;
         }
     }
@@ -508,6 +499,33 @@ impl Drop for Driver {
             self.signal(Signal::Kill);
         }
     }
+}
+
+/// The process itself, where it shall be and with what it may use.
+async fn launch(
+    template: &Template,
+    generation: u32,
+    trace: &TraceContext,
+) -> Result<(Child, Identity), SpawnError> {
+    let surroundings = environment::surroundings(template, generation, trace)?;
+    let bounds = limits::granted(template, generation)?;
+    let mut command = Command::new(&surroundings.program);
+    command.arg0(&template.program).args(&surroundings.args);
+    command.env_clear().envs(&surroundings.env);
+    command
+        .stdin(template.stdin.stdio())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(cwd) = &template.cwd {
+        command.current_dir(cwd);
+    }
+    let (mut child, leader) = os::spawn(&mut command)
+        .map_err(|source| SpawnError::of_spawn(&surroundings.program, source))?;
+    if let Err(error) = limits::set(template, leader, &bounds) {
+        limits::undo(template, generation, &mut child, leader).await;
+        return Err(error);
+    }
+    Ok((child, leader))
 }
 
 /// The end of a process begins.

@@ -56,6 +56,29 @@ pub enum SpawnError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A limit is higher than the one that regrow has, and it cannot give more than that.
+    #[error(
+        "limit {limit} is {wanted}, but regrow itself has no more than {own} to give; lower it, or raise that of regrow (ulimit -H)"
+    )]
+    LimitTooHigh {
+        /// Which, by its word in the file.
+        limit: &'static str,
+        /// What it was to be, in bytes, seconds, or pieces.
+        wanted: u64,
+        /// What regrow has.
+        own: u64,
+    },
+    /// The system does not let us set a limit.
+    #[error(
+        "limit {limit} could not be set; regrow may lack the privilege, the program may have changed its user, or the system has no such limit"
+    )]
+    LimitRefused {
+        /// Which, by its word in the file.
+        limit: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Anything else, which may pass: too many processes, no memory.
     #[error("failed to start program {}", .program.display())]
     System {
@@ -82,7 +105,9 @@ impl SpawnError {
             | Self::ProgramMissing { .. }
             | Self::NotExecutable { .. }
             | Self::NotRunnable { .. }
-            | Self::WorkingDirectory { .. } => true,
+            | Self::WorkingDirectory { .. }
+            | Self::LimitTooHigh { .. }
+            | Self::LimitRefused { .. } => true,
             Self::System { .. } | Self::StillRunning { .. } => false,
         }
     }

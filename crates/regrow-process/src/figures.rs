@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use regrow_core::figures::Reading;
+use regrow_core::figures::{MemoryLimit, Reading};
 use tokio::sync::{Notify, watch};
 
 use crate::os::{self, Crew, Identity, MAX_NOTED, Member, Strangers};
@@ -50,6 +50,8 @@ pub struct TreeProcess {
 pub(crate) struct Sample {
     pub(crate) at: Instant,
     pub(crate) readings: Arc<[Reading]>,
+    /// The memory that counts against a limit: added up, or where that would be unjust, with no page counted twice.
+    pub(crate) memory_bytes: u64,
 }
 
 /// Looks at all lives of one run.
@@ -80,7 +82,7 @@ enum Task {
 #[derive(Debug)]
 struct Enlisted {
     crew: Crew,
-    limit: Option<u64>,
+    limit: Option<MemoryLimit>,
     told: watch::Sender<Option<Sample>>,
 }
 
@@ -146,7 +148,7 @@ impl Sampler {
         agent: &str,
         generation: u32,
         leader: Identity,
-        limit: Option<u64>,
+        limit: Option<MemoryLimit>,
     ) -> Enlistment {
         let (told, samples) = watch::channel(None);
         let crew = Crew {
@@ -209,17 +211,23 @@ impl Sampler {
     /// One look at all lives.
     fn look(&self) -> io::Result<()> {
         let began = Instant::now();
-        let (lives, crews): (Vec<u64>, Vec<Crew>) = self
+        let (lives, crews): (Vec<(u64, Option<MemoryLimit>)>, Vec<Crew>) = self
             .state()
             .watched()
-            .map(|(number, life)| (*number, life.crew.clone()))
+            .map(|(number, life)| ((*number, life.limit), life.crew.clone()))
             .unzip();
         let members = self.members(&crews)?;
         let at = Instant::now();
         let processes = members.iter().map(Vec::len).sum();
-        for (number, members) in lives.into_iter().zip(members) {
-            let readings = members.iter().map(|member| member.reading).collect();
-            self.tell(number, Sample { at, readings });
+        for ((number, limit), members) in lives.into_iter().zip(members) {
+            let readings: Arc<[Reading]> = members.iter().map(|member| member.reading).collect();
+            let memory_bytes = memory(&readings, limit);
+            let sample = Sample {
+                at,
+                readings,
+                memory_bytes,
+            };
+            self.tell(number, sample);
         }
         self.state().last = Some(Sampled {
             at: Instant::now(),
@@ -292,15 +300,36 @@ impl State {
             .filter(move |(_, life)| !is_off || life.limit.is_some())
     }
 
-    /// How long between two looks; `None` when there is nobody to look at.
+    /// How long between two looks; `None` when there is nobody to look at. Who has a limit does not have to wait for figures that are
+    /// wanted more rarely.
     fn pause(&self) -> Option<Duration> {
         self.watched().next()?;
-        Some(if self.every.is_zero() {
-            PERIOD
-        } else {
-            self.every
+        let is_limited = self.lives.values().any(|life| life.limit.is_some());
+        Some(match self.every {
+            Duration::ZERO => PERIOD,
+            every if is_limited => every.min(PERIOD),
+            every => every,
         })
     }
+}
+
+/// The memory of a life that counts against its limit. What the processes share is looked up only where it may matter, because the
+/// system looks at every page for it; of at most 1,024 processes.
+fn memory(readings: &[Reading], limit: Option<MemoryLimit>) -> u64 {
+    let living = || readings.iter().filter(|reading| reading.is_living);
+    let sum = |bytes: &dyn Fn(usize, &Reading) -> u64| {
+        let all = living().enumerate();
+        all.map(|(index, reading)| bytes(index, reading))
+            .fold(0, u64::saturating_add)
+    };
+    let plain = sum(&|_, reading| reading.memory_bytes);
+    if limit.is_none_or(|limit| !limit.is_doubtful(plain, living().count())) {
+        return plain;
+    }
+    sum(&|index, reading| {
+        let looked_up = (index < MAX_NOTED).then(|| os::proportional_memory(reading.who.into()));
+        looked_up.flatten().unwrap_or(reading.memory_bytes)
+    })
 }
 
 impl From<regrow_core::figures::Who> for Identity {

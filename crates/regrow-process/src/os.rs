@@ -28,7 +28,11 @@ mod other;
 use other as imp;
 mod signal;
 
+pub(crate) use imp::{limit_descendants, own_limit, set_limit, set_nice};
 pub use signal::{Signal, UnknownSignal};
+
+/// Whether the memory of processes can be read here.
+pub(crate) const SHOWS_MEMORY: bool = cfg!(target_os = "linux");
 
 /// At most this many descendants of one incarnation are written down.
 pub(crate) const MAX_NOTED: usize = 1024;
@@ -329,6 +333,11 @@ pub(crate) fn reading(process: Identity) -> Option<Reading> {
 /// more than the rest: the system looks at every page.
 pub(crate) fn proportional_memory(process: Identity) -> Option<u64> {
     imp::proportional_memory(process)
+}
+
+/// Whether we are root, for whom some limits do not hold.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Which boot of the machine this is; empty where the system does not tell.

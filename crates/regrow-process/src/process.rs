@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use regrow::Condition;
 use regrow_core::exits::ExitRules;
+use regrow_core::figures::MemoryLimit;
 use regrow_core::lifecycle::StopPlan;
 use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
 use serde_json::{Map, Value};
 
 use crate::handle::ProcessHandle;
 use crate::host::Host;
+use crate::limits::Limits;
 use crate::log_file::{Journal, LogFile};
 use crate::os::Signal;
 use crate::runner::Farewell;
@@ -59,6 +61,8 @@ pub(crate) struct Template {
     pub(crate) start_window: Duration,
     pub(crate) ready_line: Option<Arc<str>>,
     pub(crate) max_runtime: Option<Duration>,
+    pub(crate) memory_limit: Option<MemoryLimit>,
+    pub(crate) limits: Limits,
     pub(crate) host: Host,
     pub(crate) log_file: Option<LogFile>,
     /// Set when it becomes a child.
@@ -126,6 +130,8 @@ impl Process {
             start_window: START_WINDOW,
             ready_line: None,
             max_runtime: None,
+            memory_limit: None,
+            limits: Limits::default(),
             host: Host::new(),
             log_file: None,
             journal: None,
@@ -219,6 +225,23 @@ impl Process {
     /// is `completed`.
     pub fn max_runtime(mut self, longest: Duration) -> Self {
         self.template.max_runtime = Some(longest);
+        self
+    }
+
+    /// How much memory it may use, with all that it has started; no limit, unless given.
+    ///
+    /// It is looked at as often as [`Host::sample_every`] says, at least every 5 s. When it was above at three looks, without being at
+    /// nine tenths or less in between, it is stopped with the cause [`Memory`](regrow::StopCause::Memory), which counts as a failure:
+    /// what follows is up to its restart type. Until it is up, and while it is held, nothing is counted. A page that several of its
+    /// processes share counts once. In the seconds between two looks it may use whatever the machine has.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.template.memory_limit = Some(MemoryLimit::new(bytes));
+        self
+    }
+
+    /// What the system allows each of its processes; what regrow itself is allowed, unless given.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.template.limits = limits;
         self
     }
 

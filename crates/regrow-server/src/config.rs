@@ -11,6 +11,7 @@ mod error;
 mod exits;
 mod expand;
 mod groups;
+mod limits;
 mod logs;
 mod order;
 mod policy;
@@ -39,6 +40,7 @@ use regrow_process::{ExitRules, StopPlan};
 use serde_json::Map;
 
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
+pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::logs::LogsConfig;
 pub(crate) use self::request::AgentParts;
 pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
@@ -112,6 +114,8 @@ pub(crate) struct AgentDefaults {
     pub(crate) start_window: Duration,
     /// How much of what it writes is kept.
     pub(crate) logs: LogsConfig,
+    /// How much it may use.
+    pub(crate) limits: LimitsConfig,
 }
 
 /// One agent.
@@ -159,6 +163,8 @@ pub(crate) struct AgentConfig {
     pub(crate) start_window: Duration,
     /// How long one life of it may run.
     pub(crate) max_runtime: Option<Duration>,
+    /// How much it may use.
+    pub(crate) limits: LimitsConfig,
     /// Whether `/readyz` is 503 while it is down.
     pub(crate) required: bool,
 }
@@ -189,6 +195,7 @@ impl fmt::Debug for AgentConfig {
             .field("logs", &self.logs)
             .field("start_window", &self.start_window)
             .field("max_runtime", &self.max_runtime)
+            .field("limits", &self.limits)
             .field("required", &self.required)
             .finish()
     }

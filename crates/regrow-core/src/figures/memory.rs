@@ -35,6 +35,19 @@ impl MemoryLimit {
         self.bytes
     }
 
+    /// So many samples above the limit are too many.
+    #[must_use]
+    pub fn too_many(self) -> u32 {
+        self.samples
+    }
+
+    /// Whether `bytes`, added up over `processes`, cannot be held against the limit as they are: they are near it, and a page that
+    /// several share was counted for each. What each page counts once is to be looked up then.
+    #[must_use]
+    pub fn is_doubtful(self, bytes: u64, processes: usize) -> bool {
+        processes > 1 && bytes > self.relief()
+    }
+
     /// From here on down it counts as relieved: nine tenths of the limit.
     fn relief(self) -> u64 {
         self.bytes - self.bytes / 10

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use regrow::telemetry::FiguresGauge;
-use regrow_core::figures::Meter;
+use regrow::Phase;
+use regrow::telemetry::{FiguresGauge, Payload};
+use regrow_core::figures::{MemoryNews, MemoryWatch, Meter};
 
 use super::Observer;
 use crate::figures::{Enlistment, Sample};
@@ -15,6 +16,7 @@ use crate::process::Template;
 pub(super) struct Books {
     enlistment: Enlistment,
     meter: Meter,
+    watch: Option<MemoryWatch>,
     gauge: Option<FiguresGauge>,
     /// What was read and is not shown yet.
     fresh: Option<Sample>,
@@ -25,8 +27,9 @@ impl Books {
     pub(super) fn new(template: &Template, generation: u32, leader: Identity) -> Self {
         let sampler = template.host.sampler();
         Self {
-            enlistment: sampler.enlist(&template.id, generation, leader, None),
+            enlistment: sampler.enlist(&template.id, generation, leader, template.memory_limit),
             meter: Meter::new(Instant::now()),
+            watch: template.memory_limit.map(MemoryWatch::new),
             gauge: None,
             fresh: None,
         }
@@ -46,12 +49,51 @@ impl Books {
         self.enlistment.seen()
     }
 
-    /// Shows what was read since the last time.
-    pub(super) fn show(&mut self, template: &Template, observer: &impl Observer) {
-        if let Some(Sample { at, readings, .. }) = self.fresh.take() {
-            self.meter.on_sample(&readings, at);
-            self.publish(template, observer);
+    /// Shows what was read since the last time. One that is up is held to its limit.
+    pub(super) fn show(&mut self, template: &Template, phase: Phase, observer: &impl Observer) {
+        let Some(sample) = self.fresh.take() else {
+            return;
+        };
+        let Sample {
+            at,
+            readings,
+            memory_bytes,
+        } = sample;
+        self.meter.on_sample(&readings, at);
+        self.publish(template, observer);
+        if phase == Phase::Running {
+            self.weigh(memory_bytes, phase, observer);
         }
+    }
+
+    /// It uses so much memory.
+    fn weigh(&mut self, memory_bytes: u64, phase: Phase, observer: &impl Observer) {
+        let Some(watch) = &mut self.watch else {
+            return;
+        };
+        let limit_bytes = watch.limit().bytes();
+        let payload = match watch.on_sample(memory_bytes) {
+            MemoryNews::Nothing => return,
+            MemoryNews::Above => Payload::ProcessMemoryExceeded {
+                memory_bytes,
+                limit_bytes,
+            },
+            MemoryNews::Relieved => Payload::ProcessMemoryRelieved {
+                memory_bytes,
+                limit_bytes,
+            },
+            MemoryNews::TooLong => {
+                let samples = watch.limit().too_many();
+                let payload = Payload::ProcessMemoryOverrun {
+                    memory_bytes,
+                    limit_bytes,
+                    samples,
+                };
+                observer.happened(phase, payload);
+                return observer.overran();
+            }
+        };
+        observer.happened(phase, payload);
     }
 
     /// A last look before the leader is reaped: what it has used up is complete now, with that of all whom it has waited for.

@@ -29,6 +29,7 @@ impl Observer for Silent {
     fn announced(&self) {}
     fn ready(&self) {}
     fn expired(&self) {}
+    fn overran(&self) {}
     fn drained(&self) {}
     fn happened(&self, _phase: Phase, _payload: Payload) {}
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
@@ -87,6 +88,10 @@ impl Observer for Notes {
 
     fn expired(&self) {
         self.0.lock().unwrap().push("expired".to_owned());
+    }
+
+    fn overran(&self) {
+        self.0.lock().unwrap().push("overran".to_owned());
     }
 
     fn drained(&self) {

@@ -117,14 +117,49 @@ async fn nobody_is_looked_at_when_it_is_switched_off_but_those_with_a_limit() {
     let real = Real::new("read line");
     let without = sampler.enlist("a", 1, real.leader(), None);
     assert_eq!(sampler.state().task, Task::None);
-    let with = sampler.enlist("b", 1, real.leader(), Some(1));
+    let limit = Some(MemoryLimit::new(1));
+    let with = sampler.enlist("b", 1, real.leader(), limit);
     assert_eq!(sampler.state().task, Task::Runs);
     assert_eq!(sampler.state().pause(), Some(PERIOD));
     assert_eq!(sampler.state().watched().count(), 1);
+    // Who wants figures once an hour does not wait an hour for a limit; without one it does.
+    sampler.set_period(PERIOD * 720);
+    assert_eq!(sampler.state().pause(), Some(PERIOD));
+    sampler.set_period(AT_ONCE);
+    assert_eq!(sampler.state().pause(), Some(AT_ONCE));
+    sampler.set_period(Duration::ZERO);
     drop((with, without));
     assert_eq!(sampler.go_on(), None);
     assert_eq!(sampler.state().task, Task::None);
     assert!(sampler.state().lives.is_empty());
+}
+
+#[tokio::test]
+async fn what_several_share_counts_once_against_a_limit() {
+    let sampler = sampler();
+    sampler.set_period(AT_ONCE);
+    // 8 MiB that are only read from: three children have the same pages as their parent.
+    let script = "x=$(head -c 8388608 /dev/zero | tr '\\0' a); \
+        exec 3<&0; for child in 1 2 3; do (read line <&3; exit) & done; read line";
+    let real = Real::new(script);
+    let (of, near) = (real.leader(), Some(MemoryLimit::new(16 << 20)));
+    let mut limited = sampler.enlist("a", 1, of, near);
+    let all = async {
+        loop {
+            limited.samples.changed().await.unwrap();
+            let sample = limited.samples.borrow_and_update().clone().unwrap();
+            let plain = memory(&sample.readings, None);
+            if sample.readings.len() == 4 && plain > 32 << 20 {
+                return (sample.memory_bytes, plain);
+            }
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(20), all);
+    let (just, plain) = all.await.expect("in time");
+    assert!(
+        (8 << 20..16 << 20).contains(&just),
+        "{just} instead of {plain}"
+    );
 }
 
 /// What the documentation of `Host::sample_every` says of the cost, in print: `cargo test … -- --nocapture`.

@@ -16,8 +16,10 @@ use crate::abilities::Abilities;
 use super::{Identity, Look, Marks, Quarry, Signal};
 
 mod cgroup;
+mod limits;
 mod usage;
 
+pub(crate) use limits::{limit_descendants, own_limit, set_limit, set_nice};
 pub(super) use usage::{members, proportional_memory, reading};
 
 /// No environment larger than this is read; the system allows about 2 MiB.

@@ -7,6 +7,7 @@ use rustix::process::Pid;
 use tokio::runtime::Handle;
 
 use crate::abilities::{Abilities, ControlGroups};
+use crate::limits::{Bound, Resource};
 
 use super::{Crew, Identity, Look, Member, Quarry, Signal, Strangers};
 
@@ -44,6 +45,20 @@ pub(super) fn reading(_process: Identity) -> Option<Reading> {
 pub(super) fn proportional_memory(_process: Identity) -> Option<u64> {
     None
 }
+
+pub(crate) fn own_limit(_resource: Resource) -> Option<u64> {
+    None
+}
+
+pub(crate) fn set_limit(_leader: Identity, _bound: Bound) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn set_nice(_leader: Identity, _nice: i32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn limit_descendants(_leader: Identity, _bounds: &[Bound], _nice: Option<i32>) {}
 
 /// The leader stands for its group while the group has members.
 pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {

@@ -66,3 +66,36 @@ async fn a_process_with_the_same_pid_but_another_start_is_not_swept() {
     exited(leader).await.unwrap();
     reap(&mut child, leader).unwrap();
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn limits_reach_what_was_started_before_they_were_set() {
+    use crate::Limits;
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    // A child and a grandchild, both there before anything is limited.
+    let script = "sh -c 'sleep 1000 & echo $$ $!; wait' & wait";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .stdout(std::process::Stdio::piped());
+    let (mut child, leader) = spawn(&mut command).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pids = lines.next_line().await.unwrap().unwrap();
+    let bounds = Limits::default().open_files(99).bounds();
+    limit_descendants(leader, &bounds, Some(3));
+    for pid in pids
+        .split(' ')
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()))
+    {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", pid.unwrap())).unwrap();
+        let files = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let words: Vec<&str> = files.unwrap().split_ascii_whitespace().collect();
+        assert_eq!(words[3..5], ["99", "99"]);
+        assert_eq!(rustix::process::getpriority_process(pid).unwrap(), 3);
+    }
+    signal_group(leader, Signal::Kill).unwrap();
+    exited(leader).await.unwrap();
+    reap(&mut child, leader).unwrap();
+}

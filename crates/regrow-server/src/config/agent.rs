@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::expand::Fill;
+use super::limits::LimitsPart;
 use super::logs::LogsPart;
 use super::order::{self, Written};
 use super::policy::{RestartPart, StopPart};
@@ -35,10 +36,11 @@ const AGENT_KEYS: &[&str] = &[
     "logs",
     "start_window",
     "max_runtime",
+    "limits",
     "required",
 ];
 
-const DEFAULTS_KEYS: &[&str] = &["restart", "stop", "start_window", "logs"];
+const DEFAULTS_KEYS: &[&str] = &["restart", "stop", "start_window", "logs", "limits"];
 
 const ENV_KEYS: &[&str] = &["inherit", "set"];
 
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
     stop: StopPart,
     start_window: Option<Found<Duration>>,
     logs: LogsPart,
+    limits: LimitsPart,
 }
 
 impl Shared {
@@ -69,6 +72,7 @@ impl Shared {
                 .get("start_window")
                 .and_then(|field| start_window(reader, &field)),
             logs: read_logs(reader, &fields),
+            limits: read_limits(reader, &fields),
         }
     }
 
@@ -82,6 +86,7 @@ impl Shared {
                 .as_ref()
                 .map_or(START_WINDOW, |found| found.value),
             logs: self.logs.settle(),
+            limits: self.limits.settle(),
         }
     }
 }
@@ -165,6 +170,7 @@ pub(crate) fn read(
         logs: read_logs(reader, &fields).over(&shared.logs).settle(),
         start_window: read_window(reader, &fields, shared),
         max_runtime: read_max_runtime(reader, &fields),
+        limits: read_limits(reader, &fields).over(&shared.limits).settle(),
         required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
     let id = Found {
@@ -216,6 +222,14 @@ fn read_max_runtime(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Dura
     reader
         .value_at(fields, "max_runtime", &shape)
         .map(|found| found.value)
+}
+
+fn read_limits(reader: &mut Reader<'_>, fields: &Fields<'_>) -> LimitsPart {
+    fields
+        .get("limits")
+        .map_or_else(LimitsPart::default, |field| {
+            LimitsPart::read(reader, &field)
+        })
 }
 
 fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<bool> {

@@ -101,6 +101,7 @@ impl AgentConfig {
             logs: defaults.logs,
             start_window: defaults.start_window,
             max_runtime: None,
+            limits: defaults.limits,
             required: false,
         })
     }

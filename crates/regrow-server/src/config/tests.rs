@@ -7,6 +7,7 @@ use regrow_process::{ExitStatus, Follow};
 
 use super::*;
 
+mod limits;
 mod order;
 mod profile;
 mod stop;
@@ -62,6 +63,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         stop: StopConfig::default(),
         start_window: Duration::from_secs(1),
         logs: LogsConfig::default(),
+        limits: LimitsConfig::default(),
     };
     let worker = AgentConfig {
         id: "worker".to_owned(),
@@ -106,6 +108,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         },
         start_window: Duration::from_secs(1),
         max_runtime: None,
+        limits: LimitsConfig::default(),
         required: false,
     };
     let want = Config {
@@ -148,6 +151,7 @@ agents:
     stdin: pipe
     start_window: 0s
     max_runtime: 2h
+    limits: { memory: 4GiB, open_files: 256, processes: 1000, core: 0, file_size: 10GiB, cpu_time: 1h, address_space: 1TiB, nice: -5 }
     required: true
 "#;
 

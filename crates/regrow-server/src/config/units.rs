@@ -1,4 +1,4 @@
-//! The small languages inside values: durations, ids, tags, variables, ports, signals, numbers.
+//! The small languages inside values: durations, sizes, ids, tags, variables, ports, signals, numbers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,6 +30,9 @@ pub(crate) const A_WORD: &str = "a word such as plan, of at most 64 ASCII charac
 
 /// What a duration may be, in words.
 pub(crate) const A_DURATION: &str = "a duration such as 30s";
+
+/// How an agent may rank for the processor, in words.
+pub(crate) const A_RANK: &str = "a whole number from -20 (first) to 19 (last)";
 
 /// Variables that regrow itself gives to every agent; `REGROW_…` besides.
 const OURS: [&str; 7] = [
@@ -142,6 +145,24 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, Refusal> {
         return Err(Refusal::new("a duration of at least 1ms"));
     }
     Ok(duration)
+}
+
+/// A duration of at least a second, without parts of one.
+pub(crate) fn seconds(text: &str) -> Result<Duration, Refusal> {
+    let duration = duration(text)?;
+    if duration.is_zero() || duration.subsec_nanos() > 0 {
+        return Err(Refusal::new("a duration of whole seconds, at least 1s"));
+    }
+    Ok(duration)
+}
+
+/// How an agent ranks for the processor.
+pub(crate) fn nice(text: &str) -> Result<i32, Refusal> {
+    let (sign, number) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    match digits(number).and_then(|number| i32::try_from(number).ok()) {
+        Some(number) if (-20..=19).contains(&(sign * number)) => Ok(sign * number),
+        Some(_) | None => Err(Refusal::new(A_RANK)),
+    }
 }
 
 /// A duration in the words of the file.

@@ -258,3 +258,30 @@ fn numbers_are_within_their_range() {
     assert_eq!(truth("True"), Ok(true));
     assert_eq!(expected(truth("yes")), "true or false");
 }
+
+#[test]
+fn ranks_go_from_minus_20_to_19_and_seconds_are_whole() {
+    for (text, rank) in [("-20", -20), ("-0", 0), ("0", 0), ("19", 19)] {
+        assert_eq!(nice(text), Ok(rank), "{text}");
+    }
+    for text in [
+        "",
+        "-",
+        "-21",
+        "20",
+        "1.0",
+        "+1",
+        "--1",
+        "99999999999999999999",
+    ] {
+        assert_eq!(expected(nice(text)), A_RANK, "{text}");
+    }
+    assert_eq!(seconds("1m30s"), Ok(Duration::from_secs(90)));
+    for text in ["0s", "999ms", "1s500ms"] {
+        assert_eq!(
+            expected(seconds(text)),
+            "a duration of whole seconds, at least 1s",
+            "{text}"
+        );
+    }
+}

@@ -55,6 +55,7 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
         ))
         .give_up(GiveUp::Park)
         .exits(agent.restart.exits.clone())
+        .limits(agent.limits.system)
         .stop_plan(agent.stop.plan)
         .stop_signal(signal(&agent.stop))
         .host(host.clone())
@@ -75,6 +76,9 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
     }
     if agent.once {
         process = process.once();
+    }
+    if let Some(bytes) = agent.limits.memory {
+        process = process.memory_limit(bytes);
     }
     if let Some(longest) = agent.max_runtime {
         process = process.max_runtime(longest);

@@ -12,6 +12,7 @@ mod hold;
 mod http_api;
 mod jobs;
 mod kit;
+mod limits;
 mod losses;
 mod queries;
 mod real;

@@ -330,6 +330,22 @@ events! {
     ProcessLogResumed = "regrow.process.log.resumed" {}
     /// The log file of a process lacks lines: they came faster than they were written. Told at most once a second.
     ProcessLogDropped = "regrow.process.log.dropped" { Measurement lines: u64 }
+    /// An agent uses more memory than it may. Told once, until it is relieved.
+    ProcessMemoryExceeded = "regrow.process.memory.exceeded" {
+        Measurement memory_bytes: u64,
+        Measurement limit_bytes: u64,
+    }
+    /// It used more than it may, and is at nine tenths of that or less again.
+    ProcessMemoryRelieved = "regrow.process.memory.relieved" {
+        Measurement memory_bytes: u64,
+        Measurement limit_bytes: u64,
+    }
+    /// It was above what it may use at so many looks without being relieved in between: it is stopped for it.
+    ProcessMemoryOverrun = "regrow.process.memory.overrun" {
+        Measurement memory_bytes: u64,
+        Measurement limit_bytes: u64,
+        Measurement samples: u32,
+    }
     /// Processes that could not be ended.
     ProcessLeaked = "regrow.process.leaked" { Metadata pids: Vec<u32> }
     /// A handler panicked and was detached.

@@ -83,6 +83,11 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ProcessLogResumed {} => (Level::INFO, "its log file is written again"),
         Payload::ProcessLogDropped { .. } => (Level::WARN, "its log file lacks lines"),
         Payload::ProcessShutdown { .. } => (Level::DEBUG, "process ended completely"),
+        Payload::ProcessMemoryExceeded { .. } => (Level::WARN, "uses more memory than it may"),
+        Payload::ProcessMemoryRelieved { .. } => (Level::INFO, "uses less memory again"),
+        Payload::ProcessMemoryOverrun { .. } => {
+            (Level::WARN, "used more memory than it may for too long")
+        }
         Payload::ProcessLeaked { .. } => (Level::ERROR, "processes could not be ended"),
         Payload::HttpRequest { .. } => (Level::DEBUG, "request"),
         Payload::GenAiOperation { .. } => (Level::DEBUG, "model or tool"),

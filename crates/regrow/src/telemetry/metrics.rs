@@ -364,6 +364,9 @@ impl MetricsHandler {
             | Payload::ProcessLogFailed { .. }
             | Payload::ProcessLogResumed {}
             | Payload::ProcessLogDropped { .. }
+            | Payload::ProcessMemoryExceeded { .. }
+            | Payload::ProcessMemoryRelieved { .. }
+            | Payload::ProcessMemoryOverrun { .. }
             | Payload::ProcessLeaked { .. } => {}
         }
     }

@@ -177,6 +177,9 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::ProcessLogFailed { .. }
         | Payload::ProcessLogResumed {}
         | Payload::ProcessLogDropped { .. }
+        | Payload::ProcessMemoryExceeded { .. }
+        | Payload::ProcessMemoryRelieved { .. }
+        | Payload::ProcessMemoryOverrun { .. }
         | Payload::ProcessLeaked { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. }
