@@ -141,7 +141,7 @@ pub async fn regrow(task: Task) -> Figures {
         .args(watch.arguments())
         .backoff(Backoff::none())
         .host(Host::new());
-    let root = Supervisor::new("root").intensity(RESTARTS, WINDOW);
+    let root = Supervisor::new("root").max_restarts(RESTARTS, WINDOW);
     let system = up(root.child(process)).await;
     let figures = watch.killed(task.ops).await;
     down(system).await;

@@ -14,6 +14,16 @@ use super::LogFile;
 use super::format::{HEAD, parse, read_record};
 use crate::stdio::Line;
 
+/// So often the files are listed before what could be seen has to do. Each time one must have been made old and packed.
+const LOOKS: usize = 8;
+
+/// Whether the files stood still while they were listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Clearly,
+    InMotion,
+}
+
 /// A record of a log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Logged {
@@ -61,8 +71,18 @@ pub struct History {
 
 struct Reading {
     records: Box<dyn BufRead + Send>,
-    /// The file itself, if it is the one that grows, and its number.
-    growing: Option<(u64, u64)>,
+    kept: Kept,
+}
+
+/// What becomes of a file that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It is an old one: its end is its end.
+    Old,
+    /// More may come: the file itself, and the number that it gets.
+    Growing { inode: u64, number: u64 },
+    /// It grew when it was read to what was its end then, and is an old one by now.
+    Grown { number: u64 },
 }
 
 impl fmt::Debug for History {
@@ -150,8 +170,18 @@ impl History {
         Ok(last)
     }
 
-    /// Lists the files from `number` on. The one that grows is opened first: if it becomes an old one now, we have it.
+    /// Lists the files from `number` on, again where one was packed meanwhile: its number would be unknown.
     fn list(&mut self, number: u64) -> io::Result<()> {
+        for _ in 0..LOOKS {
+            if self.look(number)? == Seen::Clearly {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the files. The one that grows is opened first: if it becomes an old one now, we have it.
+    fn look(&mut self, number: u64) -> io::Result<Seen> {
         let growing = match File::open(&self.log.path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -166,48 +196,55 @@ impl History {
         numbers.sort_unstable();
         numbers.dedup();
         let next = next_number(&found);
-        let growing = match growing {
-            Some(file) => {
-                let inode = file.metadata()?.ino();
-                let became = numbers.iter().copied().find(|number| {
-                    let form = Form::Plain;
-                    let path = self.log.old_path(Old {
-                        number: *number,
-                        form,
-                    });
-                    std::fs::metadata(path).is_ok_and(|meta| meta.ino() == inode)
-                });
-                match became {
-                    Some(_old) => None,
-                    None => Some((file, next)),
-                }
+        let mut seen = Seen::Clearly;
+        self.growing = None;
+        if let Some(file) = growing {
+            let inode = file.metadata()?.ino();
+            let became = numbers.iter().any(|number| {
+                let form = Form::Plain;
+                let number = *number;
+                let path = self.log.old_path(Old { number, form });
+                std::fs::metadata(path).is_ok_and(|meta| meta.ino() == inode)
+            });
+            // One without a name was packed, or was one too many.
+            if file.metadata()?.nlink() == 0 {
+                seen = Seen::InMotion;
+            } else if !became {
+                self.growing = Some((file, next));
             }
-            None => None,
-        };
+        }
         self.old = numbers.into();
-        self.growing = growing;
-        Ok(())
+        Ok(seen)
     }
 
-    /// Opens the next file; `false` where there is none.
+    /// Goes on at the end of a file: with what came to it meanwhile, or with the next one; `false` where there is none.
     fn turn(&mut self) -> io::Result<bool> {
-        if let Some(Reading {
-            growing: Some((inode, number)),
-            ..
-        }) = self.reading.take()
-        {
-            // What grew to its end may have become an old one meanwhile, and another grows.
-            let now = std::fs::metadata(&self.log.path).map(|meta| meta.ino());
-            if now.is_ok_and(|now| now != inode) {
-                self.list(number + 1)?;
+        match self.reading.take() {
+            Some(Reading {
+                records,
+                kept: Kept::Growing { inode, number },
+            }) => {
+                let now = std::fs::metadata(&self.log.path).map(|meta| meta.ino());
+                if now.is_ok_and(|now| now != inode) {
+                    // Between its end and this look more may have been written to it; no more will be.
+                    let kept = Kept::Grown { number };
+                    self.reading = Some(Reading { records, kept });
+                    return Ok(true);
+                }
             }
+            Some(Reading {
+                kept: Kept::Grown { number },
+                ..
+            }) => self.list(number + 1)?,
+            Some(Reading {
+                kept: Kept::Old, ..
+            })
+            | None => {}
         }
         while let Some(number) = self.old.pop_front() {
             if let Some(records) = open_old(&self.log, number)? {
-                self.reading = Some(Reading {
-                    records,
-                    growing: None,
-                });
+                let kept = Kept::Old;
+                self.reading = Some(Reading { records, kept });
                 return Ok(true);
             }
         }
@@ -217,7 +254,7 @@ impl History {
         let inode = file.metadata()?.ino();
         self.reading = Some(Reading {
             records: Box::new(BufReader::new(file)),
-            growing: Some((inode, number)),
+            kept: Kept::Growing { inode, number },
         });
         Ok(true)
     }
@@ -263,4 +300,67 @@ fn open_old(log: &LogFile, number: u64) -> io::Result<Option<Box<dyn BufRead + S
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn append(log: &LogFile, lines: std::ops::Range<u64>) {
+        let mut file = OpenOptions::new();
+        let mut file = file.append(true).create(true).open(&log.path).unwrap();
+        for seq in lines {
+            writeln!(file, "2026-01-01T00:00:00.000000000Z stdout 1 {seq} 0 x").unwrap();
+        }
+    }
+
+    fn becomes(log: &LogFile, number: u64) {
+        let form = Form::Plain;
+        std::fs::rename(&log.path, log.old_path(Old { number, form })).unwrap();
+    }
+
+    fn numbers(history: History) -> Vec<u64> {
+        let line = |logged: io::Result<Logged>| match logged.unwrap() {
+            Logged::Line(line) => line.seq,
+            other => panic!("{other:?}"),
+        };
+        history.map(line).collect()
+    }
+
+    #[test]
+    fn what_is_written_between_the_end_of_a_file_and_the_next_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogFile::new(folder.path().join("a.log"));
+        append(&log, 0..3);
+        let mut history = History::open(&log).unwrap();
+        for _ in 0..3 {
+            history.read().unwrap().unwrap();
+        }
+        // It has seen the end, and not yet looked whether there is another file.
+        let reading = history.reading.as_mut().unwrap();
+        assert!(!read_record(&mut reading.records, &mut history.record).unwrap());
+        append(&log, 3..5);
+        becomes(&log, 1);
+        append(&log, 5..7);
+        assert!(history.turn().unwrap());
+        assert_eq!(numbers(history), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn several_files_that_come_while_one_is_read_are_all_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogFile::new(folder.path().join("a.log"));
+        append(&log, 0..1);
+        becomes(&log, 1);
+        append(&log, 1..2);
+        let history = History::open(&log).unwrap();
+        for number in 2..5 {
+            becomes(&log, number);
+            append(&log, number..number + 1);
+        }
+        assert_eq!(numbers(history), [0, 1, 2, 3, 4]);
+    }
 }
