@@ -164,11 +164,11 @@ async fn what_several_share_counts_once_against_a_limit() {
 
 /// What the documentation of `Host::sample_every` says of the cost, in print: `cargo test … -- --nocapture`.
 #[tokio::test]
-async fn a_look_at_two_hundred_agents_takes_less_than_a_tenth_of_a_second() {
+async fn a_look_at_two_hundred_agents_takes_less_than_ten_times_that_at_ten() {
     let sampler = sampler();
     sampler.set_period(Duration::ZERO);
     let reals: Vec<Real> = (0..200).map(|_| Real::new("read line")).collect();
-    let mut lives = Vec::new();
+    let (mut lives, mut looks) = (Vec::new(), Vec::new());
     for (number, real) in reals.iter().enumerate() {
         lives.push(sampler.enlist(&format!("a{number}"), 1, real.leader(), None));
         if [10, 200].contains(&lives.len()) {
@@ -180,9 +180,11 @@ async fn a_look_at_two_hundred_agents_takes_less_than_a_tenth_of_a_second() {
             });
             let took = took.min().unwrap();
             eprintln!("a look at {} agents takes {took:?}", lives.len());
-            assert!(took < Duration::from_millis(100), "{took:?}");
+            looks.push(took);
         }
     }
+    // It reads the table of all processes once, however many agents there are.
+    assert!(looks[1] < looks[0] * 10, "{looks:?}");
     let last = sampler.last().unwrap();
     assert_eq!((last.agents, last.processes), (200, 200));
 }

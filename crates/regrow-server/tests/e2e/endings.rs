@@ -349,5 +349,8 @@ fn a_daemon_in_the_background_outlives_its_terminal() {
         "it leads a session of its own"
     );
     assert_eq!(daemon.regrow(&["down"]).code, 0);
-    assert!(!Seen::now(daemon.pid).is_some_and(|seen| seen.lives()));
+    // `down` has seen it let go of its state; it is gone when it has ended.
+    until("the daemon is gone", || {
+        (!Seen::now(daemon.pid).is_some_and(|seen| seen.lives())).then_some(())
+    });
 }
