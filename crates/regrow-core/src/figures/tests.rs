@@ -292,3 +292,20 @@ fn how_many_samples_are_too_many_can_be_said() {
     let watch = MemoryWatch::new(MemoryLimit::new(7));
     assert_eq!(watch.limit().bytes(), 7);
 }
+
+#[test]
+fn a_sum_near_the_limit_is_doubtful_where_several_may_share() {
+    let limit = MemoryLimit::new(100);
+    assert_eq!(limit.too_many(), 3);
+    // Whether it is relieved is as much of a question as whether it is above.
+    for (bytes, processes, expected) in [
+        (90, 2, false),
+        (91, 2, true),
+        (1_000, 2, true),
+        (1_000, 1, false),
+        (1_000, 0, false),
+    ] {
+        let doubtful = limit.is_doubtful(bytes, processes);
+        assert_eq!(doubtful, expected, "{bytes} of {processes}");
+    }
+}
