@@ -6,8 +6,8 @@
 //! clock.
 //!
 //! Read in this order: [`supervision`] (who is stopped, who is started, when to give up) with [`Restart`], [`RestartIntensity`]
-//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`figures`] (what one uses); [`dependencies`];
-//! [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
+//! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`notify`] (what one says of itself); [`figures`] (what one
+//! uses); [`dependencies`]; [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`]; [`agents`] (who may be started, and what it is called).
 
@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod merge;
 pub mod names;
 mod nearest;
+pub mod notify;
 mod partition;
 mod phase;
 pub mod pick;

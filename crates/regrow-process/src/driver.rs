@@ -26,12 +26,14 @@ use crate::stdin::Opened;
 mod figures;
 mod hold;
 mod limits;
+mod notify;
 mod report;
 mod wishes;
 
 use figures::Books;
 pub(crate) use hold::{Order, Orders, orders};
 pub use hold::{SignalError, SignalTo};
+use notify::Notices;
 use report::Report;
 use wishes::News;
 pub(crate) use wishes::{Hold, Wish, Wishes};
@@ -81,6 +83,7 @@ pub(crate) struct Driver {
     stdin: Opened,
     readers: JoinSet<()>,
     readiness: Readiness,
+    notices: Notices,
     reading: Reading,
     exit: Option<BoxFuture<io::Result<Exit>>>,
     sweep: Option<JoinHandle<Vec<u32>>>,
@@ -137,7 +140,8 @@ impl Driver {
         let berth = berth.ok_or_else(|| SpawnError::StillRunning {
             id: template.id.clone(),
         })?;
-        let (mut child, leader) = launch(&template, generation, trace).await?;
+        let notices = Notices::open(&template.id);
+        let (mut child, leader) = launch(&template, generation, trace, notices.name()).await?;
         let mut readers = JoinSet::new();
         let output = template.handle.output();
         let readiness = Readiness::new(template.ready_line.clone());
@@ -164,6 +168,7 @@ impl Driver {
             order: None,
             readers,
             readiness,
+            notices,
             reading: Reading::Open,
             sweep: None,
             exited: None,
@@ -196,6 +201,7 @@ impl Driver {
             status.generation = self.generation;
             status.stopping_stage = None;
             status.paused = false;
+            status.be_silent();
             status.spawned_at = Some(SystemTime::now());
         });
     }
@@ -238,6 +244,7 @@ impl Driver {
             phase = self.stands(phase, &observer);
             self.report
                 .tell(&self.template, phase, &observer, Instant::now());
+            self.tell_refused(Some(Instant::now()), phase, &observer);
             self.books.show(&self.template, phase, &observer);
             actions = self.next(&observer).await;
         }
@@ -308,6 +315,7 @@ impl Driver {
             exit = poll(&mut self.exit), if self.exit.is_some() => {
                 self.exit = None;
                 self.stdin.over();
+                self.notices.close();
                 let exit = self.exit_of(exit).await;
                 self.exited = Some(exit);
                 self.life.on_exit(exit, Instant::now())
@@ -335,6 +343,7 @@ impl Driver {
                 observer.ready();
                 Vec::new()
             }
+            heard = self.notices.next() => self.noticed(heard),
             () = self.report.next(&self.template) => Vec::new(),
             () = self.books.next() => Vec::new(),
             () = timer, if wakeup.is_some() => self.life.on_wakeup(Instant::now()),
@@ -460,6 +469,7 @@ impl Driver {
             logging.finish().await;
         }
         self.report.tell_rest(&self.template, phase, observer);
+        self.tell_refused(None, phase, observer);
         if self.reaped == Reaped::No {
             ending.leaked.extend(u32::try_from(self.leader.pid).ok());
         }
@@ -485,6 +495,7 @@ impl Driver {
             status.pid = None;
             status.stopping_stage = None;
             status.paused = false;
+            status.be_silent();
             status.spawned_at = None;
             status.leaked.clone_from(&ending.leaked);
         });
@@ -506,8 +517,9 @@ async fn launch(
     template: &Template,
     generation: u32,
     trace: &TraceContext,
+    notify: Option<&str>,
 ) -> Result<(Child, Identity), SpawnError> {
-    let surroundings = environment::surroundings(template, generation, trace)?;
+    let surroundings = environment::surroundings(template, generation, trace, notify)?;
     let bounds = limits::granted(template, generation)?;
     let mut command = Command::new(&surroundings.program);
     command.arg0(&template.program).args(&surroundings.args);

@@ -16,6 +16,9 @@ const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /// Where commands are looked for when there is no `PATH`.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// Where an agent says things of itself.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
 /// A process could not be spawned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,11 +137,13 @@ pub(crate) struct Surroundings {
     pub(crate) env: BTreeMap<OsString, OsString>,
 }
 
-/// Puts together what life `generation` of `template` is started with; its own spans belong to `trace`.
+/// Puts together what life `generation` of `template` is started with; its own spans belong to `trace`, and it says
+/// things of itself to `notify`.
 pub(crate) fn surroundings(
     template: &Template,
     generation: u32,
     trace: &TraceContext,
+    notify: Option<&str>,
 ) -> Result<Surroundings, SpawnError> {
     check_directory(template.cwd.as_deref())?;
     let given = template.host.variables(template, generation, trace);
@@ -157,6 +162,9 @@ pub(crate) fn surroundings(
             .iter()
             .map(|(name, value)| (name.into(), value.into())),
     );
+    // Another supervisor's is not for it.
+    env.remove(OsStr::new(NOTIFY_SOCKET));
+    env.extend(notify.map(|name| (NOTIFY_SOCKET.into(), name.into())));
     let args = template.args.iter().map(|arg| fill(arg, &given)).collect();
     let path = env.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let program = resolve(

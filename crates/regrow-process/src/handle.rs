@@ -61,10 +61,33 @@ pub struct ProcessStatus {
     pub stopping_stage: Option<Stage>,
     /// Whether it is held.
     pub paused: bool,
+    /// What it does, in its own words: its last `STATUS=` to `NOTIFY_SOCKET`. One line of at most 256 characters, without control
+    /// characters; `None` while it says nothing, and while none runs.
+    pub says: Option<String>,
+    /// Whether it has said, by `STOPPING=1`, that it has begun to end.
+    pub says_stopping: bool,
+    /// How many messages to `NOTIFY_SOCKET` were not believed in this life: of more than 4,096 bytes, or not from one of its processes.
+    pub notices_refused: u64,
     /// When the process was spawned; `None` while none runs.
     pub spawned_at: Option<SystemTime>,
     /// What the last life left running that could not be ended.
     pub leaked: Vec<u32>,
+}
+
+impl ProcessStatus {
+    /// Whether it is there for new work: it runs, is not held, is not being stopped, and has not said that it ends.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        let is_ending = self.stopping_stage.is_some() || self.says_stopping;
+        self.pid.is_some() && !self.paused && !is_ending
+    }
+
+    /// Nothing was said in this life.
+    pub(crate) fn be_silent(&mut self) {
+        self.says = None;
+        self.says_stopping = false;
+        self.notices_refused = 0;
+    }
 }
 
 impl ProcessHandle {

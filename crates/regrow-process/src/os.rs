@@ -26,9 +26,11 @@ use linux as imp;
 mod other;
 #[cfg(not(target_os = "linux"))]
 use other as imp;
+mod notify;
 mod signal;
 
 pub(crate) use imp::{limit_descendants, own_limit, set_limit, set_nice};
+pub(crate) use notify::{Datagram, Notify};
 pub use signal::{Signal, UnknownSignal};
 
 /// Whether the memory of processes can be read here.
@@ -179,6 +181,15 @@ pub(crate) fn signal_leader(leader: Identity, signal: Signal) -> io::Result<()> 
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether `pid` is `leader`, or in the group that it leads. Only for a leader that is not reaped yet.
+pub(crate) fn is_in_group(pid: i32, leader: Identity) -> bool {
+    let group = |pid| rustix::process::getpgid(Some(pid)).ok();
+    let own = || Pid::from_raw(leader.pid);
+    Pid::from_raw(pid)
+        .and_then(group)
+        .is_some_and(|group| own() == Some(group))
 }
 
 /// Sends `signal` to each of these, and to no stranger that has the pid of one by now.

@@ -489,3 +489,29 @@ async fn an_agent_is_ready_when_it_has_written_its_line_and_one_that_does_not_ha
     assert_eq!((info.generation, info.restarts), (4, 3));
     drop(system.shut_down().await);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_stranger_says_in_an_agents_name_is_told() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let process = agent("echo $NOTIFY_SOCKET; exec sleep 1000");
+    let handle = process.handle();
+    let telemetry = regrow::Telemetry::default();
+    let mut events = telemetry.subscribe(1000).unwrap();
+    let root = Supervisor::new("root").child(process);
+    let system = System::launch_with(root, telemetry).await.unwrap();
+    reaches(&system, Phase::Running).await;
+    until("its name", || async { !texts(&handle).is_empty() }).await;
+    let name = texts(&handle).remove(0);
+    let address = SocketAddr::from_abstract_name(name.strip_prefix('@').unwrap()).unwrap();
+    let stranger = UnixDatagram::unbound().unwrap();
+    stranger.connect_addr(&address).unwrap();
+    stranger.send(b"STOPPING=1").unwrap();
+    let told =
+        async { while events.next().await.unwrap().name() != "regrow.process.notice.refused" {} };
+    tokio::time::timeout(SOON, told).await.unwrap();
+    assert!(handle.status().takes_requests());
+    drop(system.shut_down().await);
+}

@@ -66,6 +66,10 @@ pub(crate) struct Agent {
     pub(crate) message: Option<String>,
     /// How far a stop has come: the step of the ladder that runs now.
     pub(crate) stopping_stage: Option<String>,
+    /// What the agent does, in its own words: its last `STATUS=` to `NOTIFY_SOCKET`.
+    pub(crate) says: Option<String>,
+    /// How many messages to `NOTIFY_SOCKET` were not believed in this life.
+    pub(crate) notices_refused: u64,
     /// What the life that runs uses, itself and its descendants; `null` in its first second, and where figures are switched off.
     pub(crate) figures: Option<AgentFigures>,
 }
@@ -440,6 +444,8 @@ pub(crate) mod tests {
             last_exit: None,
             message: None,
             stopping_stage: None,
+            says: None,
+            notices_refused: 0,
             figures: None,
         }
     }

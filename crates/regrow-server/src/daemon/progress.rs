@@ -157,6 +157,7 @@ fn is_change(payload: &Payload) -> bool {
     match payload {
         Payload::ProcessOutput { .. }
         | Payload::ProcessLogDropped { .. }
+        | Payload::ProcessNoticeRefused { .. }
         | Payload::HttpRequest { .. }
         | Payload::MessageHandle { .. }
         | Payload::GenAiOperation { .. }
@@ -299,6 +300,7 @@ impl ProgressStream {
             | Payload::ProcessSignalled { .. }
             | Payload::ProcessOutput { .. }
             | Payload::ProcessLogDropped { .. }
+            | Payload::ProcessNoticeRefused { .. }
             | Payload::ProcessShutdown { .. }
             | Payload::HttpRequest { .. }
             | Payload::MessageHandle { .. }

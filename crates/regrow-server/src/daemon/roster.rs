@@ -546,7 +546,7 @@ impl Agents for Roster {
             phase: Phase::Running,
             desired: Desired::Up,
             port: entry.port,
-            alive: status.pid.is_some() && status.stopping_stage.is_none() && !status.paused,
+            alive: status.takes_requests(),
             up_for,
             starts_in: None,
             message: None,

@@ -45,6 +45,8 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         stopping_stage: process
             .stopping_stage
             .map(|stage| stage.as_str().to_owned()),
+        says: process.says,
+        notices_refused: process.notices_refused,
         figures: entry
             .handle
             .figures()

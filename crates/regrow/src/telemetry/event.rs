@@ -346,6 +346,8 @@ events! {
         Measurement limit_bytes: u64,
         Measurement samples: u32,
     }
+    /// Messages to the `NOTIFY_SOCKET` of a process were not believed: too long, or not from it. Told at most once a second.
+    ProcessNoticeRefused = "regrow.process.notice.refused" { Measurement messages: u64, Metadata why: &'static str }
     /// Processes that could not be ended.
     ProcessLeaked = "regrow.process.leaked" { Metadata pids: Vec<u32> }
     /// A handler panicked and was detached.

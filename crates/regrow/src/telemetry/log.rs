@@ -82,6 +82,10 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ProcessLogFailed { .. } => (Level::WARN, "its log file cannot be written"),
         Payload::ProcessLogResumed {} => (Level::INFO, "its log file is written again"),
         Payload::ProcessLogDropped { .. } => (Level::WARN, "its log file lacks lines"),
+        Payload::ProcessNoticeRefused { .. } => (
+            Level::WARN,
+            "what came to its NOTIFY_SOCKET is not believed",
+        ),
         Payload::ProcessShutdown { .. } => (Level::DEBUG, "process ended completely"),
         Payload::ProcessMemoryExceeded { .. } => (Level::WARN, "uses more memory than it may"),
         Payload::ProcessMemoryRelieved { .. } => (Level::INFO, "uses less memory again"),

@@ -367,6 +367,7 @@ impl MetricsHandler {
             | Payload::ProcessMemoryExceeded { .. }
             | Payload::ProcessMemoryRelieved { .. }
             | Payload::ProcessMemoryOverrun { .. }
+            | Payload::ProcessNoticeRefused { .. }
             | Payload::ProcessLeaked { .. } => {}
         }
     }

@@ -180,6 +180,7 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::ProcessMemoryExceeded { .. }
         | Payload::ProcessMemoryRelieved { .. }
         | Payload::ProcessMemoryOverrun { .. }
+        | Payload::ProcessNoticeRefused { .. }
         | Payload::ProcessLeaked { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. }
