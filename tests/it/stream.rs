@@ -95,8 +95,14 @@ async fn with_many_supervisors_at_once_each_event_has_its_own_number() {
         Supervisor::child,
     );
     let system = TestSystem::launch(tree).await;
-    let events = record(&system);
+    // Not while it boots: a supervisor in the middle of a turn goes on telling those who listened when that began.
     system.booted().await.unwrap();
+    let events = record(&system);
+    for n in 0..20 {
+        for m in 0..3 {
+            system.puppet(&format!("root/crew{n}/c{m}")).crash("boom");
+        }
+    }
     drop(system.shut_down().await);
     let mut seqs: Vec<u64> = events
         .lock()

@@ -332,7 +332,9 @@ fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
     let seen = std::sync::Arc::clone(&names);
     let system = runtime.block_on(async {
         let script = "trap '' TERM; echo up; while :; do sleep 1000; done";
-        let (system, handle) = up(agent(script)).await;
+        // It would not be over by itself, however slow the machine is.
+        let plan = StopPlan::default().stage(Stage::Terminate, Duration::from_secs(600));
+        let (system, handle) = up(agent(script).stop_plan(plan)).await;
         until("it traps", || async { !texts(&handle).is_empty() }).await;
         reaches(&system, Phase::Running).await;
         let note = move |event: &regrow::Event| seen.lock().unwrap().push(event.name());
