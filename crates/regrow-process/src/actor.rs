@@ -13,6 +13,7 @@ use regrow::{
     Started, StopCause,
 };
 use regrow_core::lifecycle::{End, Ending, Exit, Stage};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::driver::{Driver, Hold as Held, Observer, Wish, Wishes};
@@ -26,17 +27,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The actor of one life.
 struct Keeper;
 
-/// What the actor is started with.
-struct Arguments {
-    driver: Box<Driver>,
-    wishes: Wishes,
-    context: StartContext,
-}
-
-/// What it holds: without it the process has nobody, and is killed.
+/// What it holds: without it the process has nobody, and is killed; the task sees it to its end all the same.
 struct Hold {
     wishes: Wishes,
     driven: JoinHandle<Ending>,
+    /// Where the task finds the actor that it has to wake.
+    actor: Option<oneshot::Sender<Wake>>,
 }
 
 impl Drop for Hold {
@@ -55,23 +51,17 @@ impl Drop for Wake {
     }
 }
 
-#[ractor::actor(message = (), state = Hold, arguments = Arguments)]
+#[ractor::actor(message = (), state = Hold, arguments = Hold)]
 impl Keeper {
     async fn pre_start(
         &self,
         myself: ActorRef<()>,
-        arguments: Arguments,
+        mut hold: Hold,
     ) -> Result<Hold, ActorProcessingErr> {
-        let Arguments {
-            driver,
-            wishes,
-            context,
-        } = arguments;
-        let driven = tokio::spawn(async move {
-            let _wake = Wake(myself);
-            driver.run(context).await
-        });
-        Ok(Hold { wishes, driven })
+        // Where the task has ended already it comes back, and wakes the actor by that.
+        let told = hold.actor.take().map(|actor| actor.send(Wake(myself)));
+        drop(told);
+        Ok(hold)
     }
 
     async fn handle(
@@ -197,12 +187,19 @@ async fn start(template: Arc<Template>, context: StartContext) -> Result<Started
         template,
     });
     let supervisor = context.supervisor();
-    let arguments = Arguments {
-        driver: Box::new(driver),
+    // Before anything is waited for: whoever gives this start up leaves a process that is killed, and seen to its end.
+    let (actor, told) = oneshot::channel();
+    let driven = tokio::spawn(async move {
+        // What it was told is dropped with it, at its end, however that comes.
+        let _told = told;
+        driver.run(context).await
+    });
+    let hold = Hold {
         wishes,
-        context,
+        driven,
+        actor: Some(actor),
     };
-    let (actor, _joined) = Keeper::spawn_linked(None, Keeper, arguments, supervisor)
+    let (actor, _joined) = Keeper::spawn_linked(None, Keeper, hold, supervisor)
         .await
         .map_err(StartFailure::retry)?;
     Ok(Started::new(actor.get_cell()).control(control).proxy())

@@ -25,6 +25,7 @@ use crate::stdin::Opened;
 
 mod figures;
 mod hold;
+mod late;
 mod limits;
 mod notify;
 mod report;
@@ -129,7 +130,8 @@ impl fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Spawns life `generation`, which is a part of `trace`; the process is on record when this returns.
+    /// Spawns life `generation`, which is a part of `trace`. From the moment in which there is a process nothing is waited for here:
+    /// whoever is not interested any more would leave a process that nobody sees to its end.
     pub(crate) async fn spawn(
         template: Arc<Template>,
         generation: u32,
@@ -185,11 +187,6 @@ impl Driver {
             template,
         };
         driver.show_spawned();
-        driver
-            .template
-            .host
-            .record(&driver.template.id, generation, leader)
-            .await;
         Ok((driver, wishes))
     }
 
@@ -209,6 +206,9 @@ impl Driver {
     /// Sees the process to its end, whatever that is, and tells `observer` what happens.
     pub(crate) async fn run(mut self, observer: impl Observer) -> Ending {
         let mut phase = Phase::Starting;
+        let host = &self.template.host;
+        host.record(&self.template.id, self.generation, self.leader)
+            .await;
         let mut actions = self.life.on_spawned(Instant::now());
         loop {
             for action in actions {
@@ -465,6 +465,7 @@ impl Driver {
     ) -> Ending {
         self.readers.abort_all();
         self.orders.close();
+        self.await_the_late(&mut ending, phase, observer).await;
         if let Some(logging) = self.logging.take() {
             logging.finish().await;
         }

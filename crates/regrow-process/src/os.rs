@@ -42,6 +42,9 @@ pub(crate) const MAX_NOTED: usize = 1024;
 /// The pause between two looks of a sweep that found something.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 
+/// How much longer than it may a sweep goes on that still finds something: what has forked while it was killed is as good as caught.
+pub(crate) const LAST_LOOKS: Duration = Duration::from_secs(5);
+
 /// How long the last ones that a sweep killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_millis(200);
 
@@ -256,9 +259,10 @@ pub(crate) async fn descendants(leader: Identity) -> Vec<Identity> {
         .unwrap_or_default()
 }
 
-/// Kills everything of `quarry` until two looks in a row find nothing, or `until` has come.
+/// Kills everything of `quarry` until two looks in a row find nothing, or `until` has come; while it finds something, or cannot be
+/// sure, up to 5 s longer.
 ///
-/// Returns the pids of what is left. A process that forks while it is being killed loses: its child bears the same marks.
+/// Returns the pids of what is left, by a last look. A process that forks while it is being killed loses: its child bears the same marks.
 /// One that ends while we look may have left such a child behind, so that look does not count.
 ///
 /// A look goes through all processes of the machine. In a program that adopts its orphans there is none when nobody was adopted.
@@ -281,14 +285,24 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
         if quiet_looks == 2 {
             break;
         }
-        if Instant::now() >= until {
-            return still_alive(look.found).await;
+        if !quiet && Instant::now() >= until + LAST_LOOKS {
+            return what_is_left(quarry, look.found).await;
         }
         if !quiet {
             tokio::time::sleep(SWEEP_PAUSE).await;
         }
     }
     Vec::new()
+}
+
+/// Kills once more, and tells who is there all the same: those that do not die of it, or what they have started meanwhile.
+async fn what_is_left(quarry: Quarry, found: Vec<Identity>) -> Vec<u32> {
+    still_alive(found).await;
+    let hunted = quarry.clone();
+    if let Ok(look) = blocking(move || imp::kill_all(&hunted)).await {
+        still_alive(look.found).await;
+    }
+    pids(&find(quarry).await)
 }
 
 /// Who of those that were killed just now does not die of it. A loaded machine takes its time.

@@ -325,6 +325,43 @@ async fn a_start_that_is_given_up_on_while_it_waits_for_its_place_is_told_as_can
     drop(system.shut_down().await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_start_is_given_up_in_its_first_moment_is_seen_to_its_end() {
+    let state = tempfile::tempdir().unwrap();
+    let host = Host::new().state_dir(state.path());
+    let (system, handle) = up(agent("exec sleep 1000").host(host)).await;
+    reaches(&system, Phase::Running).await;
+    let mut events = system.telemetry().subscribe(10_000).unwrap();
+    drop(system.terminate_child("root/agent").await.unwrap());
+    let system = std::sync::Arc::new(system);
+    for round in 0..60 {
+        let starting = std::sync::Arc::clone(&system);
+        let start = tokio::spawn(async move { starting.restart_child("root/agent").await });
+        // So many turns later the start is here or there.
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        drop(system.terminate_child("root/agent").await);
+        drop(start.await);
+        drop(system.terminate_child("root/agent").await);
+        until("its process is gone", || async {
+            handle.status().pid.is_none()
+        })
+        .await;
+    }
+    drop(system.shut_down().await);
+    let (mut spawned, mut exited) = (0, 0);
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, events.next()).await {
+        spawned += usize::from(event.name() == "regrow.process.spawn.stop");
+        exited += usize::from(event.name() == "regrow.process.exited");
+    }
+    assert_eq!(
+        spawned + 1,
+        exited,
+        "the first was spawned before anybody listened"
+    );
+}
+
 #[test]
 fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

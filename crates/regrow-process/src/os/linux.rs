@@ -1,10 +1,10 @@
 //! Processes as `/proc` shows them.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
@@ -13,13 +13,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::abilities::Abilities;
 
-use super::{Identity, Look, Marks, Quarry, Signal};
+use super::{Identity, Look, Quarry, Signal};
 
 mod cgroup;
 mod limits;
+mod table;
 mod usage;
 
 pub(crate) use limits::{limit_descendants, own_limit, set_limit, set_nice};
+use table::{Bearing, Entry, Life, Table, parse_stat, read_entry};
 pub(super) use usage::{members, proportional_memory, reading};
 
 /// No environment larger than this is read; the system allows about 2 MiB.
@@ -31,159 +33,8 @@ static SUBREAPER: AtomicBool = AtomicBool::new(false);
 /// Whether it has since before it had a child: then nobody can have been orphaned past it.
 static FROM_THE_START: AtomicBool = AtomicBool::new(false);
 
-/// One line of the table of processes.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    identity: Identity,
-    parent: i32,
-    group: i32,
-    life: Life,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Alive,
-    Zombie,
-}
-
-/// Every process of the machine that can be seen.
-#[derive(Default)]
-struct Table {
-    entries: Vec<Entry>,
-    /// How many ended while the table was read.
-    vanished: usize,
-}
-
-impl Table {
-    fn read() -> io::Result<Self> {
-        let mut table = Self::default();
-        for entry in fs::read_dir("/proc")?.flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            match read_entry(pid) {
-                Some(entry) => table.entries.push(entry),
-                None => table.vanished += 1,
-            }
-        }
-        Ok(table)
-    }
-
-    /// All that `picked` picks, and their descendants; neither us nor zombies.
-    fn family(&self, picked: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let us = own_pid();
-        let mut children: HashMap<i32, Vec<&Entry>> = HashMap::new();
-        for entry in &self.entries {
-            children.entry(entry.parent).or_default().push(entry);
-        }
-        let mut todo: Vec<&Entry> = self.entries.iter().filter(|entry| picked(entry)).collect();
-        let mut family = HashMap::new();
-        while let Some(entry) = todo.pop() {
-            let pid = entry.identity.pid;
-            let ours_to_end = pid != us && pid != 1;
-            if ours_to_end && family.insert(pid, *entry).is_none() {
-                todo.extend(children.get(&pid).into_iter().flatten());
-            }
-        }
-        let mut family: Vec<Entry> = family.into_values().collect();
-        family.sort_by_key(|entry| entry.identity);
-        family
-    }
-
-    fn get(&self, pid: i32) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.identity.pid == pid)
-    }
-}
-
 fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
-}
-
-fn read_entry(pid: i32) -> Option<Entry> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(pid, &stat)
-}
-
-/// Reads `pid (name) state parent group …`; the name may hold anything, `)` too.
-fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
-    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let life = match *fields.first()? {
-        "Z" | "X" | "x" => Life::Zombie,
-        _ => Life::Alive,
-    };
-    Some(Entry {
-        identity: Identity {
-            pid,
-            start_time: fields.get(19)?.parse().ok()?,
-        },
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        life,
-    })
-}
-
-/// What the environment of a process says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bearing {
-    Ours,
-    Others,
-    /// It ended before it could be read. What it was, and whether it left a child, is not known.
-    Vanished,
-}
-
-/// Whether the process was started with one of these marks.
-fn bearing(process: Identity, marks: &[Marks]) -> Bearing {
-    let pid = process.pid;
-    let mut environ = Vec::new();
-    let read = File::open(format!("/proc/{pid}/environ"))
-        .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-    if read.is_ok() && marks.iter().any(|marks| environ_bears(&environ, marks)) {
-        return if may_end(pid) {
-            Bearing::Ours
-        } else {
-            Bearing::Others
-        };
-    }
-    // One that has ended has no environment any more; nor has a thread of the kernel, which lives.
-    if lives(process) {
-        Bearing::Others
-    } else {
-        Bearing::Vanished
-    }
-}
-
-/// Whether it is a process of our own user, or we may end everybody's.
-fn may_end(pid: i32) -> bool {
-    let user = rustix::process::geteuid();
-    let owner = fs::metadata(format!("/proc/{pid}")).map(|dir| dir.uid());
-    user.is_root() || owner.is_ok_and(|owner| owner == user.as_raw())
-}
-
-fn environ_bears(environ: &[u8], marks: &Marks) -> bool {
-    let holds = |name: &str, value: &str| {
-        let wanted = format!("{name}={value}");
-        environ
-            .split(|byte| *byte == 0)
-            .any(|entry| entry == wanted.as_bytes())
-    };
-    match marks {
-        Marks::Run { instance } => holds("REGROW_INSTANCE", instance),
-        Marks::Life {
-            instance,
-            agent,
-            generation,
-        } => {
-            holds("REGROW_INSTANCE", instance)
-                && holds("REGROW_AGENT_ID", agent)
-                && holds("REGROW_GENERATION", &generation.to_string())
-        }
-    }
 }
 
 /// When the process was started; `None` if there is none.
@@ -203,7 +54,7 @@ pub(super) fn boot_id() -> String {
 }
 
 pub(super) fn descendants(leader: Identity, limit: usize) -> io::Result<Vec<Identity>> {
-    let family = Table::read()?.family(|entry| entry.identity == leader);
+    let family = Table::now()?.family(|_, entry| entry.identity == leader);
     let descendants = family.into_iter().map(|entry| entry.identity);
     Ok(descendants
         .filter(|identity| *identity != leader)
@@ -213,7 +64,7 @@ pub(super) fn descendants(leader: Identity, limit: usize) -> io::Result<Vec<Iden
 
 /// What one look at all processes shows of a quarry.
 struct Sight {
-    table: Table,
+    table: Arc<Table>,
     /// What belongs to it, with all descendants.
     family: Vec<Entry>,
     /// How many processes ended before it was clear whether they belong to it.
@@ -222,10 +73,10 @@ struct Sight {
 
 impl Sight {
     fn of(quarry: &Quarry) -> io::Result<Self> {
-        Ok(Self::in_table(quarry, Table::read()?))
+        Ok(Self::in_table(quarry, Table::now()?))
     }
 
-    fn in_table(quarry: &Quarry, table: Table) -> Self {
+    fn in_table(quarry: &Quarry, table: Arc<Table>) -> Self {
         let known: HashSet<Identity> = quarry
             .leaders
             .iter()
@@ -242,7 +93,7 @@ impl Sight {
         let leaders = quarry.leaders.iter().filter(still_ours);
         let groups: HashSet<i32> = leaders.map(|leader| leader.pid).collect();
         let vanished = Cell::new(table.vanished);
-        let family = table.family(|entry| {
+        let family = table.family(|index, entry| {
             if entry.identity.start_time < quarry.not_before {
                 return false;
             }
@@ -250,7 +101,7 @@ impl Sight {
                 return true;
             }
             let bearing = match entry.life {
-                Life::Alive => bearing(entry.identity, &quarry.marks),
+                Life::Alive => table.bearing(index, &quarry.marks),
                 Life::Zombie => Bearing::Others,
             };
             match bearing {
@@ -473,8 +324,8 @@ pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
         return Ok(Vec::new());
     }
     let roots: HashSet<Identity> = adopted()?.iter().map(|entry| entry.identity).collect();
-    let table = Table::read()?;
-    let family = table.family(|entry| roots.contains(&entry.identity));
+    let table = Table::now()?;
+    let family = table.family(|_, entry| roots.contains(&entry.identity));
     kill_family(&table, &family);
     let living = family.iter().filter(|entry| entry.life == Life::Alive);
     Ok(living.map(|entry| entry.identity).collect())
@@ -482,24 +333,8 @@ pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Marks;
     use super::*;
-
-    #[test]
-    fn a_name_full_of_brackets_does_not_confuse_the_parser() {
-        let stat = b"42 (a) b) (c) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 2";
-        let entry = parse_stat(42, stat).unwrap();
-        assert_eq!(
-            entry.identity,
-            Identity {
-                pid: 42,
-                start_time: 98765
-            }
-        );
-        assert_eq!(
-            (entry.parent, entry.group, entry.life),
-            (7, 42, Life::Alive)
-        );
-    }
 
     #[test]
     fn only_children_that_are_waited_for_are_nobody_else() {
@@ -524,33 +359,8 @@ mod tests {
 
     #[test]
     fn we_can_read_ourselves() {
-        assert!(Table::read().unwrap().get(own_pid()).is_some());
+        assert!(Table::now().unwrap().get(own_pid()).is_some());
         assert!(!boot_id().is_empty());
-    }
-
-    #[test]
-    fn marks_are_compared_whole() {
-        let life = |agent: &str, generation| Marks::Life {
-            instance: "run".to_owned(),
-            agent: agent.to_owned(),
-            generation,
-        };
-        let environ = b"A=1\0REGROW_INSTANCE=run\0REGROW_AGENT_ID=web\0REGROW_GENERATION=12\0";
-        assert!(environ_bears(environ, &life("web", 12)));
-        assert!(!environ_bears(environ, &life("web", 1)));
-        assert!(!environ_bears(environ, &life("we", 12)));
-        assert!(environ_bears(
-            environ,
-            &Marks::Run {
-                instance: "run".to_owned()
-            }
-        ));
-        assert!(!environ_bears(
-            environ,
-            &Marks::Run {
-                instance: "ru".to_owned()
-            }
-        ));
     }
 
     #[test]
@@ -573,10 +383,7 @@ mod tests {
             not_before: 5,
         };
         let family = |entries| {
-            let table = Table {
-                entries,
-                vanished: 0,
-            };
+            let table = Arc::new(Table::of(entries));
             Sight::in_table(&quarry, table).look().found
         };
         let member = entry(999_002, 6, 999_001);
