@@ -1,12 +1,19 @@
 //! The agents that regrow brings along, to try it with and to test it with.
 //!
 //! To regrow each is a program like any other: nothing here knows how it is supervised. `worker` is well behaved; the
-//! others each have one bad habit that a supervisor must cope with.
+//! others each have one bad habit that a supervisor must cope with, and `chaos` has all of them. What they take, write and leave
+//! behind has a cap, so that a machine survives them.
 
+mod chaos;
 mod chatty;
 mod crash;
 mod escape;
+mod hang;
+mod leak;
 mod leash;
+mod left_behind;
+mod lines;
+mod slow_stop;
 mod stubborn;
 mod worker;
 
@@ -17,9 +24,15 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub(crate) use self::chaos::Chaos;
 pub(crate) use self::chatty::Chatty;
 pub(crate) use self::crash::Crash;
 pub(crate) use self::escape::Escape;
+pub(crate) use self::hang::Hang;
+pub(crate) use self::leak::Leak;
+pub(crate) use self::left_behind::{DoubleFork, ForkWhileKilled, LeftBehind};
+pub(crate) use self::lines::{BrokenLines, Flood, HugeLines};
+pub(crate) use self::slow_stop::SlowStop;
 pub(crate) use self::worker::Worker;
 
 /// Which sample agent to be.
@@ -32,9 +45,31 @@ pub(crate) enum SampleAgent {
     /// Lives for a while, then exits with 1
     Crash(Crash),
     /// Ignores every request to stop; only SIGKILL ends it
+    #[command(visible_alias = "ignore-signals")]
     Stubborn,
+    /// Stops when asked to, but takes its time
+    SlowStop(SlowStop),
+    /// Does nothing any more after a while, and minds neither signals nor stdin
+    Hang(Hang),
+    /// Writes as many lines as it can
+    Flood(Flood),
+    /// Writes lines that are not UTF-8, not whole, or not for people
+    BrokenLines(BrokenLines),
+    /// Writes lines of many MiB
+    HugeLines(HugeLines),
+    /// Takes more and more memory, up to a cap
+    Leak(Leak),
     /// Leaves a process behind, in a session of its own, that holds stdout
     Escape(Escape),
+    /// Leaves a process behind, in a session of its own, whose parent has ended
+    DoubleFork(DoubleFork),
+    /// Has processes start each other when it is asked to stop, faster than one looks
+    ForkWhileKilled(ForkWhileKilled),
+    /// Does any of this in each life, as its seed says
+    Chaos(Chaos),
+    /// Is the process that others leave behind
+    #[command(hide = true)]
+    LeftBehind(LeftBehind),
 }
 
 /// Is the agent until it ends, and answers its exit code.
@@ -45,7 +80,19 @@ pub(crate) async fn run(agent: SampleAgent) -> ExitCode {
         SampleAgent::Chatty(chatty) => chatty::run(&chatty, &identity).await,
         SampleAgent::Crash(crash) => crash::run(&crash, &identity).await,
         SampleAgent::Stubborn => stubborn::run(&identity).await,
+        SampleAgent::SlowStop(slow_stop) => slow_stop::run(&slow_stop, &identity).await,
+        SampleAgent::Hang(hang) => hang::run(&hang, &identity).await,
+        SampleAgent::Flood(flood) => lines::flood(&flood, &identity).await,
+        SampleAgent::BrokenLines(broken) => lines::broken(&broken, &identity).await,
+        SampleAgent::HugeLines(huge) => lines::huge(&huge, &identity).await,
+        SampleAgent::Leak(leak) => leak::run(&leak, &identity).await,
         SampleAgent::Escape(escape) => escape::run(&escape, &identity).await,
+        SampleAgent::DoubleFork(twice) => left_behind::double_fork(&twice, &identity).await,
+        SampleAgent::ForkWhileKilled(forks) => {
+            left_behind::fork_while_killed(&forks, &identity).await
+        }
+        SampleAgent::Chaos(chaos) => chaos::run(&chaos, &identity).await,
+        SampleAgent::LeftBehind(left_behind) => left_behind::run(&left_behind).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,7 +102,15 @@ pub(crate) async fn run(agent: SampleAgent) -> ExitCode {
         }
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            match error {
+                SampleAgentError::Code(code) => ExitCode::from(code),
+                SampleAgentError::Listen { .. }
+                | SampleAgentError::Serve { .. }
+                | SampleAgentError::Leash(_)
+                | SampleAgentError::LeftBehind(_)
+                | SampleAgentError::Output(_)
+                | SampleAgentError::OnPurpose { .. } => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -67,8 +122,23 @@ impl SampleAgent {
             Self::Chatty(_) => "chatty",
             Self::Crash(_) => "crash",
             Self::Stubborn => "stubborn",
+            Self::SlowStop(_) => "slow-stop",
+            Self::Hang(_) => "hang",
+            Self::Flood(_) => "flood",
+            Self::BrokenLines(_) => "broken-lines",
+            Self::HugeLines(_) => "huge-lines",
+            Self::Leak(_) => "leak",
             Self::Escape(_) => "escape",
+            Self::DoubleFork(_) => "double-fork",
+            Self::ForkWhileKilled(_) => "fork-while-killed",
+            Self::Chaos(_) => "chaos",
+            Self::LeftBehind(_) => "left-behind",
         }
+    }
+
+    /// Whether one thread is enough for it. There may be hundreds of them, and only the worker has something to compute.
+    pub(crate) fn is_small(&self) -> bool {
+        !matches!(self, Self::Worker(_))
     }
 }
 
@@ -88,15 +158,14 @@ pub(crate) enum SampleAgentError {
     },
     #[error("failed to wait for signals and stdin")]
     Leash(#[source] io::Error),
-    #[error("failed to start {program:?} as the process to leave behind")]
-    Escapee {
-        program: &'static str,
-        source: io::Error,
-    },
+    #[error("failed to start the process to leave behind")]
+    LeftBehind(#[source] io::Error),
     #[error("failed to write a line")]
     Output(#[from] io::Error),
     #[error("failing on purpose after {:.1} s, in generation {generation}", .lived.as_secs_f64())]
     OnPurpose { lived: Duration, generation: u64 },
+    #[error("failing on purpose with code {0}")]
+    Code(u8),
 }
 
 /// What regrow told the agent of itself.
@@ -185,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_can_be_asked_for_with_the_options_of_the_example_team() {
+    fn every_kind_can_be_asked_for() {
         #[derive(clap::Parser)]
         struct Line {
             #[command(subcommand)]
@@ -197,7 +266,32 @@ mod tests {
             (vec!["crash", "--after", "20s", "--seed", "7"], "crash"),
             (vec!["crash", "--at-once"], "crash"),
             (vec!["stubborn"], "stubborn"),
+            (vec!["ignore-signals"], "stubborn"),
+            (vec!["slow-stop", "--taking", "2s"], "slow-stop"),
+            (vec!["hang", "--after", "100ms"], "hang"),
+            (vec!["flood", "--rate", "1000"], "flood"),
+            (vec!["broken-lines", "--every", "1s"], "broken-lines"),
+            (vec!["huge-lines", "--size", "8"], "huge-lines"),
+            (vec!["leak", "--rate", "5", "--cap", "50"], "leak"),
             (vec!["escape"], "escape"),
+            (vec!["double-fork", "--lasting", "10s"], "double-fork"),
+            (
+                vec!["fork-while-killed", "--times", "9"],
+                "fork-while-killed",
+            ),
+            (vec!["chaos", "--seed", "7"], "chaos"),
+            (
+                vec![
+                    "chaos",
+                    "--behaviours",
+                    "crash,huge-lines,fork-while-killed",
+                ],
+                "chaos",
+            ),
+            (
+                vec!["left-behind", "--of", "coder", "--hops", "3"],
+                "left-behind",
+            ),
         ] {
             let line =
                 <Line as clap::Parser>::try_parse_from([vec!["sample-agent"], words].concat())

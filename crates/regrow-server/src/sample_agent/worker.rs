@@ -64,6 +64,18 @@ pub(super) async fn run(worker: &Worker, identity: &Identity) -> Result<(), Samp
     }
 }
 
+/// Listens, and answers a server that never ends: for an agent that is a worker beside something else.
+pub(super) async fn listen(
+    address: SocketAddr,
+    identity: &Identity,
+) -> Result<impl Future<Output = ()> + Send + 'static, SampleAgentError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| SampleAgentError::Listen { address, source })?;
+    let server = axum::serve(listener, routes(identity.clone()));
+    Ok(async move { drop(server.await) })
+}
+
 fn routes(identity: Identity) -> axum::Router {
     axum::Router::new()
         .route("/invoke", post(invoke))

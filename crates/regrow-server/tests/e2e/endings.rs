@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use crate::kit::{Daemon, Seen, Team, descendants, signal, until};
 
 /// One of each: plain, with a child, with a grandchild in a session of its own that holds stdout, one whose grandchild has
-/// no environment, and one that takes nothing but SIGKILL.
+/// no environment, one whose grandchild has no parent, one that has more of them when it is asked to stop, and some that take
+/// nothing but SIGKILL.
 const ALL_SORTS: &str = "\
 defaults: { start_window: 200ms, stop: { timeout: 3s } }
 agents:
@@ -18,7 +19,10 @@ agents:
   parent: { command: 'sleep 1001 & sleep 1002 & wait' }
   escape: { command: ['${REGROW_EXE}', sample-agent, escape] }
   hidden: { command: 'env -i setsid sleep 1003 & (setsid setsid sleep 1004 &) ; exec sleep 1005' }
+  orphan: { command: ['${REGROW_EXE}', sample-agent, double-fork] }
+  hydra: { command: ['${REGROW_EXE}', sample-agent, fork-while-killed, --times, '20'] }
   stubborn: { command: ['${REGROW_EXE}', sample-agent, stubborn] }
+  hung: { command: ['${REGROW_EXE}', sample-agent, hang, --after, 300ms] }
 ";
 
 /// All sorts, and every process that descends from the daemon, of which there are at least ten.
@@ -27,8 +31,17 @@ fn all_sorts() -> (Daemon, Vec<Seen>) {
     let family = until("all of them are there", || {
         let family = family(&daemon);
         let there = |what: &str| family.iter().any(|seen| seen.command.contains(what));
-        let numbers = 1001..=1005;
-        (numbers.map(|n| n.to_string()).all(|n| there(&n)) && there("sleep 600")).then_some(family)
+        let left = |of: &str| {
+            let name = format!("left-behind --of {of} --lasting");
+            let is_last = |seen: &&Seen| seen.command.ends_with("--hops 0 ");
+            family
+                .iter()
+                .filter(is_last)
+                .any(|seen| seen.command.contains(&name))
+        };
+        let mut numbers = 1001..=1005;
+        let all = numbers.all(|n| there(&n.to_string())) && left("escape") && left("orphan");
+        all.then_some(family)
     });
     assert!(family.len() >= 10, "{family:?}");
     (daemon, family)

@@ -16,6 +16,7 @@ mod limits;
 mod losses;
 mod queries;
 mod real;
+mod sample_agents;
 mod streams;
 mod telemetry;
 mod wrong;
