@@ -389,10 +389,13 @@ impl Roster {
     /// Forgets an agent that could not be spawned, so that its id is free for a better try.
     async fn take_back(&self, path: &str, id: &str, place: usize) {
         match self.system.delete_child(path).await {
-            Ok(_) => {}
-            Err(error) => tracing::debug!(agent = id, %error, "nothing to take back"),
+            Ok(_) | Err(OperateError::NotFound { .. }) => self.leave(id, place),
+            Err(error) => {
+                // It is there: somebody else has stopped it, or does something with it, while it started.
+                tracing::debug!(agent = id, %error, "not taken back");
+                drop(self.confirm(id));
+            }
         }
-        self.leave(id, place);
     }
 
     /// Takes a new agent in, with a port, if there is room.

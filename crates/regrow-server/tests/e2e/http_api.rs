@@ -439,3 +439,25 @@ agents:
         );
     }
 }
+
+#[test]
+fn an_agent_that_is_stopped_while_it_is_spawned_stays_in_sight() {
+    let daemon = Daemon::up(
+        "defaults: { start_window: 10s, stop: { timeout: 2s } }\n\
+         agents:\n  other: { command: 'exec sleep 1000' }\n",
+    );
+    let body = r#"{"agent_id":"late","command":"sh","args":["-c","trap '' TERM; while :; do sleep 1; done"]}"#;
+    std::thread::scope(|scope| {
+        let spawned = scope.spawn(|| daemon.post("/supervisor/spawn", body));
+        until("it has a process", || {
+            let agent = daemon.get("/v1/agents/late");
+            (agent.status == 200 && agent.json()["pid"].is_u64()).then_some(())
+        });
+        let stopped = daemon.post("/supervisor/stop/late?wait=15s", "");
+        assert_eq!(stopped.status, 200, "{stopped:?}");
+        assert_eq!(spawned.join().unwrap().problem(), "409 not_done");
+    });
+    daemon.until_phase("late", "stopped");
+    let again = daemon.post("/v1/agents/late/start", "");
+    assert_eq!(again.status, 202, "{again:?}");
+}
