@@ -369,6 +369,18 @@ fn the_environment_of_an_agent_is_as_written_down() {
         "the ports of others have another name now"
     );
     given.insert("REGROW_PORT_<ID>");
+    let code = read("crates/regrow-process/src/handover.rs");
+    let handed = strings(between(&code, "fn variables(", "\n    }\n"));
+    given.extend(
+        handed
+            .into_iter()
+            .filter(|name| name.starts_with("LISTEN_")),
+    );
+    assert!(
+        code.contains("export LISTEN_PID;"),
+        "only its shell knows its pid"
+    );
+    given.insert("LISTEN_PID");
     let code = read("crates/regrow-process/src/environment.rs");
     given.extend(strings(between(&code, "const NOTIFY_SOCKET", ";\n")));
     assert_eq!(written, given);

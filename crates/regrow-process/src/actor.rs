@@ -163,6 +163,12 @@ pub(crate) fn exit_reason(exit: Exit) -> ExitReason {
 }
 
 async fn start(template: Arc<Template>, context: StartContext) -> Result<Started, StartFailure> {
+    if let Some(handover) = &template.handover {
+        let path = context.path().as_str();
+        template
+            .host
+            .close_at_rest(context.telemetry(), path, handover);
+    }
     let command = template.command_line();
     let payload = Payload::ProcessSpawn {
         edge: Edge::Start,

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,18 +10,20 @@ use regrow::Phase;
 use regrow::telemetry::{Edge, FiguresGauge, Payload, Span, Stream};
 use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::actor::exit_reason;
-use crate::environment::{self, SpawnError};
+use crate::environment::SpawnError;
 use crate::log_file::Keeping;
 use crate::os::{self, Identity, Quarry, Signal};
 use crate::process::{Stdin, Template};
 use crate::readiness::Readiness;
+use crate::socket;
 use crate::stdin::Opened;
 
+mod command;
 mod figures;
 mod hold;
 mod late;
@@ -31,6 +32,8 @@ mod notify;
 mod report;
 mod wishes;
 
+pub(crate) use command::OwnStdin;
+use command::Spawned;
 use figures::Books;
 pub(crate) use hold::{Order, Orders, orders};
 pub use hold::{SignalError, SignalTo};
@@ -96,6 +99,8 @@ pub(crate) struct Driver {
     logging: Option<Keeping>,
     ending: Option<Span>,
     noted: Vec<Identity>,
+    /// Its other end of the standard input, where that is ours to keep.
+    own_stdin: OwnStdin,
     /// Held until all of this life is gone, so that the next one does not meet it.
     _berth: OwnedMutexGuard<()>,
 }
@@ -143,7 +148,12 @@ impl Driver {
             id: template.id.clone(),
         })?;
         let notices = Notices::open(&template.id);
-        let (mut child, leader) = launch(&template, generation, trace, notices.name()).await?;
+        let Spawned {
+            mut child,
+            leader,
+            port,
+            mut stdin,
+        } = command::spawn(&template, generation, trace, notices.name()).await?;
         let mut readers = JoinSet::new();
         let output = template.handle.output();
         let readiness = Readiness::new(template.ready_line.clone());
@@ -160,7 +170,7 @@ impl Driver {
         let driver = Self {
             life: Lifecycle::new(plan(&template), template.start_window)
                 .max_runtime(template.max_runtime),
-            stdin: template.handle.inlet().open(generation, child.stdin.take()),
+            stdin: template.handle.inlet().open(generation, stdin.take()),
             exit: Some(Box::pin(os::exited(leader))),
             generation,
             child,
@@ -183,18 +193,20 @@ impl Driver {
                 .map(|journal| journal.begin(template.handle.output())),
             ending: None,
             noted: Vec::new(),
+            own_stdin: stdin,
             _berth: berth,
             template,
         };
-        driver.show_spawned();
+        driver.show_spawned(port);
         Ok((driver, wishes))
     }
 
     /// Shows those who look that this life is there.
-    fn show_spawned(&self) {
+    fn show_spawned(&self, port: Option<u16>) {
         self.template.handle.update(|status| {
             status.pid = u32::try_from(self.leader.pid).ok();
-            status.port = self.template.port;
+            status.port = port;
+            status.socket.clone_from(&self.template.socket);
             status.generation = self.generation;
             status.stopping_stage = None;
             status.paused = false;
@@ -316,6 +328,7 @@ impl Driver {
                 self.exit = None;
                 self.stdin.over();
                 self.notices.close();
+                self.own_stdin.unread();
                 let exit = self.exit_of(exit).await;
                 self.exited = Some(exit);
                 self.life.on_exit(exit, Instant::now())
@@ -490,6 +503,9 @@ impl Driver {
         } else {
             span.exception("something could not be ended");
         }
+        if let Some(Err(error)) = self.template.socket.as_deref().map(socket::remove) {
+            tracing::debug!(agent = self.template.id, %error, "failed to remove its socket");
+        }
         self.template.host.forget(&self.template.id).await;
         self.template.handle.show(None);
         self.template.handle.update(|status| {
@@ -511,34 +527,6 @@ impl Drop for Driver {
             self.signal(Signal::Kill);
         }
     }
-}
-
-/// The process itself, where it shall be and with what it may use.
-async fn launch(
-    template: &Template,
-    generation: u32,
-    trace: &TraceContext,
-    notify: Option<&str>,
-) -> Result<(Child, Identity), SpawnError> {
-    let surroundings = environment::surroundings(template, generation, trace, notify)?;
-    let bounds = limits::granted(template, generation)?;
-    let mut command = Command::new(&surroundings.program);
-    command.arg0(&template.program).args(&surroundings.args);
-    command.env_clear().envs(&surroundings.env);
-    command
-        .stdin(template.stdin.stdio())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if let Some(cwd) = &template.cwd {
-        command.current_dir(cwd);
-    }
-    let (mut child, leader) = os::spawn(&mut command)
-        .map_err(|source| SpawnError::of_spawn(&surroundings.program, source))?;
-    if let Err(error) = limits::set(template, leader, &bounds) {
-        limits::undo(template, generation, &mut child, leader).await;
-        return Err(error);
-    }
-    Ok((child, leader))
 }
 
 /// The end of a process begins.

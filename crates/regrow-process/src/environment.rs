@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use regrow::trace::TraceContext;
 use rustix::fs::{Access, access};
 
+use crate::handover::Handed;
 use crate::process::Template;
 
 /// What is passed on of regrow's own environment without being asked for.
@@ -82,6 +83,34 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// The socket that it was to be handed cannot be listened on.
+    #[error(
+        "failed to listen on 127.0.0.1:{port} for an agent; choose another port, or end who has it (ss -ltnp)"
+    )]
+    Listen {
+        /// The port; 0 stands for any.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The path of its socket does not fit into an address.
+    #[error("the path of its socket, {}, has {length} bytes, and no more than 107 are possible; choose a shorter one", .path.display())]
+    SocketPath {
+        /// The path.
+        path: PathBuf,
+        /// How long it is.
+        length: usize,
+    },
+    /// The place of its socket cannot be made free.
+    #[error("failed to make room for the socket {}", .path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Anything else, which may pass: too many processes, no memory.
     #[error("failed to start program {}", .program.display())]
     System {
@@ -110,8 +139,10 @@ impl SpawnError {
             | Self::NotRunnable { .. }
             | Self::WorkingDirectory { .. }
             | Self::LimitTooHigh { .. }
-            | Self::LimitRefused { .. } => true,
-            Self::System { .. } | Self::StillRunning { .. } => false,
+            | Self::LimitRefused { .. }
+            | Self::SocketPath { .. } => true,
+            Self::Listen { source, .. } => source.kind() == io::ErrorKind::Unsupported,
+            Self::System { .. } | Self::StillRunning { .. } | Self::Socket { .. } => false,
         }
     }
 
@@ -144,9 +175,13 @@ pub(crate) fn surroundings(
     generation: u32,
     trace: &TraceContext,
     notify: Option<&str>,
+    handed: Option<&Handed>,
 ) -> Result<Surroundings, SpawnError> {
     check_directory(template.cwd.as_deref())?;
-    let given = template.host.variables(template, generation, trace);
+    let mut given = template.host.variables(template, generation, trace);
+    if let Some(handed) = handed {
+        given.extend(handed.variables(&template.id));
+    }
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
     let inherited = template.inherit.iter().map(String::as_str);
     for name in PASSED_ON.into_iter().chain(inherited) {

@@ -1,5 +1,6 @@
 //! A look at a process from outside: who it is now, and what it writes.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -55,6 +56,8 @@ pub struct ProcessStatus {
     pub pid: Option<u32>,
     /// The port that it was told to listen on.
     pub port: Option<u16>,
+    /// The Unix socket that it was told to listen on.
+    pub socket: Option<Arc<Path>>,
     /// The life that runs, or the last one; 0 before the first.
     pub generation: u32,
     /// How far a stop has come.

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use regrow::Telemetry;
 use regrow::trace::TraceContext;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use crate::figures::{Sampled, Sampler, TreeProcess};
+use crate::handover::{Handover, Listeners};
 use crate::os::{self, Identity, Marks, Quarry};
 use crate::process::Template;
 use crate::record::{self, Record};
@@ -44,6 +46,7 @@ struct Shared {
     ports: RwLock<BTreeMap<String, u16>>,
     tokens: Mutex<HashMap<Token, Holder>>,
     berths: Mutex<Berths>,
+    listeners: Arc<Listeners>,
 }
 
 /// Per agent, what its present life holds.
@@ -102,6 +105,14 @@ impl Host {
     pub fn state_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.records = Some(directory.as_ref().join("pids").into());
         self
+    }
+
+    /// Where an agent has its Unix socket by default: in `sockets` of the state directory, if there is one.
+    #[must_use]
+    pub fn socket(&self, id: &str) -> Option<PathBuf> {
+        let state = self.records.as_deref()?.parent()?;
+        let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
+        Some(state.join("sockets").join(id))
     }
 
     /// Where agents reach regrow: they get it as `REGROW_URL`, with a `REGROW_TOKEN` of their own.
@@ -183,6 +194,14 @@ impl Host {
             .retain(|_, berth| Arc::strong_count(berth) > 1);
     }
 
+    /// Closes the listener of the child `path` as soon as it comes to rest.
+    pub(crate) fn close_at_rest(&self, telemetry: &Telemetry, path: &str, handover: &Handover) {
+        let watcher = format!("regrow-process.listeners.{}", self.instance);
+        self.shared
+            .listeners
+            .close_at_rest(telemetry, &watcher, path, handover);
+    }
+
     /// The agent whose life has this token, while it lives.
     #[must_use]
     pub fn holder(&self, token: &str) -> Option<Holder> {
@@ -219,6 +238,9 @@ impl Host {
         }
         if let Some(port) = template.port {
             set("PORT", &port.to_string());
+        }
+        if let Some(socket) = &template.socket {
+            set("REGROW_SOCKET", &socket.to_string_lossy());
         }
         if let Some(url) = &self.url {
             set("REGROW_URL", url);

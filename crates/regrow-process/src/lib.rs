@@ -41,6 +41,7 @@ mod driver;
 mod environment;
 mod figures;
 mod handle;
+mod handover;
 mod host;
 mod limits;
 mod log_file;
@@ -49,6 +50,7 @@ mod process;
 mod readiness;
 mod record;
 mod runner;
+mod socket;
 mod stdin;
 mod stdio;
 

@@ -1,7 +1,7 @@
 //! An OS process as a value: what to run, with what, and how to end it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use regrow_core::{Backoff, GiveUp, Restart, RestartIntensity};
 use serde_json::{Map, Value};
 
 use crate::handle::ProcessHandle;
+use crate::handover::Handover;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::log_file::{Journal, LogFile};
@@ -55,6 +56,8 @@ pub(crate) struct Template {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) stdin: Stdin,
     pub(crate) port: Option<u16>,
+    pub(crate) handover: Option<Handover>,
+    pub(crate) socket: Option<Arc<Path>>,
     pub(crate) stop_signal: Signal,
     pub(crate) stop_plan: StopPlan,
     pub(crate) stop_line: Option<String>,
@@ -124,6 +127,8 @@ impl Process {
             cwd: None,
             stdin: Stdin::default(),
             port: None,
+            handover: None,
+            socket: None,
             stop_signal: Signal::Term,
             stop_plan: StopPlan::default(),
             stop_line: None,
@@ -185,6 +190,25 @@ impl Process {
     /// The port it is to listen on: told to it as `PORT`, and to the others of its [`Host`].
     pub fn port(mut self, port: u16) -> Self {
         self.template.port = Some(port);
+        self
+    }
+
+    /// The Unix socket it is to listen on, told to it as `REGROW_SOCKET`: an absolute path of at most 107 bytes, such as
+    /// [`Host::socket`] gives. Its folder is made if it is not there, for us alone; a socket that an earlier life has left is
+    /// removed before each start and when it has ended.
+    pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.template.socket = Some(path.as_ref().into());
+        self
+    }
+
+    /// Hands it a listener instead of having it listen by itself: regrow listens on 127.0.0.1 at its [port](Self::port), or at a free one
+    /// where it has none, from its first start until it comes to rest, so that nobody is refused while it is started again. Linux only.
+    ///
+    /// It finds the socket by systemd's protocol: as descriptor 3, with `LISTEN_FDS=1`, `LISTEN_PID` and its id in `LISTEN_FDNAMES`.
+    /// Each start takes some milliseconds longer, for `/bin/sh` has to be there to move the socket to its place. When it is
+    /// stopped, has completed or was given up on, the socket is closed.
+    pub fn hand_over_listener(mut self) -> Self {
+        self.template.handover = Some(Handover::on(self.template.port.unwrap_or_default()));
         self
     }
 

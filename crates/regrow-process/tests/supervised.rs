@@ -8,7 +8,10 @@ use regrow::trace::{TraceContext, with_context};
 use regrow::{
     Backoff, ChildInfo, ExitReason, GiveUp, Phase, Restart, RestartIntensity, Supervisor, System,
 };
-use regrow_process::{Host, Line, Process, ProcessHandle, Stage, StdinError, StopPlan};
+use regrow_process::{Host, Line, Process, ProcessHandle, Stage, Stdin, StdinError, StopPlan};
+
+#[path = "supervised/listening.rs"]
+mod listening;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -165,7 +168,7 @@ async fn an_exit_within_the_start_window_is_a_failed_start_even_with_code_0() {
 
 #[tokio::test]
 async fn an_agent_that_is_done_stays_completed() {
-    let (system, _) = up(agent("read line; exit 0").stdin(regrow_process::Stdin::Pipe)).await;
+    let (system, _) = up(agent("read line; exit 0").stdin(Stdin::Pipe)).await;
     reaches(&system, Phase::Running).await;
     drop(system.shut_down().await);
     let (system, _) = up(agent("sleep 0.3; exit 0")).await;
@@ -198,7 +201,7 @@ async fn the_end_of_the_system_ends_every_process_in_reverse_order() {
         .args(["-c", script])
         .host(host.clone())
         .start_window(Duration::ZERO)
-        .stdin(regrow_process::Stdin::Null);
+        .stdin(Stdin::Null);
     let last = second.handle();
     let root = Supervisor::new("root").child(first).child(second);
     let system = System::start(root).await.unwrap();

@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod order;
 mod policy;
+mod port;
 mod profile;
 mod read;
 mod request;
@@ -143,6 +144,8 @@ pub(crate) struct AgentConfig {
     pub(crate) port: Option<PortSetting>,
     /// The group that it is in.
     pub(crate) group: Option<String>,
+    /// Whether regrow listens there for it and hands the listener over.
+    pub(crate) handover: bool,
     /// Whether it is started with regrow.
     pub(crate) enabled: bool,
     /// The agents that it waits for; each exists, and there is no cycle.
@@ -186,6 +189,7 @@ impl fmt::Debug for AgentConfig {
             .field("port", &self.port)
             .field("group", &self.group)
             .field("enabled", &self.enabled)
+            .field("handover", &self.handover)
             .field("depends_on", &self.depends_on)
             .field("ready", &self.ready)
             .field("once", &self.once)
@@ -237,6 +241,8 @@ pub(crate) enum PortSetting {
     Auto,
     /// This one.
     Fixed(u16),
+    /// None: it listens on a Unix socket in the state directory.
+    Socket,
 }
 
 /// What an agent reads.

@@ -1,4 +1,4 @@
-//! The way to the agents: any `/agents/{id}/{rest}` goes to the agent's own port as `/{rest}`.
+//! The way to the agents: any `/agents/{id}/{rest}` goes to the agent's own port or socket as `/{rest}`.
 //!
 //! A request for an agent that is on its way waits a little for it, so that a restart is a pause
 //! and no error. Bodies stream both ways; nothing is kept.
@@ -23,15 +23,15 @@ use axum::http::{Method, Request, Response, request};
 use axum::response::IntoResponse;
 use hyper::body::Body as _;
 use regrow_process::InFlight;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use self::forward::ForwardError;
-pub(crate) use self::forward::{Forwarder, StreamForwarder};
+pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
 use self::route::Route;
 use self::verdict::Refusal;
-pub(crate) use self::verdict::Standing;
 use self::verdict::Verdict;
+pub(crate) use self::verdict::{At, Standing};
 use crate::http::guard::{Guard, Peer};
 use crate::wire::Problem;
 
@@ -122,9 +122,9 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         route: Route<'_>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
-        let (stream, port, in_flight) = self.reach(route.id).await.map_err(Failure::Refused)?;
+        let (stream, at, in_flight) = self.reach(route.id).await.map_err(Failure::Refused)?;
         let uri = route
-            .upstream(port, request.uri().query())
+            .upstream(&at, request.uri().query())
             .map_err(|_| Failure::Forward(ForwardError::BadPath))?;
         self.forwarder
             .forward(route, stream, uri, request)
@@ -134,7 +134,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     }
 
     /// Connects to the agent, waiting for it if it is on its way.
-    async fn reach(&self, id: &str) -> Result<(TcpStream, u16, Option<InFlight>), Refusal> {
+    async fn reach(&self, id: &str) -> Result<(Connection, At, Option<InFlight>), Refusal> {
         let begun = Instant::now();
         let mut tries = 0;
         let mut place = None;
@@ -148,12 +148,12 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                 });
             };
             let mut next = verdict::verdict(id, &standing, begun.elapsed());
-            if let Verdict::Dial(port) = next {
-                match dial(port).await {
-                    Ok(stream) => return Ok((stream, port, in_flight)),
+            if let Verdict::Dial(at) = next {
+                match dial(&at).await {
+                    Ok(stream) => return Ok((stream, at, in_flight)),
                     Err(error) => {
                         tries += 1;
-                        tracing::trace!(agent = id, port, %error, "agent does not listen");
+                        tracing::trace!(agent = id, %at, %error, "agent does not listen");
                         next = verdict::refused(id, &standing, begun.elapsed(), tries);
                     }
                 }
@@ -182,10 +182,20 @@ enum Failure {
     Forward(ForwardError),
 }
 
-async fn dial(port: u16) -> io::Result<TcpStream> {
-    let stream = timeout(DIAL_TIME, TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+async fn dial(at: &At) -> io::Result<Connection> {
+    let dialled = async {
+        Ok(match at {
+            At::Port(port) => Connection::from(dial_port(*port).await?),
+            At::Socket(path) => Connection::from(UnixStream::connect(path).await?),
+        })
+    };
+    timeout(DIAL_TIME, dialled)
         .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn dial_port(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     // Two sockets of one machine can be connected to each other by one connect to a port that
     // nobody listens on. What we would talk to then is ourselves.
     if stream.local_addr()? == stream.peer_addr()? {

@@ -13,6 +13,7 @@ mod leak;
 mod leash;
 mod left_behind;
 mod lines;
+mod silent;
 mod slow_stop;
 mod stubborn;
 mod worker;
@@ -21,6 +22,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -105,7 +107,9 @@ pub(crate) async fn run(agent: SampleAgent) -> ExitCode {
             match error {
                 SampleAgentError::Code(code) => ExitCode::from(code),
                 SampleAgentError::Listen { .. }
-                | SampleAgentError::Serve { .. }
+                | SampleAgentError::Socket { .. }
+                | SampleAgentError::HandedOver(_)
+                | SampleAgentError::Serve(_)
                 | SampleAgentError::Leash(_)
                 | SampleAgentError::LeftBehind(_)
                 | SampleAgentError::Output(_)
@@ -151,11 +155,12 @@ pub(crate) enum SampleAgentError {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("failed to serve HTTP on {address}")]
-    Serve {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error("failed to listen on {}", .path.display())]
+    Socket { path: PathBuf, source: io::Error },
+    #[error("failed to take the listener that was handed over (LISTEN_FDS)")]
+    HandedOver(#[source] io::Error),
+    #[error("failed to serve HTTP")]
+    Serve(#[source] io::Error),
     #[error("failed to wait for signals and stdin")]
     Leash(#[source] io::Error),
     #[error("failed to start the process to leave behind")]
@@ -262,6 +267,7 @@ mod tests {
         }
         for (words, kind) in [
             (vec!["worker", "--port", "8001"], "worker"),
+            (vec!["worker", "--socket", "/run/worker"], "worker"),
             (vec!["chatty", "--every", "1s"], "chatty"),
             (vec!["crash", "--after", "20s", "--seed", "7"], "crash"),
             (vec!["crash", "--at-once"], "crash"),

@@ -42,6 +42,9 @@ pub(crate) struct Agent {
     pub(crate) pid: Option<u32>,
     /// The port on 127.0.0.1 that the agent was given.
     pub(crate) port: Option<u16>,
+    /// The Unix socket that the agent was given instead of a port.
+    #[serde(default)]
+    pub(crate) socket: Option<PathBuf>,
     /// The phase: `running`, `backoff`, …
     pub(crate) phase: String,
     /// What is wanted: `up`, `down` or `once`.
@@ -432,6 +435,7 @@ pub(crate) mod tests {
             package_id: None,
             pid: None,
             port: None,
+            socket: None,
             phase: "pending".into(),
             desired: "up".into(),
             ready: false,
@@ -461,6 +465,7 @@ pub(crate) mod tests {
             "package_id",
             "pid",
             "port",
+            "socket",
             "phase",
             "desired",
             "ready",

@@ -95,7 +95,11 @@ fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
         agent.generation.to_string(),
         agent.restarts.to_string(),
         or_dash(agent.pid.map(|pid| pid.to_string())),
-        or_dash(agent.port.map(|port| port.to_string())),
+        or_dash(match (agent.port, &agent.socket) {
+            (Some(port), _) => Some(port.to_string()),
+            (None, Some(_)) => Some("socket".to_owned()),
+            (None, None) => None,
+        }),
         or_dash(uptime),
         or_dash(last_and_next(agent, now)),
     ]

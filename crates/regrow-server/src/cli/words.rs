@@ -165,6 +165,8 @@ pub(crate) fn agent_line(agent: &Agent, width: usize, note: &str) -> String {
         add(&format!("pid {pid}"));
         if let Some(port) = agent.port {
             add(&format!("port {port}"));
+        } else if let Some(socket) = &agent.socket {
+            add(&format!("socket {}", socket.display()));
         }
     }
     if !note.is_empty() {

@@ -10,6 +10,7 @@ use super::limits::LimitsPart;
 use super::logs::LogsPart;
 use super::order::{self, Written};
 use super::policy::{RestartPart, StopPart};
+use super::port;
 use super::profile::Profile;
 use super::read::{Field, Fields, Found, Reader, Shape};
 use super::tree::Value;
@@ -27,6 +28,7 @@ const AGENT_KEYS: &[&str] = &[
     "port",
     "group",
     "enabled",
+    "handover",
     "depends_on",
     "ready",
     "once",
@@ -131,11 +133,7 @@ pub(crate) fn read(
     let restart = read_restart(reader, &fields).over(&shared.restart);
     let once = read_truth(reader, &fields, "once").unwrap_or(false);
     let (stop, stdin) = read_stop(reader, &fields, shared);
-    let port = reader.value_at(
-        &fields,
-        "port",
-        &Shape::new("auto or a port", &port_setting),
-    );
+    let (port, handover) = port::read(reader, &fields);
     let depends_on = fields
         .get("depends_on")
         .map_or_else(Vec::new, |field| order::depends_on(reader, &field));
@@ -163,6 +161,7 @@ pub(crate) fn read(
         // When it is known who is there.
         depends_on: Vec::new(),
         ready,
+        handover,
         once,
         restart: restart.settle_as(reader, once),
         stop,
@@ -242,16 +241,6 @@ fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option
 fn read_group(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Found<String>> {
     let any = |text: &str| Ok(text.to_owned());
     reader.value_at(fields, "group", &Shape::new("the id of a group", &any))
-}
-
-fn port_setting(text: &str) -> Result<PortSetting, Refusal> {
-    if text == "auto" {
-        return Ok(PortSetting::Auto);
-    }
-    let refusal = Refusal::new("auto or a port from 1 to 65535");
-    units::port(text)
-        .map(PortSetting::Fixed)
-        .map_err(|_| refusal)
 }
 
 /// The command of the agent `field`, which must have one.

@@ -44,6 +44,7 @@ pub(crate) fn ports(
                     taken.insert(number, Some((&port.way, port.place)));
                 }
             },
+            PortSetting::Socket => {}
         }
     }
     left -= taken.keys().filter(|number| range.contains(number)).count();
@@ -83,7 +84,11 @@ fn port_is_taken(number: u16, owner: Option<(&str, Place)>) -> Problem {
 /// Notes two agents whose ports would have one name, and names of ports that nobody has.
 pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft]) {
     let mut names: HashMap<String, &Found<String>> = HashMap::new();
-    for draft in drafts.iter().filter(|draft| draft.port.is_some()) {
+    let has_port = |draft: &&Draft| match draft.agent.port {
+        Some(PortSetting::Auto | PortSetting::Fixed(_)) => true,
+        Some(PortSetting::Socket) | None => false,
+    };
+    for draft in drafts.iter().filter(has_port) {
         let name = port_variable(&draft.id.value);
         if let Some(first) = names.get(&name) {
             let problem = Problem::Taken {
@@ -102,7 +107,10 @@ pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft]) {
     for draft in drafts {
         for used in &draft.at_spawn {
             let hint = match used.value.as_str() {
-                "PORT" if draft.agent.port.is_none() => "add port: auto to this agent".to_owned(),
+                "PORT" if !has_port(&draft) => "add port: auto to this agent".to_owned(),
+                "REGROW_SOCKET" if draft.agent.port != Some(PortSetting::Socket) => {
+                    "add port: socket to this agent".to_owned()
+                }
                 name if !name.starts_with("REGROW_PORT_") || names.contains_key(name) => continue,
                 name => match reader.suggestion(name, known.iter().copied()) {
                     Some(meant) => {

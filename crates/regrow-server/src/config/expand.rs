@@ -10,13 +10,14 @@ use super::units::is_variable;
 pub(crate) const LONGEST: usize = 128 * 1024;
 
 /// What regrow knows of an agent only when it starts it; the `REGROW_PORT_…` of others besides.
-const KNOWN_AT_SPAWN: [&str; 7] = [
+const KNOWN_AT_SPAWN: [&str; 8] = [
     "PORT",
     "AGENT_ID",
     "AGENT_TYPE",
     "REGROW_AGENT_ID",
     "REGROW_GENERATION",
     "REGROW_INSTANCE",
+    "REGROW_SOCKET",
     "REGROW_URL",
 ];
 

@@ -92,6 +92,7 @@ impl AgentConfig {
             port: Some(PortSetting::Auto),
             group: parts.group.map(str::to_owned),
             enabled: true,
+            handover: false,
             depends_on: Vec::new(),
             ready: None,
             once: false,

@@ -7,10 +7,12 @@ use regrow_process::{ExitStatus, Follow};
 
 use super::*;
 
+mod handover;
 mod limits;
 mod order;
 mod profile;
 mod stop;
+mod usual;
 mod wrong;
 
 /// The environment of the tests.
@@ -78,6 +80,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         port: None,
         group: None,
         enabled: true,
+        handover: false,
         depends_on: Vec::new(),
         ready: None,
         once: false,
@@ -98,14 +101,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
             line: None,
         },
         stdin: StdinSetting::Pipe,
-        logs: LogsConfig {
-            file: true,
-            max_size: 10 * 1024 * 1024,
-            max_age: None,
-            keep: 5,
-            compress: true,
-            max_line: 64 * 1024,
-        },
+        logs: usual::logs(),
         start_window: Duration::from_secs(1),
         max_runtime: None,
         limits: LimitsConfig::default(),
@@ -145,6 +141,7 @@ agents:
     env: { inherit: [REDIS_URL], set: { HOST: "${HOST}", DB: "${REGROW_PORT_DB}", N: 007, EMPTY: "" } }
     workdir: ./src
     port: 9001
+    handover: true
     depends_on: [db, db]
     restart: { policy: permanent, base: 100ms, factor: 1.5, max: 1m30s, jitter: 0, max_restarts: 3, within: 10s, stable_after: 1h, success_codes: [3, SIGTERM], restart_on: [75, 99], never_on: [] }
     stop: { signal: SIGINT, timeout: 15s, line: "exit", drain: 0s, ask: 1s, close_stdin: 2s, terminate: 8s }
@@ -201,6 +198,7 @@ fn an_agent_may_say_everything() {
         until: Condition::Started,
     };
     assert_eq!(worker.depends_on, [db]);
+    assert!(worker.handover);
     let restart = RestartConfig {
         policy: Restart::Permanent,
         base: Duration::from_millis(100),

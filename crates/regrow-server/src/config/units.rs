@@ -35,10 +35,13 @@ pub(crate) const A_DURATION: &str = "a duration such as 30s";
 pub(crate) const A_RANK: &str = "a whole number from -20 (first) to 19 (last)";
 
 /// Variables that regrow itself gives to every agent; `REGROW_…` besides.
-const OURS: [&str; 7] = [
+const OURS: [&str; 10] = [
     "AGENT_ID",
     "AGENT_TYPE",
     "PORT",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "TRACEPARENT",

@@ -2,10 +2,12 @@
 
 use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
 use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{AgentConfig, LogsConfig, RestartConfig, StdinSetting, StopConfig, StopSignal};
+use crate::config::{
+    AgentConfig, LogsConfig, PortSetting, RestartConfig, StdinSetting, StopConfig, StopSignal,
+};
 
 /// The id of the root supervisor of the program.
 pub(crate) const ROOT: &str = "root";
@@ -29,6 +31,14 @@ pub(super) fn supervisor(agent: &AgentConfig) -> String {
 /// The path of a group.
 pub(super) fn group_path(id: &str) -> String {
     format!("{ROOT}/{id}")
+}
+
+/// Where an agent has its Unix socket, if it has one.
+pub(super) fn socket(agent: &AgentConfig, host: &Host) -> Option<PathBuf> {
+    match agent.port {
+        Some(PortSetting::Socket) => host.socket(&agent.id),
+        Some(PortSetting::Auto | PortSetting::Fixed(_)) | None => None,
+    }
 }
 
 /// The process of an agent, which waits for nobody yet.
@@ -83,10 +93,16 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
     if let Some(longest) = agent.max_runtime {
         process = process.max_runtime(longest);
     }
-    match port {
-        Some(port) => process.port(port),
-        None => process,
+    if let Some(port) = port {
+        process = process.port(port);
     }
+    if let Some(socket) = socket(agent, host) {
+        process = process.socket(socket);
+    }
+    if agent.handover {
+        process = process.hand_over_listener();
+    }
+    process
 }
 
 /// The log file of an agent.

@@ -4,21 +4,16 @@ mod error;
 mod family;
 mod lookup;
 mod operate;
+mod standing;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::SystemTime;
 
-use regrow::telemetry::Span;
-use regrow::trace::TraceContext;
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
-use regrow_core::{Desired, Phase};
-use regrow_process::{
-    Host, InFlight, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable,
-};
+use regrow_process::{Host, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
@@ -26,9 +21,8 @@ pub(super) use self::lookup::status;
 
 use self::error::MAX_OPERATIONS;
 use self::family::Family;
-use super::{child, request, tree, view};
+use super::{child, tree, view};
 use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting, Problem};
-use crate::gateway::{Agents, Standing};
 use crate::ports::{self, PortError, Ports};
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
 
@@ -74,6 +68,7 @@ pub(super) struct Entry {
     pub(super) config: Arc<AgentConfig>,
     pub(super) handle: ProcessHandle,
     pub(super) port: Option<u16>,
+    pub(super) socket: Option<Arc<Path>>,
     /// Its place in the order of the file and of later spawns. No other agent ever has it, not
     /// even a later one of the same id.
     place: usize,
@@ -160,6 +155,7 @@ impl Cast {
                 config: Arc::new(agent.clone()),
                 handle: process.handle(),
                 port,
+                socket: child::socket(agent, host).map(Into::into),
                 place,
                 known: Known::Yes,
             };
@@ -418,7 +414,7 @@ impl Roster {
             return Err(RosterError::SameVariable { id, other });
         }
         let port = match config.port {
-            None => None,
+            None | Some(PortSetting::Socket) => None,
             Some(PortSetting::Auto) => Some(self.ports().lease(&id, ports::nothing_listens)?),
             Some(PortSetting::Fixed(port)) => Some(self.ports().fix(&id, port)?),
         };
@@ -426,11 +422,13 @@ impl Roster {
             self.host.publish_port(&id, port);
         }
         let process = child::process(&config, port, &self.host, &self.logs);
+        let socket = child::socket(&config, &self.host).map(Into::into);
         let place = self.next_place.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             config: Arc::new(config),
             handle: process.handle(),
             port,
+            socket,
             place,
             known: Known::NotYet,
         };
@@ -534,54 +532,6 @@ impl Roster {
 
     fn ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Agents for Roster {
-    async fn standing(&self, id: &str) -> Option<Standing> {
-        let entry = self.read().get(id).cloned()?;
-        let status = entry.handle.status();
-        let now = SystemTime::now();
-        let up_for = status
-            .spawned_at
-            .map(|at| now.duration_since(at).unwrap_or_default());
-        let standing = Standing {
-            phase: Phase::Running,
-            desired: Desired::Up,
-            port: entry.port,
-            alive: status.takes_requests(),
-            up_for,
-            starts_in: None,
-            message: None,
-        };
-        // A process that lives and is not being stopped is all there is to know: no supervisor is
-        // asked for a request that goes through.
-        if standing.alive {
-            return Some(standing);
-        }
-        let info = self.member(&entry.config).await;
-        let standing = view::standing(standing, info.as_ref(), now);
-        Some(match self.phase() {
-            DaemonPhase::Starting | DaemonPhase::Running => standing,
-            // Nobody comes back any more.
-            DaemonPhase::Draining => Standing {
-                desired: Desired::Down,
-                ..standing
-            },
-        })
-    }
-
-    fn begin(&self, id: &str) -> Option<InFlight> {
-        self.read().get(id).map(|entry| entry.handle.begin())
-    }
-
-    fn asked(
-        &self,
-        route: &'static str,
-        method: &'static str,
-        parent: Option<TraceContext>,
-    ) -> Span {
-        request::asked(self.system.telemetry(), route, method, parent)
     }
 }
 

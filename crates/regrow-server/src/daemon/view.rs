@@ -1,5 +1,6 @@
 //! From what the tree and the process tell of an agent to what the API shows.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use regrow::{ChildInfo, ExitReason};
@@ -31,6 +32,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         package_id: None,
         pid: process.pid,
         port: entry.port,
+        socket: entry.socket.as_deref().map(Path::to_owned),
         phase: status.phase.as_str().to_owned(),
         desired: desired.as_str().to_owned(),
         ready: status.ready,

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum_reverse_proxy::{ProxyError, ProxyPolicy, TunnelGuard, XForwardedFor};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use super::route::Route;
@@ -24,13 +24,27 @@ const HEADER_TIME: Duration = Duration::from_secs(60);
 /// How many tunnels may be open at once: they outlive their requests.
 const MAX_TUNNELS: usize = 512;
 
+/// An open connection to an agent.
+pub(crate) struct Connection(Box<dyn Stream>);
+
+/// What can be read and written.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> From<S> for Connection {
+    fn from(stream: S) -> Self {
+        Self(Box::new(stream))
+    }
+}
+
 /// Sends a request over an open connection to an agent.
 pub(crate) trait Forwarder: Send + Sync + 'static {
     /// The agent's answer, its body still to come.
     fn forward(
         &self,
         route: Route<'_>,
-        stream: TcpStream,
+        stream: Connection,
         uri: Uri,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send;
@@ -116,7 +130,7 @@ impl Forwarder for StreamForwarder {
     async fn forward(
         &self,
         route: Route<'_>,
-        stream: TcpStream,
+        stream: Connection,
         uri: Uri,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, ForwardError> {
@@ -134,7 +148,7 @@ impl Forwarder for StreamForwarder {
             .with_via(format!("regrow-{}", route.id));
         let overflow = Arc::new(AtomicBool::new(false));
         let request = limited(request, Arc::clone(&overflow));
-        let answer = axum_reverse_proxy::proxy_request_on_stream(uri, request, stream, &policy);
+        let answer = axum_reverse_proxy::proxy_request_on_stream(uri, request, stream.0, &policy);
         let response = answer
             .await
             .unwrap_or_else(|never: Infallible| match never {});

@@ -3,6 +3,8 @@
 use axum::http::Uri;
 use axum::http::uri::InvalidUri;
 
+use super::At;
+
 /// The longest id there is.
 const MAX_ID_BYTES: usize = 64;
 
@@ -41,11 +43,15 @@ pub(crate) fn read(path: &str) -> Reading<'_> {
 
 impl Route<'_> {
     /// The address at the agent: the rest of the path and the query, byte for byte.
-    pub(crate) fn upstream(&self, port: u16, query: Option<&str>) -> Result<Uri, InvalidUri> {
+    pub(crate) fn upstream(&self, at: &At, query: Option<&str>) -> Result<Uri, InvalidUri> {
         let rest = if self.rest.is_empty() { "/" } else { self.rest };
+        let host = match at {
+            At::Port(port) => format!("127.0.0.1:{port}"),
+            At::Socket(_) => "localhost".to_owned(),
+        };
         match query {
-            Some(query) => format!("http://127.0.0.1:{port}{rest}?{query}").parse(),
-            None => format!("http://127.0.0.1:{port}{rest}").parse(),
+            Some(query) => format!("http://{host}{rest}?{query}").parse(),
+            None => format!("http://{host}{rest}").parse(),
         }
     }
 }
@@ -104,7 +110,7 @@ mod tests {
     fn the_agent_is_asked_for_the_same_bytes() {
         let upstream = |path, query| match read(path) {
             Reading::Agent(route) => {
-                let uri = route.upstream(8001, query).unwrap();
+                let uri = route.upstream(&At::Port(8001), query).unwrap();
                 format!(
                     "{} {}",
                     uri.authority().unwrap(),

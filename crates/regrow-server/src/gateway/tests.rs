@@ -37,7 +37,7 @@ fn running_at(port: u16) -> Standing {
     Standing {
         phase: Phase::Running,
         desired: Desired::Up,
-        port: Some(port),
+        at: Some(At::Port(port)),
         alive: true,
         up_for: Some(Duration::from_secs(60)),
         starts_in: None,

@@ -1,5 +1,8 @@
 //! What becomes of a request, by what its agent is doing: the table, without a socket in sight.
 
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -24,7 +27,7 @@ pub(crate) struct Standing {
     /// What is wanted of it.
     pub(crate) desired: Desired,
     /// Where it was told to listen.
-    pub(crate) port: Option<u16>,
+    pub(crate) at: Option<At>,
     /// Whether a process of it lives, and nobody has begun to end it.
     pub(crate) alive: bool,
     /// How long that process has lived.
@@ -35,11 +38,39 @@ pub(crate) struct Standing {
     pub(crate) message: Option<String>,
 }
 
+/// Where an agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum At {
+    /// On this port of 127.0.0.1.
+    Port(u16),
+    /// On this Unix socket.
+    Socket(Arc<Path>),
+}
+
+impl At {
+    /// How an agent is told to listen there.
+    fn how(&self) -> &'static str {
+        match self {
+            Self::Port(_) => "127.0.0.1:$PORT",
+            Self::Socket(_) => "the Unix socket $REGROW_SOCKET",
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Socket(path) => write!(f, "socket {}", path.display()),
+        }
+    }
+}
+
 /// What to do with a request now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Connect to this port.
-    Dial(u16),
+    /// Connect to it there.
+    Dial(At),
     /// Ask again in a moment.
     Hold,
     /// Ask again a little later: it may just have died, and nobody has heard of it yet.
@@ -57,11 +88,11 @@ pub(super) struct Refusal {
 
 /// What to do with a request that has been held for `held`.
 pub(super) fn verdict(id: &str, standing: &Standing, held: Duration) -> Verdict {
-    let Some(port) = standing.port else {
+    let Some(at) = &standing.at else {
         return no_port(id);
     };
     match standing.phase {
-        Phase::Running | Phase::Starting if standing.alive => Verdict::Dial(port),
+        Phase::Running | Phase::Starting if standing.alive => Verdict::Dial(at.clone()),
         // It runs no more, and the tree is about to hear of it; or it is not there yet.
         Phase::Running | Phase::Starting | Phase::Pending | Phase::Backoff => {
             hold(id, standing, held)
@@ -89,7 +120,9 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
         | Phase::Stopped
         | Phase::Failed => false,
     };
-    let port = standing.port.unwrap_or_default();
+    let Some(at) = &standing.at else {
+        return no_port(id);
+    };
     if is_young && held < HOLD {
         Verdict::Hold
     } else if is_young {
@@ -97,7 +130,7 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
             problem: Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "agent_starting",
-                format!("agent {id:?} does not listen on its port {port} yet"),
+                format!("agent {id:?} does not listen on its {at} yet"),
             )
             .hint(format!("see what it says: regrow logs {id}")),
             retry_after: Some(1),
@@ -109,10 +142,11 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
             problem: Problem::new(
                 StatusCode::BAD_GATEWAY,
                 "agent_unreachable",
-                format!("agent {id:?} runs but refuses connections to its port {port}"),
+                format!("agent {id:?} runs but refuses connections to its {at}"),
             )
             .hint(format!(
-                "make it listen on 127.0.0.1:$PORT, or see what it says: regrow logs {id}"
+                "make it listen on {}, or see what it says: regrow logs {id}",
+                at.how()
             )),
             retry_after: None,
         })
@@ -215,7 +249,7 @@ mod tests {
         Standing {
             phase,
             desired: Desired::Up,
-            port: Some(8001),
+            at: Some(At::Port(8001)),
             alive: true,
             up_for: Some(Duration::from_secs(60)),
             starts_in: None,
@@ -226,7 +260,7 @@ mod tests {
     /// The verdict in a few words: `dial`, `hold`, or the code with its Retry-After.
     fn words(verdict: &Verdict) -> String {
         match verdict {
-            Verdict::Dial(port) => format!("dial {port}"),
+            Verdict::Dial(at) => format!("dial {at}"),
             Verdict::Hold => "hold".to_owned(),
             Verdict::Retry => "retry".to_owned(),
             Verdict::Refuse(refusal) => format!(
@@ -244,8 +278,8 @@ mod tests {
     fn each_phase_has_its_answer() {
         for (phase, at_first, at_last) in [
             (Phase::Pending, "hold", "503 agent_not_ready 1"),
-            (Phase::Starting, "dial 8001", "dial 8001"),
-            (Phase::Running, "dial 8001", "dial 8001"),
+            (Phase::Starting, "dial port 8001", "dial port 8001"),
+            (Phase::Running, "dial port 8001", "dial port 8001"),
             (Phase::Paused, "503 agent_paused -", "503 agent_paused -"),
             (Phase::Draining, "hold", "503 agent_not_ready 1"),
             (Phase::Stopping, "hold", "503 agent_not_ready 1"),
@@ -312,7 +346,7 @@ mod tests {
     #[test]
     fn an_agent_without_a_port_is_never_waited_for() {
         let now = Standing {
-            port: None,
+            at: None,
             ..standing(Phase::Backoff)
         };
         assert_eq!(

@@ -19,7 +19,7 @@ impl Agents for AllAt {
         Some(Standing {
             phase: Phase::Running,
             desired: Desired::Up,
-            port: Some(self.0),
+            at: Some(crate::gateway::At::Port(self.0)),
             alive: true,
             up_for: None,
             starts_in: None,

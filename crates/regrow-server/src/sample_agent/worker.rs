@@ -1,6 +1,8 @@
 //! An agent that answers.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,52 +14,131 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 
 use super::leash::Leash;
+use super::silent::{Silence, UntilTold};
 use super::{Identity, SampleAgentError, say};
 
 /// What is in hand when the worker is asked to stop has this long to end.
 const FINISHING: Duration = Duration::from_secs(5);
 
+/// Of that, so much for those who have connected and said nothing yet.
+const HEARING: Duration = Duration::from_millis(500);
+
 /// The largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Answers HTTP on 127.0.0.1: POST /invoke, GET /healthz, GET /readyz.
+///
+/// A listener that was handed over comes first (`LISTEN_FDS`), then a Unix socket, then a port.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Worker {
     /// The port to answer on; 0 takes a free one
-    #[arg(long, env = "PORT")]
-    port: u16,
+    #[arg(long, env = "PORT", required_unless_present = "socket")]
+    port: Option<u16>,
+    /// The Unix socket to answer on instead
+    #[arg(long, env = "REGROW_SOCKET")]
+    socket: Option<PathBuf>,
+}
+
+/// What it answers on.
+enum Listener {
+    Port(TcpListener),
+    HandedOver(TcpListener),
+    Socket(UnixListener, PathBuf),
+}
+
+impl Listener {
+    fn open(worker: &Worker) -> Result<Self, SampleAgentError> {
+        if let Some(listener) = handed_over().map_err(SampleAgentError::HandedOver)? {
+            return Ok(Self::HandedOver(listener));
+        }
+        if let Some(path) = &worker.socket {
+            let listener = UnixListener::bind(path).map_err(|source| SampleAgentError::Socket {
+                path: path.clone(),
+                source,
+            })?;
+            return Ok(Self::Socket(listener, path.clone()));
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, worker.port.unwrap_or_default()));
+        let listen = |source| SampleAgentError::Listen { address, source };
+        let listener = std::net::TcpListener::bind(address).map_err(listen)?;
+        Ok(Self::Port(of_tokio(listener).map_err(listen)?))
+    }
+
+    fn address(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Port(listener) => format!("http://{}", listener.local_addr()?),
+            Self::HandedOver(listener) => {
+                format!("http://{}, which was handed over", listener.local_addr()?)
+            }
+            Self::Socket(_, path) => path.display().to_string(),
+        })
+    }
+
+    /// Serves until it is told to `stop`, and everybody who had connected before that has an answer.
+    async fn serve(self, routes: axum::Router, stop: watch::Receiver<bool>) -> io::Result<()> {
+        match self {
+            Self::Port(listener) | Self::HandedOver(listener) => {
+                serve(listener, routes, stop).await
+            }
+            Self::Socket(listener, _) => serve(listener, routes, stop).await,
+        }
+    }
+}
+
+async fn serve<L: axum::serve::Listener<Addr: std::fmt::Debug>>(
+    listener: L,
+    routes: axum::Router,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let silence = Silence::new();
+    let listener = UntilTold {
+        listener,
+        stop: stop.clone(),
+        silence: silence.clone(),
+    };
+    let finish = async move {
+        let mut stop = stop;
+        // Where nobody is left to tell, it is over as well.
+        drop(stop.wait_for(|stop| *stop).await);
+        tokio::time::timeout(HEARING, silence.broken()).await.ok();
+    };
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(finish)
+        .await
+}
+
+/// The listener that whoever started us has put beside stdin, stdout and stderr, by systemd's protocol.
+fn handed_over() -> io::Result<Option<TcpListener>> {
+    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0)?;
+    listener.map(of_tokio).transpose()
+}
+
+fn of_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Answers until it is asked to stop, then ends what is in hand.
 pub(super) async fn run(worker: &Worker, identity: &Identity) -> Result<(), SampleAgentError> {
     let mut leash = Leash::take()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, worker.port));
-    let listen = |source| SampleAgentError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    let serve = |source| SampleAgentError::Serve { address, source };
-    say(format_args!(
-        "worker: {identity}, answering on http://{address}"
-    ))?;
+    let listener = Listener::open(worker)?;
+    let address = listener.address().map_err(SampleAgentError::Serve)?;
+    say(format_args!("worker: {identity}, answering on {address}"))?;
 
-    let (finish, finishing) = oneshot::channel::<()>();
-    let server =
-        axum::serve(listener, routes(identity.clone())).with_graceful_shutdown(async move {
-            finishing.await.ok();
-        });
-    let mut server = pin!(server.into_future());
+    let (stop, stopped) = watch::channel(false);
+    let mut server = pin!(listener.serve(routes(identity.clone()), stopped));
     let asked = tokio::select! {
-        ended = &mut server => return ended.map_err(serve),
+        ended = &mut server => return ended.map_err(SampleAgentError::Serve),
         asked = leash.asked() => asked,
     };
     say(format_args!("worker: stopping at {asked}"))?;
-    finish.send(()).ok();
+    stop.send_replace(true);
     match tokio::time::timeout(FINISHING, server).await {
-        Ok(ended) => ended.map_err(serve),
+        Ok(ended) => ended.map_err(SampleAgentError::Serve),
         Err(_) => say(format_args!(
             "worker: leaving requests that did not end within {FINISHING:?}"
         )),

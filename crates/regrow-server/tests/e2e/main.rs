@@ -8,6 +8,7 @@ mod doctor;
 mod endings;
 mod figures;
 mod gateway;
+mod handover;
 mod hold;
 mod http_api;
 mod jobs;

@@ -118,7 +118,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, group, enabled, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, required), got \"x\"",
+           workdir, port, group, enabled, handover, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, required), got \"x\"",
         ],
     );
 }
@@ -131,7 +131,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_file() {
 agents.yaml:1:10: version: expected 1, the only version there is, got \"2\"
 agents.yaml:2:8: ports: expected a range of ports such as 8001-8100, within 1-65535, got \"9-8\"; write the lower one first: 8-9
 agents.yaml:4:3: agents.b: expected a command, got none; add command: [\"program\", \"argument\"]
-agents.yaml:4:14: agents.b.port: expected auto or a port from 1 to 65535, got \"0\"
+agents.yaml:4:14: agents.b.port: expected auto, socket or a port from 1 to 65535, got \"0\"
 agents.yaml:5:17: agents.a.command: expected a list such as [\"program\", \"argument\"], or a line for sh -c, got an empty list; name the program
 5 errors in agents.yaml; nothing was started";
     assert_eq!(said, want);
@@ -359,7 +359,7 @@ fn values_of_the_wrong_kind_are_told_with_what_fits() {
         ("required: yes", "4:15: agents.a.required: expected true or false, got \"yes\"".to_owned()),
         ("stdin: file", "4:12: agents.a.stdin: expected pipe or null, got \"file\"".to_owned()),
         ("stdin:", "4:10: agents.a.stdin: expected pipe or null, got nothing".to_owned()),
-        ("port: [1]", "4:11: agents.a.port: expected auto or a port, got a list".to_owned()),
+        ("port: [1]", "4:11: agents.a.port: expected auto, socket or a port, got a list".to_owned()),
         ("type: ~", format!("4:11: agents.a.type: expected {}, got ~ (nothing, in YAML); {quotes}", super::units::AN_ID)),
         (
             "restart: always",

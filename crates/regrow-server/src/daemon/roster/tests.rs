@@ -1,7 +1,5 @@
 //! Rules of who is known, where a whole daemon would need luck to break them.
 
-use std::path::Path;
-
 use regrow::Supervisor;
 
 use super::*;
