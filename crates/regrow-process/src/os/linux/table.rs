@@ -10,12 +10,19 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use super::super::{Identity, Marks};
 use super::{MAX_ENVIRON, lives, own_pid};
 
 /// The variables that our marks are made of.
 const MARKS: [&str; 3] = ["REGROW_INSTANCE=", "REGROW_AGENT_ID=", "REGROW_GENERATION="];
+
+/// How much of an environment is read at one go: few are larger.
+const AT_ONE_GO: usize = 64 * 1024;
+
+/// An environment that is empty is read so many times more: few are, and those cost little.
+const READ_AGAIN: u32 = 8;
 
 /// How many looks have begun.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
@@ -136,8 +143,7 @@ impl Table {
 }
 
 pub(super) fn read_entry(pid: i32) -> Option<Entry> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(pid, &stat)
+    parse_stat(pid, &stat(pid))
 }
 
 /// Reads `pid (name) state parent group …`; the name may hold anything, `)` too.
@@ -180,22 +186,27 @@ enum Worn {
 impl Worn {
     fn by(process: Identity) -> Self {
         let pid = process.pid;
-        let mut environ = Vec::new();
-        let read = File::open(format!("/proc/{pid}/environ"))
-            .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-        if read.is_ok() && !environ.is_empty() {
-            return if may_end(pid) {
-                Self::of(&environ)
-            } else {
-                Self::of(&[])
-            };
+        let mut environ = environ(pid).unwrap_or_default();
+        // One that has ended has no environment any more; nor has one that becomes another program right now, whose mark is to be seen
+        // a moment later; nor a thread of the kernel, which lives.
+        for _ in 0..READ_AGAIN {
+            if !environ.is_empty() || is_of_kernel(&stat(pid)) {
+                break;
+            }
+            if has_no_arguments(pid) {
+                return Self::Vanished;
+            }
+            // It may have become that other program since it was read, and its arguments are there before its environment is.
+            thread::yield_now();
+            environ = self::environ(pid).unwrap_or_default();
         }
-        // One that has ended has no environment any more; nor has one that becomes another program right now, whose mark is to be
-        // seen a moment later; nor a thread of the kernel, which lives.
-        if lives(process) && !becomes_another(pid) {
-            Self::of(&[])
+        if environ.is_empty() && !lives(process) {
+            return Self::Vanished;
+        }
+        if may_end(pid) {
+            Self::of(&environ)
         } else {
-            Self::Vanished
+            Self::of(&[])
         }
     }
 
@@ -229,11 +240,25 @@ impl Worn {
     }
 }
 
-/// Whether a process without an environment has no arguments either, which a program always has but in the middle of `execve`.
-fn becomes_another(pid: i32) -> bool {
-    let says_nothing = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty());
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    says_nothing && !is_of_kernel(&stat)
+/// The environment of a process, at one go: what is read after the process has become another program ends in the middle.
+pub(super) fn environ(pid: i32) -> io::Result<Vec<u8>> {
+    let mut environ = vec![0; AT_ONE_GO];
+    let mut file = File::open(format!("/proc/{pid}/environ"))?;
+    let count = file.read(&mut environ)?;
+    environ.truncate(count);
+    if count == AT_ONE_GO {
+        file.take(MAX_ENVIRON).read_to_end(&mut environ)?;
+    }
+    Ok(environ)
+}
+
+/// Whether it has no arguments: a program always has, but in the middle of `execve`.
+fn has_no_arguments(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
+}
+
+fn stat(pid: i32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/stat")).unwrap_or_default()
 }
 
 /// Whether this is the `stat` of a thread of the kernel, which never has arguments.
@@ -254,8 +279,6 @@ fn may_end(pid: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]
@@ -300,7 +323,43 @@ mod tests {
         let program = b"42 (a) b) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 2";
         assert!(is_of_kernel(kthreadd));
         assert!(!is_of_kernel(program) && !is_of_kernel(b""));
-        assert!(!becomes_another(own_pid()), "it has arguments");
+        assert!(!has_no_arguments(own_pid()));
+    }
+
+    /// A program that becomes another one again and again, and is the same process all the time.
+    #[test]
+    fn who_becomes_another_program_is_never_taken_for_a_stranger() {
+        let script = "[ $1 -gt 0 ] && exec sh -c \"$0\" \"$0\" $(($1-1)); exec sleep 1000";
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, script, "300"]);
+        command.env("REGROW_INSTANCE", "metamorphosis");
+        let mut child = command.spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let marks = Marks::Run {
+            instance: "metamorphosis".to_owned(),
+        };
+        let mut looks = 0_u32;
+        loop {
+            let process = read_entry(pid).unwrap().identity;
+            let worn = Worn::by(process);
+            let missed = matches!(worn, Worn::Marks(_)) && !worn.bears(&marks);
+            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+            let is_over = name.starts_with(b"sleep\0");
+            // Before its first `execve` it is still this test.
+            let has_begun = name.starts_with(b"sh\0") || is_over;
+            if missed && has_begun {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("taken for a stranger at look {looks}");
+            }
+            looks += 1;
+            if is_over {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(looks > 10, "{looks}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::time::Duration;
 use regrow_core::figures::{Reading, Spent, Who};
 
 use super::super::{Crew, Identity, Member, Strangers};
-use super::{Entry, Life, MAX_ENVIRON, own_pid, parse_stat};
+use super::table::environ;
+use super::{Entry, Life, own_pid, parse_stat};
 
 /// No file about one process that is read here is longer.
 const LONGEST: usize = 4096;
@@ -194,15 +195,13 @@ enum Environment {
 }
 
 fn environment(pid: i32, instance: &str) -> Environment {
-    let mut environ = Vec::new();
-    let opened = File::open(format!("/proc/{pid}/environ"));
-    let read = opened.and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-    match read {
+    match environ(pid) {
         // Even a process without variables has regrow's, if it is regrow's.
-        Ok(0) => Environment::Unread,
-        Ok(_) => life_in(&environ, instance).map_or(Environment::Strange, |(agent, generation)| {
-            Environment::Of(agent, generation)
-        }),
+        Ok(environ) if environ.is_empty() => Environment::Unread,
+        Ok(environ) => life_in(&environ, instance)
+            .map_or(Environment::Strange, |(agent, generation)| {
+                Environment::Of(agent, generation)
+            }),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Environment::Strange,
         Err(_) => Environment::Unread,
     }
