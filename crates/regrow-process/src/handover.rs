@@ -5,7 +5,7 @@
 //! nobody will serve must not look alive.
 //!
 //! An agent finds the socket by systemd's protocol: descriptor 3, `LISTEN_FDS=1`, `LISTEN_PID` and `LISTEN_FDNAMES`.
-//! `docs/adr/0017-a-shell-hands-the-listener-over.md` says how it gets there, and why so.
+//! `docs/adr/0018-a-shell-hands-the-listener-over.md` says how it gets there, and why so.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
