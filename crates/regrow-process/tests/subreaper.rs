@@ -70,7 +70,7 @@ async fn orphans_are_adopted_reaped_when_they_end_and_killed_with_the_rest() {
     until("the third writes", || !handle.output().tail(1).is_empty()).await;
     let left = handle.output().tail(1)[0].text();
     system.terminate_child("root/third").await.unwrap();
-    assert_eq!(state(&left), None);
+    assert!(state(&left).is_none_or(|state| state == 'Z'), "it runs on");
     drop(system.shut_down().await);
     assert_eq!(host.sweep_all().await, Vec::<u32>::new());
     until("nothing is left, not even a zombie", || {
