@@ -367,7 +367,11 @@ async fn a_process_whose_start_is_given_up_in_its_first_moment_is_seen_to_its_en
 
 #[test]
 fn a_stop_that_the_end_of_the_runtime_cuts_short_is_told_as_cancelled() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // On one thread nothing goes on while it ends: on several the stop may still come to its own end.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let names = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&names);
     let system = runtime.block_on(async {
