@@ -104,8 +104,8 @@ impl Registered {
         self.0.standing.load()
     }
 
-    /// Says how much it has to do, in a unit that is the same for all that are compared: for [`Select::LeastLoaded`] and
-    /// [`Select::TwoChoices`]. Costs one store, and nobody who watches is told.
+    /// Says how much it has to do, in a unit that is the same for all that are compared: for [`Select::LeastLoaded`](crate::Select::LeastLoaded) and
+    /// [`Select::TwoChoices`](crate::Select::TwoChoices). Costs one store, and nobody who watches is told.
     pub fn set_load(&self, load: u64) {
         self.0.standing.set_load(load);
     }

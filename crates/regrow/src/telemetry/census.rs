@@ -315,10 +315,6 @@ impl Census {
 }
 
 /// What the OS processes of each type use.
-#[cfg_attr(
-    not(any(feature = "prometheus", feature = "otlp", feature = "statsd")),
-    expect(dead_code, reason = "only exporters read it")
-)]
 fn figure_families(book: &FiguresBook) -> [ComputedFamily; 10] {
     let schemas = [
         &TREE,

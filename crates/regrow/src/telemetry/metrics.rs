@@ -14,6 +14,7 @@ use metrics::{
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 use crate::registry::Operation;
 use meters::{Cell, Kept, Owner};
 
@@ -123,6 +124,7 @@ pub(super) fn actor_histograms(
 }
 
 /// How long look-ups of this kind in the registry take.
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 pub(super) fn look_up_histogram(recorder: &dyn Recorder, operation: Operation) -> Histogram {
     let label = Label::new("operation", operation.as_str());
     let key = Key::from_parts(LOOKUP_SECONDS.name, vec![label]);

@@ -14,7 +14,9 @@ use arc_swap::ArcSwap;
 use metrics::{Histogram, Recorder};
 
 use super::Identity;
-use super::metrics::{actor_histograms, look_up_histogram};
+use super::metrics::actor_histograms;
+#[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
+use super::metrics::look_up_histogram;
 use super::roll::Roll;
 use crate::path::ChildPath;
 use crate::registry::Operation;
