@@ -159,11 +159,6 @@ fn is_own(pid: i32) -> bool {
     own().as_ref().is_some_and(|own| own.contains(&pid))
 }
 
-/// Whether tokio waits for anybody.
-fn has_own() -> bool {
-    own().as_ref().is_some_and(|own| !own.is_empty())
-}
-
 /// Sends `signal` to the group that `leader` leads. Only for a leader that is not reaped yet.
 pub(crate) fn signal_group(leader: Identity, signal: Signal) -> io::Result<()> {
     let Some(group) = Pid::from_raw(leader.pid) else {
@@ -264,12 +259,7 @@ pub(crate) async fn descendants(leader: Identity) -> Vec<Identity> {
 ///
 /// Returns the pids of what is left, by a last look. A process that forks while it is being killed loses: its child bears the same marks.
 /// One that ends while we look may have left such a child behind, so that look does not count.
-///
-/// A look goes through all processes of the machine. In a program that adopts its orphans there is none when nobody was adopted.
 pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
-    if imp::nothing_is_left(&quarry.leaders) {
-        return Vec::new();
-    }
     let mut quiet_looks = 0;
     for looks in 1_u32.. {
         let hunted = quarry.clone();

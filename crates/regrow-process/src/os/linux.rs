@@ -30,9 +30,6 @@ const MAX_ENVIRON: u64 = 4 * 1024 * 1024;
 /// Whether this program adopts its orphaned descendants.
 static SUBREAPER: AtomicBool = AtomicBool::new(false);
 
-/// Whether it has since before it had a child: then nobody can have been orphaned past it.
-static FROM_THE_START: AtomicBool = AtomicBool::new(false);
-
 fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
@@ -257,7 +254,6 @@ pub(super) fn become_subreaper(runtime: &Handle) -> io::Result<()> {
     if SUBREAPER.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
-    FROM_THE_START.store(!super::has_own(), Ordering::Release);
     let _runtime = runtime.enter();
     let mut children = signal(SignalKind::child())?;
     runtime.spawn(async move {
@@ -293,31 +289,6 @@ fn adopted() -> io::Result<Vec<Entry>> {
     Ok(adopted)
 }
 
-/// Whether nothing can be left of a life whose leaders were these, as one small file tells.
-///
-/// Where all orphans are adopted, whatever a life leaves behind hangs below a child of ours that tokio does not wait for; and those
-/// are children of the first thread, as long as that lives. The list can miss one if another goes while it is read, so it is read
-/// twice.
-pub(super) fn nothing_is_left(leaders: &[Identity]) -> bool {
-    let gone = |leader: &Identity| start_time(leader.pid) != Some(leader.start_time);
-    FROM_THE_START.load(Ordering::Acquire)
-        && leaders.iter().all(gone)
-        && only_own_children()
-        && only_own_children()
-}
-
-/// Whether tokio waits for every child of the first thread.
-fn only_own_children() -> bool {
-    let us = own_pid();
-    fs::read_to_string(format!("/proc/self/task/{us}/children"))
-        .is_ok_and(|children| all_own(&children, super::is_own))
-}
-
-fn all_own(children: &str, is_own: impl Fn(i32) -> bool) -> bool {
-    let mut pids = children.split_ascii_whitespace();
-    pids.all(|pid| pid.parse().is_ok_and(&is_own))
-}
-
 /// Kills the orphans that we adopted, with all that descends from them; returns what it had to kill.
 pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
     if !SUBREAPER.load(Ordering::Acquire) {
@@ -335,27 +306,6 @@ pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
 mod tests {
     use super::super::Marks;
     use super::*;
-
-    #[test]
-    fn only_children_that_are_waited_for_are_nobody_else() {
-        let is_own = |pid| [7, 12].contains(&pid);
-        for (children, all) in [
-            ("", true),
-            ("7 12 ", true),
-            ("12 ", true),
-            ("7 13 12 ", false),
-            ("1 ", false),
-            ("7 odd ", false),
-        ] {
-            assert_eq!(all_own(children, is_own), all, "{children:?}");
-        }
-    }
-
-    #[test]
-    fn where_orphans_go_elsewhere_something_may_be_left() {
-        assert!(!SUBREAPER.load(Ordering::Acquire));
-        assert!(!nothing_is_left(&[]));
-    }
 
     #[test]
     fn we_can_read_ourselves() {

@@ -107,10 +107,6 @@ pub(super) fn become_subreaper(_runtime: &Handle) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn nothing_is_left(_leaders: &[Identity]) -> bool {
-    false
-}
-
 pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
     Ok(Vec::new())
 }
