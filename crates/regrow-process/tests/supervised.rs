@@ -10,6 +10,8 @@ use regrow::{
 };
 use regrow_process::{Host, Line, Process, ProcessHandle, Stage, Stdin, StdinError, StopPlan};
 
+#[path = "supervised/held.rs"]
+mod held;
 #[path = "supervised/listening.rs"]
 mod listening;
 

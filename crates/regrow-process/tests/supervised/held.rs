@@ -1,64 +1,10 @@
 //! Processes that are held, that run for as long as they may, and whose exit codes mean something.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-use std::time::{Duration, Instant};
-
 use regrow::telemetry::Payload;
-use regrow::{
-    Backoff, ChildInfo, GiveUp, OperateError, Phase, Restart, RestartIntensity, StopCause,
-    Supervisor, System,
-};
-use regrow_process::{ExitRules, ExitStatus, Follow, Process, ProcessHandle, Stage, StopPlan};
+use regrow::{OperateError, StopCause};
+use regrow_process::{ExitRules, ExitStatus, Follow};
 
-const SOON: Duration = Duration::from_secs(10);
-
-/// Waits for something real, by looking again and again.
-async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + SOON;
-    let mut look = tokio::time::interval(Duration::from_millis(10));
-    while !condition().await {
-        assert!(Instant::now() < deadline, "in time: {what}");
-        look.tick().await;
-    }
-}
-
-fn agent(script: &str) -> Process {
-    let plan = StopPlan::default()
-        .stage(Stage::CloseStdin, Duration::from_millis(300))
-        .stage(Stage::Terminate, Duration::from_secs(1));
-    Process::new("agent", "sh")
-        .args(["-c", script])
-        .start_window(Duration::from_millis(50))
-        .stop_plan(plan)
-        .restart(Restart::Transient)
-        .backoff(Backoff::none())
-        .limit(RestartIntensity::new(3, Duration::from_secs(60)))
-        .give_up(GiveUp::Park)
-}
-
-async fn up(process: Process) -> (System, ProcessHandle) {
-    let handle = process.handle();
-    let root = Supervisor::new("root").no_intensity_limit().child(process);
-    (System::launch(root).await.unwrap(), handle)
-}
-
-async fn info(system: &System) -> ChildInfo {
-    system.which_child("root/agent").await.unwrap()
-}
-
-async fn reaches(system: &System, phase: Phase) -> ChildInfo {
-    until(phase.as_str(), || async {
-        info(system).await.phase == phase
-    })
-    .await;
-    info(system).await
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
+use super::*;
 
 #[tokio::test]
 async fn a_paused_process_stays_up_and_is_stopped_restarted_and_resumed_as_ever() {
