@@ -9,11 +9,12 @@
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`notify`] (what one says of itself); [`figures`] (what one
 //! uses); [`dependencies`]; [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
-//! [`names`], [`pick`] and [`watch`]; [`agents`] (who may be started, and what it is called);
+//! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`agents`] (who may be started, and what it is called);
 //! [`leases`] (whose port is which).
 
 pub mod agents;
 mod backoff;
+pub mod circuit;
 pub mod deadlines;
 pub mod dependencies;
 pub mod exits;
