@@ -7,6 +7,7 @@ use regrow::telemetry::{MetricSchema, Payload, Role, catalogue};
 use regrow::{Condition, Order};
 use regrow_core::agents::{self, MAX_AGENTS};
 use regrow_core::lifecycle::{Stage, StopPlan};
+use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
 use regrow_core::supervision::{ChildPlan, Policy};
 use regrow_core::{
     Backoff, ChildKind, Desired, ExitKind, FirstRestart, GiveUp, Health, Phase, Restart,
@@ -99,6 +100,9 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
         ("Conditions", all(Condition::ALL, Condition::as_str)),
         ("Desired", all(Desired::ALL, Desired::as_str)),
         ("Health", all(Health::ALL, Health::as_str)),
+        ("Probes", all(ProbeKind::ALL, ProbeKind::as_str)),
+        ("Results", all(ProbeResult::ALL, ProbeResult::as_str)),
+        ("Verdicts", all(ProbeVerdict::ALL, ProbeVerdict::as_str)),
         ("Reasons", all(&ExitKind::ALL, ExitKind::as_str)),
         ("Causes", all(StopCause::ALL, StopCause::as_str)),
         ("Restart types", all(Restart::ALL, Restart::as_str)),

@@ -9,8 +9,8 @@
 //! and [`Backoff`]; [`lifecycle`] (how an OS process is ended completely); [`notify`] (what one says of itself); [`figures`] (what one
 //! uses); [`dependencies`]; [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
-//! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`agents`] (who may be started, and what it is called);
-//! [`leases`] (whose port is which).
+//! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`probe`] (how a child is, and what its answers
+//! mean) with [`progress`] and [`phi`]; [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
 
 pub mod agents;
 mod backoff;
@@ -30,7 +30,10 @@ mod nearest;
 pub mod notify;
 mod partition;
 mod phase;
+pub mod phi;
 pub mod pick;
+pub mod probe;
+pub mod progress;
 pub mod query;
 mod restart;
 mod rng;

@@ -1,0 +1,66 @@
+//! What needs no machine of its own to be judged.
+
+use std::time::{Duration, Instant};
+
+use super::CheckResult;
+
+/// A child that has to say that it is well at least once in a time, as Consul's TTL checks.
+///
+/// What it says holds until that time is over. A life that begins has that time for its first word.
+#[derive(Clone, Copy, Debug)]
+pub struct Ttl {
+    ttl: Duration,
+    said: Instant,
+    has_spoken: bool,
+}
+
+impl Ttl {
+    /// Of a life that begins now.
+    #[must_use]
+    pub const fn new(ttl: Duration, now: Instant) -> Self {
+        Self {
+            ttl,
+            said: now,
+            has_spoken: false,
+        }
+    }
+
+    /// It says that it is well.
+    pub fn on_word(&mut self, now: Instant) {
+        self.said = self.said.max(now);
+        self.has_spoken = true;
+    }
+
+    /// How it is, judged by its last word.
+    #[must_use]
+    pub fn check(&self, now: Instant) -> CheckResult {
+        let silent = now.saturating_duration_since(self.said);
+        if silent < self.ttl {
+            return CheckResult::success();
+        }
+        let since = if self.has_spoken {
+            "said nothing for"
+        } else {
+            "has never said anything in"
+        };
+        CheckResult::failure(format!(
+            "{since} {silent:.1?}, and has to every {:.1?}",
+            self.ttl
+        ))
+    }
+}
+
+/// Whether what waits has waited for too long: a failure when the oldest of a queue has reached `limit`, and a warning from half of
+/// it on. An empty queue is well.
+#[must_use]
+pub fn queue_age(oldest: Option<Duration>, limit: Duration) -> CheckResult {
+    match oldest {
+        Some(age) if age >= limit => CheckResult::failure(format!(
+            "the oldest has waited for {age:.1?}, and may for {limit:.1?}"
+        )),
+        Some(age) if age >= limit / 2 => CheckResult::warning(format!(
+            "the oldest has waited for {age:.1?} of {limit:.1?}"
+        )),
+        Some(_) | None => CheckResult::success(),
+    }
+}
