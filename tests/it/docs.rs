@@ -6,6 +6,7 @@ use std::time::Duration;
 use regrow::telemetry::{MetricSchema, Payload, Role, catalogue};
 use regrow::{Condition, Order};
 use regrow_core::agents::{self, MAX_AGENTS};
+use regrow_core::health::Criticality;
 use regrow_core::lifecycle::{Stage, StopPlan};
 use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
 use regrow_core::supervision::{ChildPlan, Policy};
@@ -100,6 +101,7 @@ fn the_words_of_the_code_and_those_of_the_vocabulary_are_the_same() {
         ("Conditions", all(Condition::ALL, Condition::as_str)),
         ("Desired", all(Desired::ALL, Desired::as_str)),
         ("Health", all(Health::ALL, Health::as_str)),
+        ("Criticality", all(Criticality::ALL, Criticality::as_str)),
         ("Probes", all(ProbeKind::ALL, ProbeKind::as_str)),
         ("Results", all(ProbeResult::ALL, ProbeResult::as_str)),
         ("Verdicts", all(ProbeVerdict::ALL, ProbeVerdict::as_str)),

@@ -10,7 +10,7 @@
 //! uses); [`dependencies`]; [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`probe`] (how a child is, and what its answers
-//! mean) with [`progress`] and [`phi`]; [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
+//! mean) with [`progress`] and [`phi`], [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
 
 pub mod agents;
 mod backoff;
@@ -19,6 +19,7 @@ pub mod deadlines;
 pub mod dependencies;
 pub mod exits;
 pub mod figures;
+pub mod health;
 mod id;
 pub mod index;
 mod intensity;
@@ -42,6 +43,7 @@ pub mod stamp;
 pub mod supervision;
 #[cfg(test)]
 mod testing;
+pub mod waits;
 pub mod watch;
 mod words;
 
