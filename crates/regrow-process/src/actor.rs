@@ -12,6 +12,7 @@ use regrow::{
     ChildKind, ChildSpec, Control, Done, ExitReason, Phase, Shutdown, StartContext, StartFailure,
     Started, StopCause,
 };
+use regrow_core::leases::MAX_MOVES;
 use regrow_core::lifecycle::{End, Ending, Exit, Stage};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -228,13 +229,18 @@ impl From<Process> for ChildSpec {
         let log_file = template.log_file.take();
         let run = template.handle.output().name();
         template.journal = log_file.map(|file| Arc::new(Journal::new(file, &run)));
-        if let Some(port) = template.port {
+        if let Some(port) = template.port() {
             template.host.publish_port(&template.id, port);
         }
         let id: Arc<str> = template.id.as_str().into();
         let type_: Arc<str> = template.type_.as_str().into();
+        // One that moves to another port starts anew.
+        let windows = match template.lease {
+            Some(_) => MAX_MOVES + 1,
+            None => 1,
+        };
         let longest_start = START_TIMEOUT
-            .saturating_add(template.start_window)
+            .saturating_add(template.start_window.saturating_mul(windows))
             .saturating_add(template.stop_plan.total());
         let template = Arc::new(template);
         let mut spec = Self::start_with(id, move |context| start(Arc::clone(&template), context))

@@ -28,6 +28,7 @@ mod figures;
 mod hold;
 mod late;
 mod limits;
+mod moved;
 mod notify;
 mod report;
 mod wishes;
@@ -92,6 +93,7 @@ pub(crate) struct Driver {
     exit: Option<BoxFuture<io::Result<Exit>>>,
     sweep: Option<JoinHandle<Vec<u32>>>,
     exited: Option<Exit>,
+    window: Window,
     reaped: Reaped,
     report: Report,
     books: Books,
@@ -102,7 +104,14 @@ pub(crate) struct Driver {
     /// Its other end of the standard input, where that is ours to keep.
     own_stdin: OwnStdin,
     /// Held until all of this life is gone, so that the next one does not meet it.
-    _berth: OwnedMutexGuard<()>,
+    berth: Option<OwnedMutexGuard<()>>,
+}
+
+/// Its start window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Window {
+    Open,
+    Over,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +156,20 @@ impl Driver {
         let berth = berth.ok_or_else(|| SpawnError::StillRunning {
             id: template.id.clone(),
         })?;
+        moved::place(&template)?;
+        let (wishes, wished) = Wishes::new();
+        let driver = Self::spawn_at(berth, wished, template, generation, trace).await?;
+        Ok((driver, wishes))
+    }
+
+    /// Spawns it in a berth that is its own, for those who told `wished` what they want.
+    async fn spawn_at(
+        berth: OwnedMutexGuard<()>,
+        wished: wishes::Wished,
+        template: Arc<Template>,
+        generation: u32,
+        trace: &TraceContext,
+    ) -> Result<Self, SpawnError> {
         let notices = Notices::open(&template.id);
         let Spawned {
             mut child,
@@ -165,7 +188,6 @@ impl Driver {
             let (output, stderr) = (output.clone(), readiness.watch(stderr));
             readers.spawn(async move { output.read(stderr, Stream::Stderr, generation).await });
         }
-        let (wishes, wished) = Wishes::new();
         let orders = template.handle.take_orders();
         let driver = Self {
             life: Lifecycle::new(plan(&template), template.start_window)
@@ -184,6 +206,7 @@ impl Driver {
             reading: Reading::Open,
             sweep: None,
             exited: None,
+            window: Window::Open,
             reaped: Reaped::No,
             books: Books::new(&template, generation, leader),
             report: Report::new(&template),
@@ -194,11 +217,11 @@ impl Driver {
             ending: None,
             noted: Vec::new(),
             own_stdin: stdin,
-            _berth: berth,
+            berth: Some(berth),
             template,
         };
         driver.show_spawned(port);
-        Ok((driver, wishes))
+        Ok(driver)
     }
 
     /// Shows those who look that this life is there.
@@ -217,8 +240,18 @@ impl Driver {
 
     /// Sees the process to its end, whatever that is, and tells `observer` what happens.
     pub(crate) async fn run(mut self, observer: impl Observer) -> Ending {
+        loop {
+            let ending = self.live(&observer).await;
+            match self.again_elsewhere(&ending, &observer).await {
+                Some(next) => self = next,
+                None => return ending,
+            }
+        }
+    }
+
+    async fn live(&mut self, observer: &impl Observer) -> Ending {
         let mut phase = Phase::Starting;
-        let host = &self.template.host;
+        let host = self.template.host.clone();
         host.record(&self.template.id, self.generation, self.leader)
             .await;
         let mut actions = self.life.on_spawned(Instant::now());
@@ -227,10 +260,11 @@ impl Driver {
                 match action {
                     Action::Announce => {
                         phase = Phase::Running;
+                        self.window = Window::Over;
                         observer.announced();
                     }
                     Action::Expire => observer.expired(),
-                    Action::Finish(ending) => return self.finish(ending, phase, &observer).await,
+                    Action::Finish(ending) => return self.finish(ending, phase, observer).await,
                     Action::NoteDescendants
                     | Action::WriteStopLine
                     | Action::CloseStdin
@@ -246,19 +280,19 @@ impl Driver {
                             observer.happened(phase, payload);
                         }
                         if action == Action::Reap {
-                            self.books.close(&self.template, &observer, self.leader);
+                            self.books.close(&self.template, observer, self.leader);
                         }
                         self.perform(action).await;
                     }
                 }
             }
-            self.carry_out(phase, &observer);
-            phase = self.stands(phase, &observer);
+            self.carry_out(phase, observer);
+            phase = self.stands(phase, observer);
             self.report
-                .tell(&self.template, phase, &observer, Instant::now());
-            self.tell_refused(Some(Instant::now()), phase, &observer);
-            self.books.show(&self.template, phase, &observer);
-            actions = self.next(&observer).await;
+                .tell(&self.template, phase, observer, Instant::now());
+            self.tell_refused(Some(Instant::now()), phase, observer);
+            self.books.show(&self.template, phase, observer);
+            actions = self.next(observer).await;
         }
     }
 
@@ -471,7 +505,7 @@ impl Driver {
     }
 
     async fn finish(
-        mut self,
+        &mut self,
         mut ending: Ending,
         phase: Phase,
         observer: &impl Observer,

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use regrow::trace::TraceContext;
+use regrow_core::leases::LeaseError;
 use rustix::fs::{Access, access};
 
 use crate::handover::Handed;
@@ -94,6 +95,9 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// It has no port to listen on.
+    #[error(transparent)]
+    Port(#[from] LeaseError),
     /// The path of its socket does not fit into an address.
     #[error("the path of its socket, {}, has {length} bytes, and no more than 107 are possible; choose a shorter one", .path.display())]
     SocketPath {
@@ -142,7 +146,10 @@ impl SpawnError {
             | Self::LimitRefused { .. }
             | Self::SocketPath { .. } => true,
             Self::Listen { source, .. } => source.kind() == io::ErrorKind::Unsupported,
-            Self::System { .. } | Self::StillRunning { .. } | Self::Socket { .. } => false,
+            Self::System { .. }
+            | Self::StillRunning { .. }
+            | Self::Socket { .. }
+            | Self::Port(_) => false,
         }
     }
 

@@ -73,6 +73,19 @@ impl Handover {
             .map_err(|source| SpawnError::Listen { port, source })
     }
 
+    /// Whether it does not listen yet, or no more: then another port would do as well.
+    pub(crate) fn may_move(&self) -> bool {
+        self.held().listener.is_none()
+    }
+
+    /// Listens on this port from now on, unless it listens already.
+    pub(crate) fn move_to(&self, port: u16) {
+        let mut held = self.held();
+        if held.listener.is_none() {
+            held.port = port;
+        }
+    }
+
     /// Listens no more. Who waits for an answer in the backlog is reset.
     fn close(&self) {
         self.held().listener = None;

@@ -236,7 +236,7 @@ impl Host {
         if let Some(state) = trace.tracestate() {
             set("TRACESTATE", state);
         }
-        if let Some(port) = template.port {
+        if let Some(port) = template.port() {
             set("PORT", &port.to_string());
         }
         if let Some(socket) = &template.socket {

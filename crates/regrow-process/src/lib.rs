@@ -46,6 +46,7 @@ mod host;
 mod limits;
 mod log_file;
 mod os;
+mod ports;
 mod process;
 mod readiness;
 mod record;
@@ -63,11 +64,14 @@ pub use host::{Holder, Host, Leftovers, port_variable};
 pub use limits::Limits;
 pub use log_file::{History, LogFile, Logged};
 pub use os::{Signal, UnknownSignal, become_subreaper};
+pub use ports::{Lease, Ports};
 pub use process::{Process, Stdin};
+pub use regrow::telemetry::PortCounts;
 pub use regrow::telemetry::Stream;
 pub use regrow_core::agents::{InvalidType, MAX_AGENTS, Role};
 pub use regrow_core::exits::{ExitRules, ExitStatus, Follow};
 pub use regrow_core::figures::{Figures, Reading, Spent, Who};
+pub use regrow_core::leases::{Exhausted, KeptBack, LeaseError};
 pub use regrow_core::lifecycle::{Stage, StopPlan};
 pub use runner::{
     Agent, AgentEnd, AgentError, AgentHandle, AgentRunner, AgentStatus, AgentType, AgentTypes,

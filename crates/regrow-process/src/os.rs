@@ -27,10 +27,12 @@ mod other;
 #[cfg(not(target_os = "linux"))]
 use other as imp;
 mod notify;
+mod port;
 mod signal;
 
 pub(crate) use imp::{limit_descendants, own_limit, set_limit, set_nice};
 pub(crate) use notify::{Datagram, Notify};
+pub(crate) use port::{Claim, is_bindable};
 pub use signal::{Signal, UnknownSignal};
 
 /// Whether the memory of processes can be read here.

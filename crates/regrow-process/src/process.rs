@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::limits::Limits;
 use crate::log_file::{Journal, LogFile};
 use crate::os::Signal;
+use crate::ports::Lease;
 use crate::runner::Farewell;
 use crate::stdio::Output;
 
@@ -56,6 +57,7 @@ pub(crate) struct Template {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) stdin: Stdin,
     pub(crate) port: Option<u16>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) handover: Option<Handover>,
     pub(crate) socket: Option<Arc<Path>>,
     pub(crate) stop_signal: Signal,
@@ -76,6 +78,11 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// Where it is to listen, as far as that is known before it starts.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.lease.as_ref().map(Lease::port).or(self.port)
+    }
+
     /// What is run, as the user has written it: for events, where it counts as sensitive.
     pub(crate) fn command_line(&self) -> Vec<Arc<str>> {
         let words = std::iter::once(&self.program).chain(&self.args);
@@ -127,6 +134,7 @@ impl Process {
             cwd: None,
             stdin: Stdin::default(),
             port: None,
+            lease: None,
             handover: None,
             socket: None,
             stop_signal: Signal::Term,
@@ -190,6 +198,17 @@ impl Process {
     /// The port it is to listen on: told to it as `PORT`, and to the others of its [`Host`].
     pub fn port(mut self, port: u16) -> Self {
         self.template.port = Some(port);
+        self
+    }
+
+    /// The port it is to listen on, leased: as [`Process::port`], and it keeps it over all its lives. The lease is given back when it has
+    /// gone for good, its last life and its place.
+    ///
+    /// Before each start is looked whether another program listens there, and when it ends in its start window with a code other than 0,
+    /// once more. Then it moves to another port of the range, three times at most for one start; that is no failure.
+    pub fn lease(mut self, lease: Lease) -> Self {
+        self.template.port = Some(lease.port());
+        self.template.lease = Some(lease);
         self
     }
 

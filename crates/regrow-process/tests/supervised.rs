@@ -12,6 +12,8 @@ use regrow_process::{Host, Line, Process, ProcessHandle, Stage, Stdin, StdinErro
 
 #[path = "supervised/held.rs"]
 mod held;
+#[path = "supervised/leased.rs"]
+mod leased;
 #[path = "supervised/listening.rs"]
 mod listening;
 

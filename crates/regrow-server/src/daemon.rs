@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use regrow::telemetry::Event;
 use regrow::{System, Telemetry};
-use regrow_process::{Host, Leftovers, become_subreaper};
+use regrow_process::{Host, LeaseError, Leftovers, Ports, become_subreaper};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -38,11 +38,11 @@ use crate::config::Config;
 use crate::http::front::Front;
 use crate::http::guard::Guard;
 use crate::http::serve;
-use crate::ports::PortError;
+use crate::ports;
 use crate::state_dir::{Run, StateDir, StateDirError};
 use crate::wire::{DaemonPhase, Info, rfc3339};
 
-/// As many descriptors as we need for thousands of agents and clients; each agent takes about four.
+/// As many descriptors as we need for thousands of agents and clients; each agent takes about five.
 const DESCRIPTORS: u64 = 16_384;
 
 /// Raises the soft limit of open files, as far as the hard one allows. Agents inherit it.
@@ -105,8 +105,8 @@ pub(crate) enum DaemonError {
         source: std::io::Error,
     },
     /// There are too few ports.
-    #[error(transparent)]
-    Ports(#[from] PortError),
+    #[error("agent {0}")]
+    Ports(#[from] LeaseError),
     /// The state directory cannot be written.
     #[error(transparent)]
     State(#[from] StateDirError),
@@ -171,12 +171,16 @@ impl Daemon {
             .url(format!("http://{address}"))
             .sample_every(config.figures);
         let about = about(&config, &state, address, &host);
-        let mut cast = Cast::of(&config, &host, state.logs_dir(), address.port())?;
-        let root = tree::root(&config, std::mem::take(&mut cast.processes));
         let changes = watch::Sender::new(0);
         let telemetry = Telemetry::default();
         let events = progress::attach(&telemetry, changes.clone());
         let mut reports = Reports::begin(&telemetry, config.log)?;
+        ports::warn_of(&config.ports);
+        let ports = Ports::new(config.ports.clone())
+            .reserve(address.port())
+            .telemetry(&telemetry, ROOT);
+        let mut cast = Cast::of(&config, &host, state.logs_dir(), ports)?;
+        let root = tree::root(&config, std::mem::take(&mut cast.processes));
         let otlp = config.otlp.clone();
         let system = System::launch_with(root, telemetry).await?;
         let exported = reports.export(&system, otlp.as_ref());

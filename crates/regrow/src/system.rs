@@ -172,7 +172,7 @@ impl System {
         let root = root.into();
         root.check()?;
         crate::panics::install_hook();
-        let census = Arc::new(Census::default());
+        let census = Arc::new(Census::new(Arc::clone(telemetry.ports())));
         let workforce = Arc::new(Workforce::default());
         #[cfg(feature = "prometheus")]
         let exporter = Arc::new(Exporter::new(Arc::clone(&census), Arc::clone(&workforce)));

@@ -26,6 +26,7 @@ mod log;
 #[cfg(any(feature = "json", feature = "otlp", feature = "statsd"))]
 pub(crate) mod losses;
 pub(crate) mod metrics;
+mod ports;
 #[cfg(feature = "statsd")]
 pub(crate) mod push;
 mod recorder;
@@ -63,6 +64,8 @@ pub use json::{AttachJsonError, FinishError, JsonLines};
 pub(crate) use log::headline;
 pub(crate) use log::log;
 pub use metrics::MetricsHandler;
+pub use ports::PortCounts;
+pub(crate) use ports::PortTables;
 pub use recorder::CrashReport;
 use recorder::FlightRecorder;
 pub use schema::{EventSchema, Field, FieldValue, Role};
@@ -98,6 +101,8 @@ struct Shared {
     recorder: FlightRecorder,
     /// How many want to see what is said to models and tools.
     captures: AtomicUsize,
+    /// Who knows of ports that are leased.
+    ports: Arc<PortTables>,
 }
 
 /// Where an event comes from.
@@ -159,6 +164,7 @@ impl Telemetry {
             subscriptions: AtomicU64::new(0),
             recorder: FlightRecorder::default(),
             captures: AtomicUsize::new(0),
+            ports: Arc::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -276,6 +282,16 @@ impl Telemetry {
 
     pub(crate) fn is_content_captured(&self) -> bool {
         self.shared.captures.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts the ports of one more table in the gauge `regrow_process_ports`, as `look` tells them whenever somebody reads metrics.
+    /// When it answers `None`, the table is gone and is not asked again. It must not wait, nor read metrics itself.
+    pub fn show_ports(&self, look: impl Fn() -> Option<PortCounts> + Send + Sync + 'static) {
+        self.shared.ports.add(Box::new(look));
+    }
+
+    pub(crate) fn ports(&self) -> &Arc<PortTables> {
+        &self.shared.ports
     }
 
     /// Tells what has happened. Neither closure runs when nobody listens.

@@ -457,6 +457,9 @@ fn processes() -> Row {
                     "{{type}}: {{stream}}",
                 )
                 .help("Written faster than anybody read."),
+            Panel::stack("Ports", Unit::Count)
+                .with(sum("state", &of("regrow_process_ports", "")), "{{state}}")
+                .help("Of the range that agents get theirs from. Quarantined: given back a moment ago."),
         ],
     }
 }

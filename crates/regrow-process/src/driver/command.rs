@@ -57,7 +57,10 @@ pub(super) async fn spawn(
     if let Some(path) = &template.socket {
         socket::prepare(path)?;
     }
-    let port = handed.as_ref().map(|handed| handed.port).or(template.port);
+    let port = handed
+        .as_ref()
+        .map(|handed| handed.port)
+        .or_else(|| template.port());
     let surroundings =
         environment::surroundings(template, generation, trace, notify, handed.as_ref())?;
     let bounds = limits::granted(template, generation)?;

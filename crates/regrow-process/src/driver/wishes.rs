@@ -127,6 +127,21 @@ impl Wished {
         news
     }
 
+    /// Whether something is wished for that is not told yet.
+    pub(super) fn is_pending(&self) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| last.has_changed().unwrap_or(true))
+    }
+
+    /// All that is still to come, for another to hear; here nothing is heard any more.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            last: self.last.take(),
+            seen: self.seen,
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+
     /// All that was told by [`Wished::next`] is done: whoever waits for it is answered.
     pub(super) fn fulfilled(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::SpawnAgentError;
 use crate::host::Host;
+use crate::ports::Lease;
 use crate::process::Process;
 use crate::stdio::Output;
 
@@ -210,6 +211,7 @@ pub struct Spawn {
     metadata: Vec<(String, Value)>,
     cwd: Option<PathBuf>,
     port: Option<u16>,
+    lease: Option<Lease>,
 }
 
 impl From<&str> for Spawn {
@@ -229,6 +231,7 @@ impl Spawn {
             metadata: Vec::new(),
             cwd: None,
             port: None,
+            lease: None,
         }
     }
 
@@ -274,6 +277,12 @@ impl Spawn {
         self
     }
 
+    /// The port that it is to listen on, [leased](Process::lease).
+    pub fn lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
     fn applied_to(self, process: Process) -> Process {
         let mut process = process.args(self.args).tags(self.tags);
         for (name, value) in self.env {
@@ -285,9 +294,10 @@ impl Spawn {
         if let Some(directory) = self.cwd {
             process = process.cwd(directory);
         }
-        match self.port {
-            Some(port) => process.port(port),
-            None => process,
+        match (self.lease, self.port) {
+            (Some(lease), _) => process.lease(lease),
+            (None, Some(port)) => process.port(port),
+            (None, None) => process,
         }
     }
 }

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::{CliError, Doctor, config_check, say};
 use crate::client::{ClientError, discover};
+use crate::ports;
 use crate::state_dir::{DEFAULT_NAME, Layout};
 
-/// Descriptors that one agent takes: three pipes, and one for a request.
-const PER_AGENT: u64 = 4;
+/// Descriptors that one agent takes: three pipes, one for its port, and one for a request.
+const PER_AGENT: u64 = 5;
 
 /// Descriptors for all the rest: clients, files, the runtime.
 const REST: u64 = 256;
@@ -85,7 +86,7 @@ pub(super) async fn run(doctor: &Doctor) -> Result<(), CliError> {
     let mut findings = of_the_system(&Abilities::here());
     let (configuration, settings) = of_the_configuration(doctor);
     findings.push(configuration);
-    findings.push(of_ports(&settings.ports, ephemeral_ports()));
+    findings.push(of_ports(&settings.ports, ports::of_connections()));
     findings.push(of_descriptors(
         getrlimit(Resource::Nofile).maximum,
         settings.max_agents,
@@ -240,29 +241,17 @@ fn of_the_configuration(doctor: &Doctor) -> (Finding, Settings) {
     (finding, settings)
 }
 
-/// Where the system takes the ports of connections from.
-fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ends = text.split_ascii_whitespace().map(str::parse);
-    Some(ends.next()?.ok()?..=ends.next()?.ok()?)
-}
-
 fn of_ports(ours: &RangeInclusive<u16>, ephemeral: Option<RangeInclusive<u16>>) -> Finding {
     let said = format!("{}-{}", ours.start(), ours.end());
-    match ephemeral {
-        Some(theirs) if ours.start() <= theirs.end() && theirs.start() <= ours.end() => {
-            let theirs = format!("{}-{}", theirs.start(), theirs.end());
-            Finding::warning(
-                "ports",
-                format!("{said} meets {theirs}, which the system gives to connections"),
-                "choose another range with `ports` in the file: a port may be taken when an agent wants it",
-            )
-        }
-        Some(_) => Finding::ok(
+    let Some(theirs) = ephemeral else {
+        return Finding::ok("ports", said);
+    };
+    match ports::meet(ours, &theirs) {
+        Some(what) => Finding::warning("ports", what, ports::ADVICE),
+        None => Finding::ok(
             "ports",
             format!("{said} is apart from those of connections"),
         ),
-        None => Finding::ok("ports", said),
     }
 }
 
@@ -369,18 +358,15 @@ mod tests {
         let of = |ours, theirs| of_ports(&ours, Some(theirs)).verdict;
         assert_eq!(of(8001..=8100, 32_768..=60_999), Verdict::Ok);
         assert_eq!(of(8001..=8100, 8100..=9000), Verdict::Warning);
-        assert_eq!(of(8001..=8100, 7000..=8001), Verdict::Warning);
-        assert_eq!(of(8001..=8100, 1024..=65_535), Verdict::Warning);
-        assert_eq!(of(8001..=8100, 8101..=9000), Verdict::Ok);
         assert_eq!(of_ports(&(1..=2), None).verdict, Verdict::Ok);
     }
 
     #[test]
     fn too_few_descriptors_for_all_agents_are_a_warning() {
         assert_eq!(of_descriptors(None, 100).verdict, Verdict::Ok);
-        assert_eq!(of_descriptors(Some(656), 100).verdict, Verdict::Ok);
-        let few = of_descriptors(Some(655), 100);
-        let found = "at most 655, and 100 agents may need 656";
+        assert_eq!(of_descriptors(Some(756), 100).verdict, Verdict::Ok);
+        let few = of_descriptors(Some(755), 100);
+        let found = "at most 755, and 100 agents may need 756";
         assert_eq!(verdict(&few), (Verdict::Warning, found));
         assert!(few.advice.unwrap().contains("limits.max_agents"));
     }

@@ -1,7 +1,7 @@
 //! From what the config says of an agent to a process that can be supervised.
 
 use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
-use regrow_process::{Host, LogFile, Output, OutputLimits, Process, Signal, Stdin};
+use regrow_process::{Host, Lease, LogFile, Output, OutputLimits, Process, Signal, Stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,7 +42,12 @@ pub(super) fn socket(agent: &AgentConfig, host: &Host) -> Option<PathBuf> {
 }
 
 /// The process of an agent, which waits for nobody yet.
-pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs: &Path) -> Process {
+pub(super) fn process(
+    agent: &AgentConfig,
+    lease: Option<&Lease>,
+    host: &Host,
+    logs: &Path,
+) -> Process {
     let mut command = agent.command.iter();
     let program = command.next().map(String::as_str).unwrap_or_default();
     let mut process = Process::new(&agent.id, program)
@@ -93,8 +98,8 @@ pub(super) fn process(agent: &AgentConfig, port: Option<u16>, host: &Host, logs:
     if let Some(longest) = agent.max_runtime {
         process = process.max_runtime(longest);
     }
-    if let Some(port) = port {
-        process = process.port(port);
+    if let Some(lease) = lease {
+        process = process.lease(lease.clone());
     }
     if let Some(socket) = socket(agent, host) {
         process = process.socket(socket);

@@ -94,6 +94,13 @@ pub(crate) enum What {
         /// Which.
         pids: Vec<u32>,
     },
+    /// Another program has its port, so it gets another.
+    Moved {
+        /// The one that it had.
+        from: u16,
+        /// The one that it has.
+        to: u16,
+    },
     /// Its log file cannot be written, or is written again.
     Log {
         /// Why it cannot; none when it can again.
@@ -227,6 +234,9 @@ impl ProgressStream {
     }
 
     fn read(&self, event: &Event) -> Option<Progress> {
+        if let Some(moved) = self.moved(&event.payload) {
+            return Some(moved);
+        }
         let path = &event.subject.path;
         let (agent, what) = if self.roster.is_at(path.id(), path.as_str()) {
             (path.id().to_owned(), self.what(path.id(), event)?)
@@ -239,6 +249,28 @@ impl ProgressStream {
             id: agent,
             generation: event.subject.generation,
             what,
+        })
+    }
+
+    /// That an agent moved is told of whoever leases ports.
+    fn moved(&self, payload: &Payload) -> Option<Progress> {
+        let Payload::PortAllocated {
+            port: to,
+            instead_of: Some(from),
+            holder,
+            ..
+        } = payload
+        else {
+            return None;
+        };
+        let handle = self.roster.handle(holder)?;
+        Some(Progress {
+            id: holder.to_string(),
+            generation: handle.status().generation,
+            what: What::Moved {
+                from: *from,
+                to: *to,
+            },
         })
     }
 

@@ -9,11 +9,14 @@ mod standing;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
-use regrow_process::{Host, LogFile, Output, Process, ProcessHandle, StdinWriter, port_variable};
+use regrow_process::{
+    Host, Lease, LeaseError, LogFile, Output, Ports, Process, ProcessHandle, StdinWriter,
+    port_variable,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
@@ -23,7 +26,6 @@ use self::error::MAX_OPERATIONS;
 use self::family::Family;
 use super::{child, tree, view};
 use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting, Problem};
-use crate::ports::{self, PortError, Ports};
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
 
 /// What can be done with an agent.
@@ -67,13 +69,20 @@ pub(crate) struct Permit {
 pub(super) struct Entry {
     pub(super) config: Arc<AgentConfig>,
     pub(super) handle: ProcessHandle,
-    pub(super) port: Option<u16>,
+    lease: Option<Lease>,
     pub(super) socket: Option<Arc<Path>>,
     /// Its place in the order of the file and of later spawns. No other agent ever has it, not
     /// even a later one of the same id.
     place: usize,
     /// Whether the tree has heard of it.
     known: Known,
+}
+
+impl Entry {
+    /// Where it listens. A start that finds its port in use by another program moves to another.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.lease.as_ref().map(Lease::port)
+    }
 }
 
 /// Whether the tree has heard of an agent.
@@ -95,7 +104,7 @@ pub(crate) struct Roster {
     system: System,
     agents: RwLock<BTreeMap<String, Entry>>,
     next_place: AtomicUsize,
-    ports: Mutex<Ports>,
+    ports: Ports,
     phase: watch::Sender<DaemonPhase>,
     changes: watch::Sender<u64>,
     operations: Arc<Semaphore>,
@@ -115,7 +124,7 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Leases every port but `ours`, where the API listens, then makes a process of every agent, none
+    /// Leases every port, those first that the file gives by number, then makes a process of every agent, none
     /// of which is started.
     ///
     /// # Errors
@@ -125,22 +134,21 @@ impl Cast {
         config: &Config,
         host: &Host,
         logs: PathBuf,
-        ours: u16,
-    ) -> Result<Self, PortError> {
-        let mut ports = Ports::new(config.ports.clone()).ours(ours);
+        ports: Ports,
+    ) -> Result<Self, LeaseError> {
+        let mut leases: BTreeMap<&str, Lease> = BTreeMap::new();
         for agent in &config.agents {
             if let Some(PortSetting::Fixed(port)) = agent.port {
-                ports.fix(&agent.id, port)?;
+                leases.insert(&agent.id, ports.fix(&agent.id, port)?);
             }
         }
         for agent in &config.agents {
             if agent.port == Some(PortSetting::Auto) {
-                ports.lease(&agent.id, ports::nothing_listens)?;
+                leases.insert(&agent.id, ports.lease(&agent.id)?);
             }
         }
-        let leased = ports.all();
-        for (id, port) in &leased {
-            host.publish_port(id, *port);
+        for (id, lease) in &leases {
+            host.publish_port(id, lease.port());
         }
         let mut cast = Self {
             processes: Vec::with_capacity(config.agents.len()),
@@ -149,12 +157,12 @@ impl Cast {
             logs,
         };
         for (place, agent) in config.agents.iter().enumerate() {
-            let port = leased.get(&agent.id).copied();
-            let process = child::process(agent, port, host, &cast.logs);
+            let lease = leases.remove(agent.id.as_str());
+            let process = child::process(agent, lease.as_ref(), host, &cast.logs);
             let entry = Entry {
                 config: Arc::new(agent.clone()),
                 handle: process.handle(),
-                port,
+                lease,
                 socket: child::socket(agent, host).map(Into::into),
                 place,
                 known: Known::Yes,
@@ -188,7 +196,7 @@ impl Roster {
             system,
             next_place: AtomicUsize::new(cast.agents.len()),
             agents: RwLock::new(cast.agents),
-            ports: Mutex::new(cast.ports),
+            ports: cast.ports,
             phase: watch::Sender::new(DaemonPhase::Starting),
             changes,
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
@@ -413,21 +421,21 @@ impl Roster {
             let other = other.clone();
             return Err(RosterError::SameVariable { id, other });
         }
-        let port = match config.port {
+        let lease = match config.port {
             None | Some(PortSetting::Socket) => None,
-            Some(PortSetting::Auto) => Some(self.ports().lease(&id, ports::nothing_listens)?),
-            Some(PortSetting::Fixed(port)) => Some(self.ports().fix(&id, port)?),
+            Some(PortSetting::Auto) => Some(self.ports.lease(&id)?),
+            Some(PortSetting::Fixed(port)) => Some(self.ports.fix(&id, port)?),
         };
-        if let Some(port) = port {
-            self.host.publish_port(&id, port);
+        if let Some(lease) = &lease {
+            self.host.publish_port(&id, lease.port());
         }
-        let process = child::process(&config, port, &self.host, &self.logs);
+        let process = child::process(&config, lease.as_ref(), &self.host, &self.logs);
         let socket = child::socket(&config, &self.host).map(Into::into);
         let place = self.next_place.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             config: Arc::new(config),
             handle: process.handle(),
-            port,
+            lease,
             socket,
             place,
             known: Known::NotYet,
@@ -450,8 +458,7 @@ impl Roster {
             return;
         }
         agents.remove(id);
-        // Under the lock, so that nothing is taken from an agent that gets the id next.
-        self.ports().release(id);
+        // Under the lock, so that nothing is taken from an agent that gets the id next. Its port goes with the last that has its lease.
         self.host.retire(id);
     }
 
@@ -528,10 +535,6 @@ impl Roster {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
         self.agents.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ports(&self) -> MutexGuard<'_, Ports> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

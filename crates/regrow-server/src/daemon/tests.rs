@@ -404,6 +404,7 @@ fn words(progress: &Progress) -> String {
         What::Failed { .. } => "failed".to_owned(),
         What::Leaked { .. } => "leaked".to_owned(),
         What::Log { .. } => "log".to_owned(),
+        What::Moved { .. } => "moved".to_owned(),
     };
     format!("{} {what}", progress.id)
 }

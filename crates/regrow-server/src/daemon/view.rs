@@ -31,7 +31,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         depends_on: ids(&config.depends_on),
         package_id: None,
         pid: process.pid,
-        port: entry.port,
+        port: entry.port(),
         socket: entry.socket.as_deref().map(Path::to_owned),
         phase: status.phase.as_str().to_owned(),
         desired: desired.as_str().to_owned(),

@@ -83,6 +83,9 @@ impl Narrator {
                 ("failed", why + &more.unwrap_or_default())
             }
             What::Leaked { pids } => ("leaked", format!("could not be ended: {}", list(pids))),
+            What::Moved { from, to } => {
+                ("moved", format!("to port {to}: another program has {from}"))
+            }
             What::Log { error: None } => ("log", "is written again".to_owned()),
             What::Log { error: Some(error) } => (
                 "log",
@@ -200,6 +203,14 @@ mod tests {
         assert_eq!(
             told(leaked),
             some("coder    leaked     could not be ended: 7, 8")
+        );
+        let moved = What::Moved {
+            from: 8001,
+            to: 8003,
+        };
+        assert_eq!(
+            told(moved),
+            some("coder    moved      to port 8003: another program has 8001")
         );
         let log = |error: Option<&str>| What::Log {
             error: error.map(str::to_owned),

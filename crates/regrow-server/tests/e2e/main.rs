@@ -15,6 +15,7 @@ mod jobs;
 mod kit;
 mod limits;
 mod losses;
+mod ports;
 mod queries;
 mod real;
 mod sample_agents;

@@ -14,7 +14,7 @@ use super::catalogue::{MetricKind, MetricSchema};
 use super::metrics::Metered;
 use super::roll::Roll;
 use super::vitals::TypeStats;
-use super::{FiguresBook, Workforce};
+use super::{FiguresBook, PortTables, Workforce};
 use crate::path::ChildPath;
 use crate::registry::Shared;
 
@@ -123,6 +123,8 @@ pub(crate) struct Census {
     lingering: Mutex<BTreeMap<(ChildKind, Arc<str>), i32>>,
     /// What OS processes use.
     pub(crate) figures: Arc<FiguresBook>,
+    /// Which ports they have.
+    ports: Arc<PortTables>,
     /// Who is found by what they are.
     registry: OnceLock<Weak<Shared>>,
 }
@@ -165,6 +167,8 @@ computed! {
     WRITTEN = Counter "regrow_process_written_bytes_total" ["type"], "Bytes that agents wrote, to whatever they wrote.";
     DISK_READ = Counter "regrow_process_disk_read_bytes_total" ["type"], "Bytes fetched from disks for agents.";
     DISK_WRITTEN = Counter "regrow_process_disk_written_bytes_total" ["type"], "Bytes handed to disks by agents.";
+    PORTS = Gauge "regrow_process_ports" ["state"],
+        "Ports that are leased to agents, by state (allocated, free, quarantined); who else uses one is not known.";
     HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
     QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
     DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
@@ -198,6 +202,14 @@ impl ComputedFamily {
 }
 
 impl Census {
+    /// A census of nobody yet, which asks these for ports.
+    pub(crate) fn new(ports: Arc<PortTables>) -> Self {
+        Self {
+            ports,
+            ..Self::default()
+        }
+    }
+
     /// Whether children of this class are counted here: whether they are this system's.
     pub(crate) fn counts(&self, class: &Counted) -> bool {
         std::ptr::eq(class.system.as_ptr(), Arc::as_ptr(&self.supervisors))
@@ -244,6 +256,17 @@ impl Census {
             });
         }
         [entries, operations]
+    }
+
+    /// Ports by state, where there is a range of them.
+    fn ports(&self) -> ComputedFamily {
+        let mut family = ComputedFamily::new(&PORTS);
+        if let Some(counts) = self.ports.counts() {
+            *family.at(["allocated"]) = f64::from(counts.allocated);
+            *family.at(["free"]) = f64::from(counts.free);
+            *family.at(["quarantined"]) = f64::from(counts.quarantined);
+        }
+        family
     }
 
     /// A kind and type of which all have ended after all stands there with 0.
@@ -309,6 +332,7 @@ impl Census {
             .into_iter()
             .chain(registry)
             .chain(figure_families(&self.figures))
+            .chain([self.ports()])
             .filter(|family| !family.values.is_empty())
             .collect()
     }

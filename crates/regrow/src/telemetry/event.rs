@@ -350,6 +350,24 @@ events! {
     ProcessNoticeRefused = "regrow.process.notice.refused" { Measurement messages: u64, Metadata why: &'static str }
     /// Processes that could not be ended.
     ProcessLeaked = "regrow.process.leaked" { Metadata pids: Vec<u32> }
+    /// A port of the range has somebody: it is new, or has moved because another program has the port that it had.
+    PortAllocated = "regrow.port.allocated" {
+        Measurement free: u32,
+        Metadata port: u16,
+        Metadata holder: Arc<str>,
+        Metadata instead_of: Option<u16>,
+    }
+    /// A port was given back. For five seconds nobody gets it but the one that had it.
+    PortReleased = "regrow.port.released" { Measurement free: u32, Metadata port: u16, Metadata holder: Arc<str> }
+    /// Ports were passed over that another program uses; of very many the first are named.
+    PortOccupied = "regrow.port.occupied" { Measurement occupied: u32, Metadata ports: Vec<u32>, Metadata wanted_by: Arc<str> }
+    /// Somebody got no port: none is left.
+    PortExhausted = "regrow.port.exhausted" {
+        Measurement allocated: u32,
+        Measurement quarantined: u32,
+        Measurement occupied: u32,
+        Metadata wanted_by: Arc<str>,
+    }
     /// A handler panicked and was detached.
     TelemetryHandlerFailure = "regrow.telemetry.handler.failure" {
         Metadata handler: Arc<str>,

@@ -93,6 +93,14 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
             (Level::WARN, "used more memory than it may for too long")
         }
         Payload::ProcessLeaked { .. } => (Level::ERROR, "processes could not be ended"),
+        Payload::PortAllocated {
+            instead_of: Some(_),
+            ..
+        } => (Level::WARN, "moved to another port: a program has its own"),
+        Payload::PortAllocated { .. } => (Level::DEBUG, "port leased"),
+        Payload::PortReleased { .. } => (Level::DEBUG, "port given back"),
+        Payload::PortOccupied { .. } => (Level::DEBUG, "ports passed over that are in use"),
+        Payload::PortExhausted { .. } => (Level::WARN, "no port is left"),
         Payload::HttpRequest { .. } => (Level::DEBUG, "request"),
         Payload::GenAiOperation { .. } => (Level::DEBUG, "model or tool"),
         Payload::TelemetryHandlerFailure { .. } => {

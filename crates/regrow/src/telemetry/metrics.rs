@@ -370,7 +370,11 @@ impl MetricsHandler {
             | Payload::ProcessMemoryRelieved { .. }
             | Payload::ProcessMemoryOverrun { .. }
             | Payload::ProcessNoticeRefused { .. }
-            | Payload::ProcessLeaked { .. } => {}
+            | Payload::ProcessLeaked { .. }
+            | Payload::PortAllocated { .. }
+            | Payload::PortReleased { .. }
+            | Payload::PortOccupied { .. }
+            | Payload::PortExhausted { .. } => {}
         }
     }
 

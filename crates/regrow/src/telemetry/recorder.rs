@@ -182,6 +182,10 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::ProcessMemoryOverrun { .. }
         | Payload::ProcessNoticeRefused { .. }
         | Payload::ProcessLeaked { .. }
+        | Payload::PortAllocated { .. }
+        | Payload::PortReleased { .. }
+        | Payload::PortOccupied { .. }
+        | Payload::PortExhausted { .. }
         | Payload::TelemetryHandlerFailure { .. }
         | Payload::TelemetryQueueDropped { .. }
         | Payload::Restart { .. }

@@ -1,11 +1,10 @@
 //! Why nothing was done with an agent.
 
 use regrow::OperateError;
-use regrow_process::{Signal, SignalError, port_variable};
+use regrow_process::{LeaseError, Signal, SignalError, port_variable};
 
 use super::Verb;
 use crate::config::ConfigError;
-use crate::ports::PortError;
 
 /// How many starts, stops and restarts may be on their way at once.
 pub(super) const MAX_OPERATIONS: usize = 256;
@@ -50,8 +49,8 @@ pub(crate) enum RosterError {
         other: String,
     },
     /// There is no port for it.
-    #[error(transparent)]
-    Ports(#[from] PortError),
+    #[error("agent {0}")]
+    Ports(#[from] LeaseError),
     /// Too much is going on.
     #[error("{MAX_OPERATIONS} starts and stops are on their way already")]
     Busy,

@@ -23,7 +23,7 @@ impl Agents for Roster {
         let standing = Standing {
             phase: Phase::Running,
             desired: Desired::Up,
-            at: match (entry.port, entry.socket) {
+            at: match (entry.port(), entry.socket) {
                 (Some(port), _) => Some(At::Port(port)),
                 (None, socket) => socket.map(At::Socket),
             },
