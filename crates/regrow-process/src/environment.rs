@@ -189,13 +189,7 @@ pub(crate) fn surroundings(
     if let Some(handed) = handed {
         given.extend(handed.variables(&template.id));
     }
-    let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
-    let inherited = template.inherit.iter().map(String::as_str);
-    for name in PASSED_ON.into_iter().chain(inherited) {
-        if let Some(value) = std::env::var_os(name) {
-            env.insert(name.into(), value);
-        }
-    }
+    let mut env = inherited(template.inherit.iter().map(String::as_str));
     for (name, value) in &template.env {
         env.insert(name.clone(), fill(value, &given));
     }
@@ -215,6 +209,13 @@ pub(crate) fn surroundings(
         template.cwd.as_deref(),
     )?;
     Ok(Surroundings { program, args, env })
+}
+
+/// What of regrow's own environment is passed on, these variables included.
+pub(crate) fn inherited<'a>(more: impl Iterator<Item = &'a str>) -> BTreeMap<OsString, OsString> {
+    let names = PASSED_ON.into_iter().chain(more);
+    let set = names.filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    set.collect()
 }
 
 /// Replaces `${NAME}` by what regrow gives under that name. Other names are left as they are: a shell may know them.
@@ -270,7 +271,7 @@ fn check_directory(directory: Option<&Path>) -> Result<(), SpawnError> {
 /// Finds the file of `program` as a shell would.
 ///
 /// A file found beforehand gives an error that says what is wrong, and a spawn that need not fork.
-fn resolve(
+pub(crate) fn resolve(
     program: &OsStr,
     path: Option<&OsStr>,
     cwd: Option<&Path>,

@@ -33,10 +33,12 @@
 //! # }
 //! ```
 //!
-//! More of it at [`ProcessRunner`] and [`AgentRunner`].
+//! More of it at [`ProcessRunner`] and [`AgentRunner`]. Checks that a probe may ask, of agents and of others: [`HttpCheck`], [`TcpCheck`],
+//! [`CommandCheck`], [`LogLineCheck`], [`GrpcCheck`].
 
 mod abilities;
 mod actor;
+mod checks;
 mod driver;
 mod environment;
 mod figures;
@@ -56,6 +58,9 @@ mod stdin;
 mod stdio;
 
 pub use abilities::{Abilities, ControlGroups};
+pub use checks::{
+    CheckAddress, CommandCheck, GrpcCheck, HttpCheck, InvalidCheck, LogLineCheck, TcpCheck,
+};
 pub use driver::{SignalError, SignalTo};
 pub use environment::SpawnError;
 pub use figures::{Sampled, TreeProcess};
@@ -73,6 +78,7 @@ pub use regrow_core::exits::{ExitRules, ExitStatus, Follow};
 pub use regrow_core::figures::{Figures, Reading, Spent, Who};
 pub use regrow_core::leases::{Exhausted, KeptBack, LeaseError};
 pub use regrow_core::lifecycle::{Stage, StopPlan};
+pub use regrow_core::probe::{CheckResult, ProbeResult};
 pub use runner::{
     Agent, AgentEnd, AgentError, AgentHandle, AgentRunner, AgentStatus, AgentType, AgentTypes,
     Answer, Later, LineReader, ProcessRunner, ReadLine, Spawn, SpawnAgentError,
