@@ -1,6 +1,7 @@
 //! Tests across the crates.
 
 mod artefacts;
+mod breaker;
 mod chaos;
 mod children;
 mod conformance;

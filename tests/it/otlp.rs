@@ -111,6 +111,7 @@ fn wanted(event: &Event) -> BTreeMap<String, Option<AnyValue>> {
             None => continue,
             Some(_) if field.role == Role::Sensitive => continue,
             Some(FieldValue::Count(n)) => int(n),
+            Some(FieldValue::Ratio(ratio)) => Value::DoubleValue(ratio),
             Some(FieldValue::Time(time)) => Value::DoubleValue(time.as_secs_f64()),
             Some(FieldValue::Text(words)) => string(&words),
             Some(FieldValue::List(list)) => Value::ArrayValue(ArrayValue {

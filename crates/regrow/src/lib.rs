@@ -53,6 +53,7 @@ compile_error!(
 
 mod adapter;
 mod address;
+pub mod breaker;
 mod call_timer;
 mod child;
 mod exit;

@@ -279,6 +279,10 @@ impl System {
         &self.exporter
     }
 
+    pub(crate) fn census(&self) -> &Census {
+        &self.tree.census
+    }
+
     /// What computed metrics are computed from.
     #[cfg(any(feature = "otlp", feature = "statsd"))]
     pub(crate) fn sources(&self) -> (Arc<Census>, Arc<Workforce>) {

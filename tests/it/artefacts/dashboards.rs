@@ -81,6 +81,7 @@ fn tree() -> Dashboard {
             restarts(),
             lives(),
             actors(),
+            breakers(),
             registry(),
             telemetry(),
         ],
@@ -266,6 +267,50 @@ fn actors() -> Row {
                 max("regrow_handler_oldest_age_seconds"),
             )
             .limits(10.0, 60.0),
+        ],
+    }
+}
+
+fn breakers() -> Row {
+    let all = |metric| of(metric, "");
+    let state = of("regrow_breaker_state", r#"state!="closed""#);
+    Row {
+        title: "Breakers",
+        panels: vec![
+            Panel::lines("Not closed", Unit::Count)
+                .with(max("breaker, state", &state), "{{breaker}}: {{state}}")
+                .help("1 while the breaker is in that state."),
+            Panel::stack("Calls", Unit::PerSecond).with(
+                rate("outcome", &all("regrow_breaker_calls_total")),
+                "{{outcome}}",
+            ),
+            Panel::lines("Changes", Unit::PerSecond).with(
+                rate(
+                    "breaker, from, to, cause",
+                    &all("regrow_breaker_transitions_total"),
+                ),
+                "{{breaker}}: {{from}} to {{to}} ({{cause}})",
+            ),
+            Panel::lines("Failed and slow", Unit::Ratio)
+                .with(
+                    max("breaker", &all("regrow_breaker_failure_ratio")),
+                    "failed, {{breaker}}",
+                )
+                .with(
+                    max("breaker", &all("regrow_breaker_slow_ratio")),
+                    "slow, {{breaker}}",
+                )
+                .help("Of the window; there is no line below the minimum of calls."),
+            Panel::lines("Slow calls", Unit::PerSecond).with(
+                rate("breaker, outcome", &all("regrow_breaker_slow_calls_total")),
+                "{{breaker}}: {{outcome}}",
+            ),
+            Panel::lines("Calls take, 95%", Unit::Seconds)
+                .with(
+                    quantile(0.95, "breaker", "regrow_breaker_call_seconds", ""),
+                    "{{breaker}}",
+                )
+                .help("One call in 64 is timed."),
         ],
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regrow::breaker::{CircuitCause, CircuitState};
 use regrow::telemetry::{MetricKind, MetricSchema, Payload, catalogue};
 use regrow::{ChildKind, ExitKind, Phase};
 
@@ -204,7 +205,16 @@ fn wrong_words(metric: &str, label: &str, value: &str) -> Vec<String> {
     let of_children = ["regrow_child", "regrow_supervisor_", "regrow_process_"]
         .iter()
         .any(|begin| metric.starts_with(begin));
+    let of_breakers = metric.starts_with("regrow_breaker_");
     let words: Vec<&str> = match label {
+        "state" | "from" | "to" if of_breakers => {
+            let states = CircuitState::ALL.iter();
+            states.map(|state| state.as_str()).collect()
+        }
+        "cause" if of_breakers => {
+            let causes = CircuitCause::ALL.iter();
+            causes.map(|cause| cause.as_str()).collect()
+        }
         "state" | "status" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
         "reason" if of_children => ExitKind::ALL.iter().map(|kind| kind.as_str()).collect(),
         "kind" => ChildKind::ALL.iter().map(|kind| kind.as_str()).collect(),

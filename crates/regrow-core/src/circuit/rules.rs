@@ -42,6 +42,7 @@ pub struct CircuitRules {
     pub(super) success: f64,
     pub(super) deadline: Duration,
     pub(super) overdue: Overdue,
+    call_timeout: Option<Duration>,
 }
 
 impl Default for CircuitRules {
@@ -61,6 +62,7 @@ impl Default for CircuitRules {
             success: 1.0,
             deadline: Duration::from_secs(30),
             overdue: Overdue::Open,
+            call_timeout: None,
         }
     }
 }
@@ -133,6 +135,18 @@ impl CircuitRules {
         self
     }
 
+    /// A call that takes so long has failed, for a shell that can end it; there is no limit by default.
+    pub const fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a call may take, if there is a limit.
+    #[must_use]
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.call_timeout
+    }
+
     /// After how long a call is slow, if that matters.
     #[must_use]
     pub const fn slow_after(&self) -> Option<Duration> {
@@ -190,6 +204,7 @@ impl CircuitRules {
         for (field, time) in [
             ("slow_threshold", self.slow),
             ("half_open_deadline", Some(self.deadline)),
+            ("call_timeout", self.call_timeout),
         ] {
             if time == Some(Duration::ZERO) {
                 return wrong(field, "more than 0 s", &Duration::ZERO);

@@ -3,6 +3,7 @@
 use regrow_core::StopCause;
 
 use super::StartContext;
+use crate::breaker::Breaker;
 use crate::supervisor::Message;
 
 impl StartContext {
@@ -23,6 +24,13 @@ impl StartContext {
     pub fn announce(&self) {
         // A supervisor that is gone needs no news.
         drop(self.supervisor.cast(Message::Announced(self.who)));
+    }
+
+    /// It keeps this breaker's time.
+    pub(crate) fn keep_breaker(&self, breaker: &Breaker) {
+        if let Some(place) = self.registered() {
+            self.tree.census.breakers.enter(breaker, place);
+        }
     }
 
     /// The child may be given work from now on; for children that [say so](crate::ChildSpec::ready_within). It may say so before it counts

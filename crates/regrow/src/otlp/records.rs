@@ -247,6 +247,7 @@ fn attributes(event: &Event) -> Vec<KeyValue> {
 pub(super) fn told(value: FieldValue<'_>) -> Value {
     match value {
         FieldValue::Count(n) => count(n),
+        FieldValue::Ratio(ratio) => Value::DoubleValue(ratio),
         FieldValue::Time(time) => Value::DoubleValue(time.as_secs_f64()),
         FieldValue::Text(words) => text(&words),
         FieldValue::List(list) => Value::ArrayValue(ArrayValue {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
+use regrow_core::circuit::CircuitState;
 use regrow_core::{ChildKind, Phase};
 
 use super::catalogue::{MetricKind, MetricSchema};
@@ -15,6 +16,7 @@ use super::metrics::Metered;
 use super::roll::Roll;
 use super::vitals::TypeStats;
 use super::{FiguresBook, PortTables, Workforce};
+use crate::breaker::Breakers;
 use crate::path::ChildPath;
 use crate::registry::Shared;
 
@@ -125,6 +127,8 @@ pub(crate) struct Census {
     pub(crate) figures: Arc<FiguresBook>,
     /// Which ports they have.
     ports: Arc<PortTables>,
+    /// Which circuit breakers there are.
+    pub(crate) breakers: Breakers,
     /// Who is found by what they are.
     registry: OnceLock<Weak<Shared>>,
 }
@@ -169,6 +173,18 @@ computed! {
     DISK_WRITTEN = Counter "regrow_process_disk_written_bytes_total" ["type"], "Bytes handed to disks by agents.";
     PORTS = Gauge "regrow_process_ports" ["state"],
         "Ports that are leased to agents, by state (allocated, free, quarantined); who else uses one is not known.";
+    BREAKER_STATE = Gauge "regrow_breaker_state" ["breaker", "state"],
+        "One of the states is 1 (closed, open, half_open, forced_open, disabled, metrics_only).";
+    BREAKER_CALLS = Counter "regrow_breaker_calls_total" ["breaker", "outcome"],
+        "Calls (success, failure, ignored, rejected, cancelled).";
+    BREAKER_SLOW = Counter "regrow_breaker_slow_calls_total" ["breaker", "outcome"],
+        "Calls slower than the threshold.";
+    BREAKER_TRANSITIONS = Counter "regrow_breaker_transitions_total" ["breaker", "from", "to", "cause"],
+        "State changes.";
+    BREAKER_FAILURES = Gauge "regrow_breaker_failure_ratio" ["breaker"],
+        "Failure ratio of the current window; NaN below the minimum calls.";
+    BREAKER_SLOWNESS = Gauge "regrow_breaker_slow_ratio" ["breaker"],
+        "Slow-call ratio of the current window; NaN below the minimum calls.";
     HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
     QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
     DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
@@ -333,9 +349,46 @@ impl Census {
             .chain(registry)
             .chain(figure_families(&self.figures))
             .chain([self.ports()])
+            .chain(breaker_families(&self.breakers))
             .filter(|family| !family.values.is_empty())
             .collect()
     }
+}
+
+/// How each breaker is.
+fn breaker_families(breakers: &Breakers) -> [ComputedFamily; 6] {
+    let mut states = ComputedFamily::new(&BREAKER_STATE);
+    let mut calls = ComputedFamily::new(&BREAKER_CALLS);
+    let mut slow = ComputedFamily::new(&BREAKER_SLOW);
+    let mut transitions = ComputedFamily::new(&BREAKER_TRANSITIONS);
+    let mut failures = ComputedFamily::new(&BREAKER_FAILURES);
+    let mut slowness = ComputedFamily::new(&BREAKER_SLOWNESS);
+    for reading in breakers.readings() {
+        let path = reading.path.as_str();
+        let totals = reading.status.totals;
+        for state in CircuitState::ALL {
+            let is_it = *state == reading.status.standing.state;
+            *states.at([path, state.as_str()]) = if is_it { 1.0 } else { 0.0 };
+        }
+        for (outcome, count) in [
+            ("success", totals.success),
+            ("failure", totals.failure),
+            ("ignored", totals.ignored),
+            ("rejected", totals.rejected),
+            ("cancelled", totals.cancelled),
+        ] {
+            *calls.at([path, outcome]) = float(count);
+        }
+        *slow.at([path, "success"]) = float(totals.slow_success);
+        *slow.at([path, "failure"]) = float(totals.slow_failure);
+        for ((from, to, cause), count) in reading.transitions {
+            let labels = [path, from.as_str(), to.as_str(), cause.as_str()];
+            *transitions.at(labels) = float(count);
+        }
+        *failures.at([path]) = reading.status.failure_ratio.unwrap_or(f64::NAN);
+        *slowness.at([path]) = reading.status.slow_ratio.unwrap_or(f64::NAN);
+    }
+    [states, calls, slow, transitions, failures, slowness]
 }
 
 /// What the OS processes of each type use.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use regrow_core::circuit::{CircuitCause, CircuitState};
 use regrow_core::{ChildKind, Phase, StopCause, Strategy};
 
 use super::census::Counted;
@@ -307,6 +308,35 @@ events! {
     }
     /// A good life has started a child's backoff over.
     BackoffReset = "regrow.supervisor.backoff.reset" { Measurement stable_for: Duration }
+    /// A circuit breaker is in another state. What it was judged by is told with it: the calls of its window, or its trials.
+    BreakerStateChanged = "regrow.breaker.state.changed" {
+        Measurement failure_ratio: Option<f64>,
+        Measurement slow_ratio: Option<f64>,
+        Measurement calls: u64,
+        Measurement in_state: Duration,
+        Measurement retry_after: Option<Duration>,
+        Measurement state_generation: u64,
+        Metadata from: CircuitState,
+        Metadata to: CircuitState,
+        Metadata cause: CircuitCause,
+    }
+    /// A breaker that only looks on would have opened. Told again at the earliest when it would have let calls through to try.
+    BreakerWouldOpen = "regrow.breaker.would_open" {
+        Measurement failure_ratio: Option<f64>,
+        Measurement slow_ratio: Option<f64>,
+        Measurement calls: u64,
+        Metadata cause: CircuitCause,
+    }
+    /// A call through a breaker has ended: one in 64, as an example.
+    BreakerCall = "regrow.breaker.call" { Measurement took: Duration, Metadata outcome: &'static str }
+    /// A breaker has refused so many calls since that was last told; told at most once a second.
+    BreakerRejected = "regrow.breaker.rejected" {
+        Measurement calls: u64,
+        Measurement retry_after: Option<Duration>,
+        Metadata state: CircuitState,
+    }
+    /// So many calls have ended that a breaker had let through in an earlier state: they were counted, and not judged.
+    BreakerLateResult = "regrow.breaker.late_result" { Measurement calls: u64 }
     /// A supervisor gives up: its child failed too often.
     Meltdown = "regrow.supervisor.meltdown" {
         Measurement restarts: u32,
@@ -449,7 +479,7 @@ impl GenAi {
 }
 
 impl Payload {
-    /// The second part of the name: `child`, `supervisor`, `registry`, `actor`, `process`, `http`, `genai` or `telemetry`.
+    /// The second part of the name: `child`, `supervisor`, `registry`, `breaker`, `actor`, `process`, `http`, `genai` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {
         self.name().split('.').nth(1).unwrap_or("telemetry")

@@ -70,6 +70,7 @@ impl Event {
             match field.value {
                 None => {}
                 Some(FieldValue::Count(count)) => line.push(field.key, count),
+                Some(FieldValue::Ratio(ratio)) => line.push(field.key, ratio),
                 Some(FieldValue::Time(time)) => line.push(field.key, time.as_secs_f64()),
                 Some(FieldValue::Text(text)) => line.push(field.key, bounded(&text)),
                 Some(FieldValue::List(list)) => {

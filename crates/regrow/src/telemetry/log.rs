@@ -4,6 +4,7 @@
 //! (starts and stops), `debug`, or `trace` (output).
 
 use regrow_core::Phase;
+use regrow_core::circuit::CircuitState;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -40,6 +41,7 @@ impl Event {
 }
 
 /// How loud an event is, and what it says in a word.
+#[expect(clippy::too_many_lines, reason = "one table: what each event says")]
 pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
     match payload {
         Payload::ChildStarted { .. } => (Level::INFO, "started"),
@@ -73,6 +75,15 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         } => (Level::INFO, "runs again"),
         Payload::Restart { .. } => (Level::DEBUG, "restarting"),
         Payload::BackoffReset { .. } => (Level::DEBUG, "backoff starts over"),
+        Payload::BreakerStateChanged {
+            to: CircuitState::Open | CircuitState::ForcedOpen,
+            ..
+        } => (Level::WARN, "breaker opened"),
+        Payload::BreakerStateChanged { .. } => (Level::INFO, "breaker changed"),
+        Payload::BreakerWouldOpen { .. } => (Level::WARN, "breaker would have opened"),
+        Payload::BreakerCall { .. } => (Level::TRACE, "call through a breaker"),
+        Payload::BreakerRejected { .. } => (Level::DEBUG, "breaker refused calls"),
+        Payload::BreakerLateResult { .. } => (Level::DEBUG, "calls ended too late to be judged"),
         Payload::Meltdown { .. } => (Level::ERROR, "gives up: its child failed too often"),
         Payload::MessageHandle { .. } => (Level::TRACE, "message"),
         Payload::ProcessSpawn { .. } => (Level::DEBUG, "process spawned"),
@@ -135,6 +146,7 @@ impl std::fmt::Display for Keys<'_> {
             write!(f, "{space}{}=", field.key)?;
             match value {
                 FieldValue::Count(count) => write!(f, "{count}")?,
+                FieldValue::Ratio(ratio) => write!(f, "{ratio:.3}")?,
                 FieldValue::Time(time) => write!(f, "{time:?}")?,
                 FieldValue::Text(text) => write!(f, "{text:?}")?,
                 FieldValue::List(list) => write!(f, "{list:?}")?,

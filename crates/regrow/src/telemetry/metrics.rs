@@ -98,6 +98,8 @@ families! {
         "Bytes dropped because nobody read them in time.";
     HTTP_REQUESTS = "regrow_http_requests_total" ["route", "method", "code"] &[], "HTTP requests by route template.";
     HTTP_SECONDS = "regrow_http_request_seconds" ["route"] WORK, "HTTP request duration.";
+    BREAKER_SECONDS = "regrow_breaker_call_seconds" ["breaker", "outcome"] WORK,
+        "Duration of calls through the breaker; one in 64 is timed.";
     WAIT_SECONDS = "regrow_message_wait_seconds" ["type"] FAST, "Time a message waited in a mailbox; one in 64 is timed.";
     HANDLE_SECONDS = "regrow_message_handle_seconds" ["type"] FAST,
         "Time spent in the message handler; one in 64 is timed.";
@@ -287,6 +289,16 @@ impl MetricsHandler {
                 let cell = kept.map(|kept| &kept.recovery_seconds);
                 self.observe(cell, &RECOVERY_SECONDS, || of_supervisor(subject), *took);
             }
+            Payload::BreakerCall { took, outcome } => {
+                let values = || {
+                    [
+                        subject.path.to_string().into(),
+                        (*outcome).into(),
+                        "".into(),
+                    ]
+                };
+                self.observe(None, &BREAKER_SECONDS, values, *took);
+            }
             Payload::Meltdown { .. } => {
                 let values = || [subject.path.to_string().into(), "".into(), "".into()];
                 self.count(None, &MELTDOWNS, values, 1);
@@ -357,6 +369,10 @@ impl MetricsHandler {
             | Payload::RegistryEntryUnregistered { .. }
             | Payload::RegistryWatchMissed { .. }
             | Payload::SupervisorChildRemoved {}
+            | Payload::BreakerStateChanged { .. }
+            | Payload::BreakerWouldOpen { .. }
+            | Payload::BreakerRejected { .. }
+            | Payload::BreakerLateResult { .. }
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }
             | Payload::MessageHandle { .. }

@@ -87,7 +87,9 @@ impl Computed {
         for ComputedFamily { schema, values } in families {
             let mut old = before.remove(schema.name).unwrap_or_default();
             let mut sets = LabelSets::new();
-            for (labels, value) in values.iter().take(MAX_LABEL_SETS) {
+            // What is not known is not there: this protocol has no word for it.
+            let known = values.iter().filter(|(_, value)| !value.is_nan());
+            for (labels, value) in known.take(MAX_LABEL_SETS) {
                 let shown = old
                     .remove(labels)
                     .unwrap_or_else(|| self.register(schema, labels, *value));

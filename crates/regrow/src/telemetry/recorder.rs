@@ -171,6 +171,11 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::RegistryWatchMissed { .. }
         | Payload::RestartScheduled { .. }
         | Payload::BackoffReset { .. }
+        | Payload::BreakerStateChanged { .. }
+        | Payload::BreakerWouldOpen { .. }
+        | Payload::BreakerCall { .. }
+        | Payload::BreakerRejected { .. }
+        | Payload::BreakerLateResult { .. }
         | Payload::ProcessExited { .. }
         | Payload::ProcessSignalled { .. }
         | Payload::ProcessOutput { .. }

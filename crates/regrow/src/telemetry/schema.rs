@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regrow_core::circuit::{CircuitCause, CircuitState};
 use regrow_core::{Phase, StopCause, Strategy};
 
 use super::event::{Outcome, Stage, Stream};
@@ -50,6 +51,8 @@ pub struct Field<'a> {
 pub enum FieldValue<'a> {
     /// A count.
     Count(u64),
+    /// A share, from 0 to 1.
+    Ratio(f64),
     /// A time; written down in seconds.
     Time(Duration),
     /// A word or a sentence.
@@ -84,6 +87,7 @@ tell! {
     u64 => |count| FieldValue::Count(*count);
     u32 => |count| FieldValue::Count(u64::from(*count));
     u16 => |count| FieldValue::Count(u64::from(*count));
+    f64 => |ratio| FieldValue::Ratio(*ratio);
     Duration => |time| FieldValue::Time(*time);
     Arc<str> => |text| FieldValue::Text(Cow::Borrowed(text));
     String => |text| FieldValue::Text(Cow::Borrowed(text));
@@ -92,6 +96,8 @@ tell! {
     ExitReason => |reason| FieldValue::Text(reason.to_string().into());
     Phase => |word| FieldValue::Text(word.as_str().into());
     StopCause => |word| FieldValue::Text(word.as_str().into());
+    CircuitState => |word| FieldValue::Text(word.as_str().into());
+    CircuitCause => |word| FieldValue::Text(word.as_str().into());
     Strategy => |word| FieldValue::Text(word.as_str().into());
     Outcome => |word| FieldValue::Text(word.as_str().into());
     Stage => |word| FieldValue::Text(word.as_str().into());

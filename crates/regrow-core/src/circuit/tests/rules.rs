@@ -21,6 +21,7 @@ fn rules_that_are_out_of_their_range_are_refused_by_name() {
         rules().half_open_permits(10_001),
         rules().half_open_success(-0.5),
         rules().half_open_deadline(Duration::ZERO),
+        rules().call_timeout(Duration::ZERO),
     ];
     let said = wrong.map(|rules| rules.check().unwrap_err().to_string());
     insta::assert_debug_snapshot!(said);
@@ -42,7 +43,7 @@ fn the_defaults_and_the_ends_of_each_range_are_right() {
         assert_eq!(rules.check(), Ok(()), "{rules:?}");
     }
     assert_eq!(rules().permits(), 3);
-    assert_eq!(rules().slow_after(), None);
+    assert_eq!((rules().slow_after(), rules().timeout()), (None, None));
 }
 
 #[test]
