@@ -175,7 +175,8 @@ impl Heartbeats {
                 self.intervals.push(mean - quarter);
                 self.intervals.push(mean + quarter);
             }
-            // The first beat after a failure is no sample.
+            // Handed in after a later one, or the first after a failure: no sample.
+            Some(_) if self.last > Some(now) => {}
             Some(age) if self.phi(now) < self.rules.threshold => self.intervals.push(age),
             Some(_) => {}
         }

@@ -18,7 +18,8 @@
 //! failures below the threshold (Consul's `failures_before_warning`); runs are spread, so that ten thousand children are not asked
 //! in step; and the time of a child that is held stands still.
 //!
-//! What the checks within a program judge by is pure too, and here as well: [`progress`](crate::progress), [`Ttl`], [`queue_age`].
+//! What the checks within a program judge by is pure too, and here as well: [`progress`](crate::progress), [`Ttl`], [`queue_age`],
+//! [`memory`].
 
 use std::borrow::Cow;
 
@@ -37,7 +38,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Ttl, queue_age};
+pub use judge::{Ttl, memory, queue_age};
 pub use prober::{Directive, Prober, Run};
 pub use rules::{InvalidProbe, ProbePlan, ProbeRules, check_plans};
 

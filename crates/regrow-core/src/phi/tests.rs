@@ -161,6 +161,15 @@ fn a_silence_that_is_too_long_is_told_once_and_so_is_its_end() {
 }
 
 #[test]
+fn a_beat_that_is_handed_in_after_a_later_one_changes_nothing() {
+    let (mut heart, begin) = beats(PhiRules::default(), &[0, 1_000, 2_000]);
+    let before = heart.next_deadline();
+    assert_eq!(heart.on_beat(begin + SECOND), None);
+    assert_eq!(heart.age(begin + SECOND * 3), Some(SECOND));
+    assert_eq!(heart.next_deadline(), before);
+}
+
+#[test]
 fn who_asks_much_too_late_gives_it_a_pause_more_once() {
     let at: Vec<u64> = (0..300).map(|beat| beat * 1_000).collect();
     let (mut heart, _) = beats(PhiRules::default(), &at);

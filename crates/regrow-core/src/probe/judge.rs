@@ -64,3 +64,21 @@ pub fn queue_age(oldest: Option<Duration>, limit: Duration) -> CheckResult {
         Some(_) | None => CheckResult::success(),
     }
 }
+
+/// Whether a child uses too much memory: a failure above `limit` bytes, and a warning above nine tenths of it.
+///
+/// For a process, [`MemoryWatch`](crate::figures::MemoryWatch) says so over several looks by itself; here the probe's thresholds do.
+#[must_use]
+pub fn memory(bytes: u64, limit: u64) -> CheckResult {
+    /// In MiB, as people read it.
+    fn mib(bytes: u64) -> u64 {
+        bytes >> 20
+    }
+    if bytes > limit {
+        CheckResult::failure(format!("uses {} MiB, and may {}", mib(bytes), mib(limit)))
+    } else if bytes > limit - limit / 10 {
+        CheckResult::warning(format!("uses {} of {} MiB", mib(bytes), mib(limit)))
+    } else {
+        CheckResult::success()
+    }
+}

@@ -451,6 +451,19 @@ fn a_queue_is_judged_by_its_oldest() {
 }
 
 #[test]
+fn memory_is_judged_by_its_limit_and_warned_of_near_it() {
+    let judge = |mib: u64| memory(mib << 20, 1_000 << 20);
+    assert_eq!(judge(900), CheckResult::success());
+    assert_eq!(judge(901), CheckResult::warning("uses 901 of 1000 MiB"));
+    assert_eq!(judge(1_000).result, ProbeResult::Warning);
+    assert_eq!(
+        judge(1_001),
+        CheckResult::failure("uses 1001 MiB, and may 1000")
+    );
+    assert_eq!(memory(0, 0), CheckResult::success());
+}
+
+#[test]
 fn an_instant_that_is_long_ago_is_no_reason_to_panic() {
     let now = t0();
     let mut prober = life(&[Liveness], 1, 1, now);
