@@ -284,6 +284,15 @@ impl Supervision {
         }
     }
 
+    /// A startup probe watches this start from now on, and says when it has taken too long: its timeout runs no more.
+    pub fn on_start_watched(&mut self, who: Who) {
+        if let Some(slot) = self.current(who)
+            && slot.state == State::Starting
+        {
+            self.set_timer(who.slot, None);
+        }
+    }
+
     /// This life has started.
     #[must_use]
     pub fn on_started(&mut self, who: Who, now: Instant) -> Vec<Directive> {
@@ -338,6 +347,16 @@ impl Supervision {
         out
     }
 
+    /// This life may be given no work until it says again that it may. It is as up as before, and whoever waited for it until it was
+    /// ready goes on. One that is on its way out is not ready anyway.
+    pub fn on_unready(&mut self, who: Who) {
+        if let Some(slot) = self.current(who)
+            && matches!(slot.state, State::Starting | State::Running)
+        {
+            slot.ready = false;
+        }
+    }
+
     /// This life could not be started; `permanent` says that trying again is of no use.
     #[must_use]
     pub fn on_start_failed(
@@ -368,16 +387,32 @@ impl Supervision {
     }
 
     /// This life is to be ended for `cause`, by nobody's wish: it has run for as long as it may, say. Its plan decides what
-    /// follows. One that is not up, or is on its way out already, is left as it is.
+    /// follows. One that is on its way out already is left as it is.
     ///
-    /// A cause that is a failure ([`StopCause::is_failure`]) counts as one, whatever the end looks like in the end. Any other is
-    /// an end in order: a permanent child is started again at once and nothing is counted; others are `completed`.
+    /// A cause that is a failure ([`StopCause::is_failure`]) counts as one, whatever the end looks like in the end; while the life
+    /// still starts, its start has failed. Any other is an end in order: a permanent child is started again at once and nothing
+    /// is counted; others are `completed`. One that still starts is left alone then.
     #[must_use]
     pub fn on_condemned(&mut self, who: Who, cause: StopCause, now: Instant) -> Vec<Directive> {
         let mut out = std::mem::take(&mut self.spare);
-        let up = |slot: &&mut Slot| slot.state == State::Running && slot.after.is_none();
-        if !self.is_closing() && self.current(who).filter(up).is_some() {
-            self.doom(who.slot, After::Condemned(cause));
+        let is_failure = cause.is_failure();
+        let slot = self.current(who).filter(|slot| slot.after.is_none());
+        let after = match slot.map(|slot| slot.state) {
+            Some(State::Running) => After::Condemned(cause),
+            Some(State::Starting) if is_failure => After::StartCondemned,
+            Some(
+                State::Pending
+                | State::Starting
+                | State::Leaving { .. }
+                | State::Backoff
+                | State::Completed
+                | State::Stopped
+                | State::Failed,
+            )
+            | None => return out,
+        };
+        if !self.is_closing() {
+            self.doom(who.slot, after);
             self.ask(who.slot, cause, now, &mut out);
             self.settle(now, &mut out);
         }

@@ -259,7 +259,7 @@ impl World {
         };
         let (starting, running, asked) =
             (any(&self.starting), any(&self.running), any(&self.asked));
-        match (self.rng.below(25), starting, running, asked) {
+        match (self.rng.below(27), starting, running, asked) {
             (0..5, Some(who), _, _) => self.started(who),
             (5..7, Some(who), _, _) => self.start_failed(who),
             (7, Some(who), _, _) => {
@@ -278,7 +278,9 @@ impl World {
             (19..21, _, _, _) => self.operator(),
             (21, Some(who), _, _) => self.ready(who),
             (22..24, _, Some(who), _) => self.ready(who),
-            (24.., _, Some(who), _) => self.condemned(who),
+            (24, _, Some(who), _) => self.condemned(who),
+            (25, Some(who), _, _) => self.condemned(who),
+            (26.., _, Some(who), _) => self.unready(who),
             (_, None, _, _) | (_, _, None, _) | (_, _, _, None) => {}
         }
     }
@@ -286,6 +288,13 @@ impl World {
     fn ready(&mut self, who: Who) {
         let directives = self.sup.on_ready(who, self.now);
         self.apply(|| format!("ready {who:?}"), &directives);
+    }
+
+    fn unready(&mut self, who: Who) {
+        self.sup.on_unready(who);
+        let ready = self.sup.is_ready(who.slot);
+        self.check(!ready, "it is ready though it says that it is not");
+        self.apply(|| format!("unready {who:?}"), &[]);
     }
 
     /// Something wants it ended that is nobody's wish.

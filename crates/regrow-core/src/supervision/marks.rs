@@ -64,6 +64,9 @@ impl Supervision {
             Some(After::StartTimedOut) => {
                 self.start_failed(index, trial, (ExitKind::StartTimeout, false), now, out);
             }
+            Some(After::StartCondemned) => {
+                self.start_failed(index, trial, (ExitKind::StartFailed, false), now, out);
+            }
             None => match ending {
                 Ending::Ignored => self.ignored(index, now, out),
                 Ending::Exit { end, permanent }

@@ -146,6 +146,8 @@ pub(super) enum After {
     Remove,
     /// What follows a start that took too long.
     StartTimedOut,
+    /// What follows a start that was ended as a failure.
+    StartCondemned,
     /// Nothing: it could not be ended, and no life may run beside it.
     Parked,
     /// What its plan says: it was ended for this cause, by nobody's wish.
@@ -350,9 +352,15 @@ impl Slot {
         }
         let rolls_back = self.holds_boot && self.plan.give_up == GiveUp::Escalate;
         match after {
-            Some(After::StartTimedOut) | None if rolls_back => after,
+            Some(After::StartTimedOut | After::StartCondemned) | None if rolls_back => after,
             None | Some(After::Condemned(_)) if self.plan.leaves() => after,
-            Some(After::InTurn | After::AtOnce | After::StartTimedOut | After::Condemned(_))
+            Some(
+                After::InTurn
+                | After::AtOnce
+                | After::StartTimedOut
+                | After::StartCondemned
+                | After::Condemned(_),
+            )
             | None => Some(After::Parked),
             Some(After::Stopped | After::Remove | After::Parked) => after,
         }

@@ -229,12 +229,14 @@ enum Event {
     Expired,
     /// It uses too much memory.
     TooLarge,
+    /// It may be given no work for the time being.
+    Unready,
     ShutDown,
     Hurry,
 }
 
 impl Event {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 19] = [
         (Self::Started, "started"),
         (Self::StartFailed, "start failed"),
         (Self::StartFailedForGood, "start failed for good"),
@@ -251,6 +253,7 @@ impl Event {
         (Self::Resume, "resume"),
         (Self::Expired, "max runtime"),
         (Self::TooLarge, "memory"),
+        (Self::Unready, "unready"),
         (Self::ShutDown, "shut down"),
         (Self::Hurry, "hurry"),
     ];
@@ -282,6 +285,10 @@ impl Event {
             Self::Resume => sup.resume_child(child, now)?,
             Self::Expired => sup.on_condemned(who, StopCause::MaxRuntime, now),
             Self::TooLarge => sup.on_condemned(who, StopCause::Memory, now),
+            Self::Unready => {
+                sup.on_unready(who);
+                Vec::new()
+            }
             Self::ShutDown => sup.shut_down(now),
             Self::Hurry => sup.hurry(now),
         })

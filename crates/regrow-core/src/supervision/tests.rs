@@ -6,6 +6,7 @@ mod groups;
 mod once;
 mod operators;
 mod otp;
+mod probed;
 mod unresponsive;
 
 use super::*;
