@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     while let Some(event) = events.next().await {
         let path = &event.subject.path;
-        if let Payload::ChildStopping { cause } = &event.payload {
+        if let Payload::ChildStopping { cause, .. } = &event.payload {
             println!("{path} is asked to stop, because of its {cause}");
         } else if let Payload::ChildTerminated { reason, .. } = &event.payload {
             println!("{path} has ended: {reason}");

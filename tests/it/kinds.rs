@@ -8,6 +8,7 @@
 )]
 
 mod cast;
+mod probes;
 
 use std::time::Duration;
 

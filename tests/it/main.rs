@@ -25,6 +25,7 @@ mod order;
 mod otlp;
 mod partition_supervisor;
 mod peers;
+mod probes;
 mod push;
 mod ractor_supervisor_defects;
 mod reconfigure;

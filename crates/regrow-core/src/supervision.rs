@@ -394,6 +394,19 @@ impl Supervision {
     /// is counted; others are `completed`. One that still starts is left alone then.
     #[must_use]
     pub fn on_condemned(&mut self, who: Who, cause: StopCause, now: Instant) -> Vec<Directive> {
+        self.on_condemned_within(who, cause, None, now)
+    }
+
+    /// Like [`Self::on_condemned`], where the life may take so long to stop, in place of the time in its plan. A life that has to wait
+    /// for its turn to stop has the time in its plan then.
+    #[must_use]
+    pub fn on_condemned_within(
+        &mut self,
+        who: Who,
+        cause: StopCause,
+        grace: Option<Duration>,
+        now: Instant,
+    ) -> Vec<Directive> {
         let mut out = std::mem::take(&mut self.spare);
         let is_failure = cause.is_failure();
         let slot = self.current(who).filter(|slot| slot.after.is_none());
@@ -414,9 +427,20 @@ impl Supervision {
         if !self.is_closing() {
             self.doom(who.slot, after);
             self.ask(who.slot, cause, now, &mut out);
+            self.grant(who, grace, now);
             self.settle(now, &mut out);
         }
         out
+    }
+
+    /// One that was asked to stop just now may take so long.
+    fn grant(&mut self, who: Who, grace: Option<Duration>, now: Instant) {
+        let is_asked = self
+            .current(who)
+            .is_some_and(|slot| slot.state == State::Leaving { killed: false });
+        if let (true, Some(grace)) = (is_asked, grace) {
+            self.set_timer(who.slot, now.checked_add(grace));
+        }
     }
 
     fn on_end(&mut self, who: Who, ending: Ending, now: Instant) -> Vec<Directive> {

@@ -121,11 +121,11 @@ impl Observer for StartContext {
     }
 
     fn expired(&self) {
-        self.condemn(StopCause::MaxRuntime);
+        self.condemn(StopCause::MaxRuntime, "it has run for as long as it may");
     }
 
-    fn overran(&self) {
-        self.condemn(StopCause::Memory);
+    fn overran(&self, why: String) {
+        self.condemn(StopCause::Memory, why);
     }
 
     fn drained(&self) {

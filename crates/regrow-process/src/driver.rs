@@ -61,7 +61,7 @@ pub(crate) trait Observer: Send + Sync {
     /// It has run for as long as it may.
     fn expired(&self);
     /// It has used too much memory for too long.
-    fn overran(&self);
+    fn overran(&self, why: String);
     /// What it had to finish before it is asked to stop is done.
     fn drained(&self);
     /// Something happened while it was in this phase.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ractor::{Actor, ActorCell};
 use regrow_core::exits::ExitRules;
+use regrow_core::probe::ProbeKind;
 use regrow_core::supervision::{ChildPlan, Condition, Who};
 use regrow_core::{
     Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
@@ -19,6 +20,7 @@ use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
+use crate::probe::{Probe, ProbeReport};
 use crate::registry::Registered;
 use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
@@ -51,10 +53,18 @@ pub(crate) struct Traits {
     pub(crate) depends_on: Dependencies,
     pub(crate) required: bool,
     pub(crate) announced: bool,
+    pub(crate) probes: Arc<[Probe]>,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
     pub(crate) message: Option<(TypeId, &'static str)>,
+}
+
+impl Traits {
+    /// Whether it has a probe of this kind.
+    pub(crate) fn probes_for(&self, kind: ProbeKind) -> bool {
+        self.probes.iter().any(|probe| probe.kind() == kind)
+    }
 }
 
 /// Which siblings a child waits for, and until when.
@@ -188,6 +198,7 @@ impl ChildSpec {
             depends_on: Dependencies::default(),
             required: false,
             announced: false,
+            probes: Arc::default(),
             plan: ChildPlan::default(),
             said: Said::default(),
             message: None,
@@ -310,6 +321,10 @@ impl ChildSpec {
         if otp_compat && !self.traits.said.start_timeout {
             plan.start_timeout = Duration::MAX;
         }
+        if self.traits.probes_for(ProbeKind::Readiness) {
+            // Its probes say when, and need not say so by any time.
+            plan.ready_within.get_or_insert(Duration::MAX);
+        }
         plan
     }
 
@@ -379,6 +394,13 @@ impl ChildSpec {
     /// Says that the system is not ready while it is down.
     pub fn required(mut self, required: bool) -> Self {
         self.edit().required = required;
+        self
+    }
+
+    /// It is asked how it is, and what follows is done: see [`probe`](crate::probe). May be said several times.
+    pub fn probe(mut self, probe: Probe) -> Self {
+        let probes = &mut self.edit().probes;
+        *probes = probes.iter().cloned().chain([probe]).collect();
         self
     }
 
@@ -569,8 +591,10 @@ pub struct ChildInfo {
     pub desired: Desired,
     /// Whether it may be given work.
     pub ready: bool,
-    /// What probes say.
+    /// What probes say; `unknown` without any.
     pub health: Health,
+    /// How its probes stand; empty while nobody lives there.
+    pub probes: Vec<ProbeReport>,
     /// Which life it is, or was last; 0 before the first.
     pub generation: u32,
     /// How many times it has been started again after a failure.

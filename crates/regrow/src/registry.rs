@@ -75,7 +75,7 @@ use book::Wanted;
 pub use foreign::RegisterError;
 pub use registered::Registered;
 pub(crate) use shared::Shared;
-pub(crate) use standing::{Standing, profile_of};
+pub(crate) use standing::{Fitness, Standing, profile_of};
 pub(crate) use tally::Operation;
 use tally::Outcome;
 pub use watcher::Watcher;

@@ -41,7 +41,7 @@ use regrow_core::{
 };
 use thiserror::Error;
 
-pub(crate) use actor::{Message, Root, reason_of_foreign};
+pub(crate) use actor::{Message, Root, Verdict, reason_of_foreign};
 pub(crate) use answer::Answer;
 pub(crate) use directory::Seat;
 pub use dynamic::DynamicSupervisor;
@@ -54,6 +54,7 @@ pub(crate) use tree::{Commons, HardEnds, Tree};
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::StartFailure;
 use crate::path::ChildPath;
+use crate::probe::check_probes;
 use crate::started::{Control, Started};
 use actor::SupervisorActor;
 
@@ -133,6 +134,14 @@ pub enum InvalidTree {
         supervisor: String,
         /// What cannot be.
         reason: &'static str,
+    },
+    /// A probe of a child cannot work.
+    #[error("child \"{child}\": {reason}")]
+    Probe {
+        /// The child.
+        child: String,
+        /// Which probe, and what is wrong with it.
+        reason: String,
     },
     /// A child waits for what cannot come.
     #[error("child \"{child}\" waits for {on:?} to be {until}, but {reason}")]
@@ -246,6 +255,12 @@ impl Supervisor {
         check_significant(self.policy.auto_shutdown, path, child)?;
         let path = format!("{path}/{}", child.id);
         check_limit(child.traits.plan.limit, || path.clone())?;
+        if let Err(reason) = check_probes(&child.traits.probes, child.traits.kind) {
+            return Err(InvalidTree::Probe {
+                child: path,
+                reason,
+            });
+        }
         match &child.nested {
             Some(nested) => nested.check_at(&path),
             None => Ok(()),

@@ -27,6 +27,7 @@ mod log;
 pub(crate) mod losses;
 pub(crate) mod metrics;
 mod ports;
+mod probes;
 #[cfg(feature = "statsd")]
 pub(crate) mod push;
 mod recorder;
@@ -66,6 +67,7 @@ pub(crate) use log::log;
 pub use metrics::MetricsHandler;
 pub use ports::PortCounts;
 pub(crate) use ports::PortTables;
+pub(crate) use probes::{ProbeGauge, ProbesBook};
 pub use recorder::CrashReport;
 use recorder::FlightRecorder;
 pub use schema::{EventSchema, Field, FieldValue, Role};

@@ -90,7 +90,9 @@ impl Books {
                     samples,
                 };
                 observer.happened(phase, payload);
-                return observer.overran();
+                let why =
+                    format!("it uses {memory_bytes} bytes of memory and may use {limit_bytes}");
+                return observer.overran(why);
             }
         };
         observer.happened(phase, payload);

@@ -31,7 +31,7 @@ impl Observer for Silent {
     fn announced(&self) {}
     fn ready(&self) {}
     fn expired(&self) {}
-    fn overran(&self) {}
+    fn overran(&self, _: String) {}
     fn drained(&self) {}
     fn happened(&self, _phase: Phase, _payload: Payload) {}
     fn begins(&self, phase: Phase, payload: Payload) -> Span {
@@ -92,7 +92,7 @@ impl Observer for Notes {
         self.0.lock().unwrap().push("expired".to_owned());
     }
 
-    fn overran(&self) {
+    fn overran(&self, _: String) {
         self.0.lock().unwrap().push("overran".to_owned());
     }
 

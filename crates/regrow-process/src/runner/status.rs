@@ -123,7 +123,7 @@ impl AgentStatus {
             }
         } else if let Payload::ProcessExited { reason, .. } = payload {
             self.exit = Some(reason.clone());
-        } else if let Payload::ChildStopping { cause } = payload {
+        } else if let Payload::ChildStopping { cause, .. } = payload {
             self.cause = Some(*cause);
             self.phase = subject.phase;
         } else if let Payload::ChildTerminated { reason, cause, .. } = payload {

@@ -64,8 +64,17 @@ pub(crate) enum What {
     },
     /// It is being stopped.
     Stopping {
-        /// Why.
+        /// For what.
         cause: StopCause,
+        /// Why, in words, where there is more to say.
+        why: Option<String>,
+    },
+    /// It may be given work from now on: a probe says so, or it does itself.
+    Ready,
+    /// It may be given no work for the time being.
+    Unready {
+        /// Why, in words.
+        why: String,
     },
     /// It is being stopped by its supervisor, which does not end: its start took too long, or its group begins anew.
     Withdrawn,
@@ -163,6 +172,9 @@ pub(super) fn detach(system: &System) {
 fn is_change(payload: &Payload) -> bool {
     match payload {
         Payload::ProcessOutput { .. }
+        | Payload::ProbeExecuted { .. }
+        | Payload::ProbeChanged { .. }
+        | Payload::HealthChanged { .. }
         | Payload::ProcessLogDropped { .. }
         | Payload::ProcessNoticeRefused { .. }
         | Payload::HttpRequest { .. }
@@ -172,6 +184,7 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::TelemetryQueueDropped { .. } => false,
         Payload::ChildStarted { .. }
         | Payload::ChildReady { .. }
+        | Payload::ChildUnready { .. }
         | Payload::ChildStartFailed { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildTerminated { .. }
@@ -286,7 +299,13 @@ impl ProgressStream {
                 reason: reason.to_string(),
                 last_words: self.last_words(id, event.subject.generation),
             }),
-            Payload::ChildStopping { cause } => Some(self.stopping(*cause)),
+            Payload::ChildReady { .. } => Some(What::Ready),
+            Payload::ChildUnready { why } => Some(What::Unready {
+                why: why.to_string(),
+            }),
+            Payload::ChildStopping { cause, why } => {
+                Some(self.stopping(*cause, why.as_deref().map(str::to_owned)))
+            }
             Payload::ChildTerminated {
                 reason,
                 cause,
@@ -323,7 +342,9 @@ impl ProgressStream {
             // What does not concern an agent's coming and going; more may come with time.
             Payload::SupervisorChildAdded {}
             | Payload::SupervisorChildRemoved {}
-            | Payload::ChildReady { .. }
+            | Payload::ProbeExecuted { .. }
+            | Payload::ProbeChanged { .. }
+            | Payload::HealthChanged { .. }
             | Payload::Restart { .. }
             | Payload::BackoffReset { .. }
             | Payload::Meltdown { .. }
@@ -344,10 +365,10 @@ impl ProgressStream {
     }
 
     /// A supervisor also stops whose start took too long, and all of a group that begins anew.
-    fn stopping(&self, cause: StopCause) -> What {
+    fn stopping(&self, cause: StopCause, why: Option<String>) -> What {
         match (cause, self.roster.phase()) {
             (StopCause::Parent, DaemonPhase::Starting | DaemonPhase::Running) => What::Withdrawn,
-            (cause, _) => What::Stopping { cause },
+            (cause, _) => What::Stopping { cause, why },
         }
     }
 

@@ -398,6 +398,8 @@ fn words(progress: &Progress) -> String {
         What::Stopping { .. } => "stopping".to_owned(),
         What::Withdrawn => "withdrawn".to_owned(),
         What::Stopped { .. } => "stopped".to_owned(),
+        What::Ready => "ready".to_owned(),
+        What::Unready { .. } => "not ready".to_owned(),
         What::Paused => "paused".to_owned(),
         What::Resumed => "resumed".to_owned(),
         What::Completed => "completed".to_owned(),

@@ -65,12 +65,19 @@ impl Narrator {
             What::Restarting { delay, .. } => ("restarting", format!("in {}", seconds(*delay))),
             What::Stopping {
                 cause: StopCause::Parent,
+                ..
             } => return self.the_end(now),
             What::Stopping {
                 cause: StopCause::Operator,
+                ..
             } => ("stopping", "as asked".to_owned()),
             What::Withdrawn => ("stopping", "by its supervisor".to_owned()),
-            What::Stopping { cause } => ("stopping", format!("because of {}", cause.as_str())),
+            What::Stopping { why: Some(why), .. } => ("stopping", why.clone()),
+            What::Stopping { cause, why: None } => {
+                ("stopping", format!("because of {}", cause.as_str()))
+            }
+            What::Ready => ("ready", String::new()),
+            What::Unready { why } => ("not ready", why.clone()),
             What::Stopped { took, reason } => ("stopped", stopped(*took, reason)),
             What::Paused => ("paused", String::new()),
             What::Resumed => ("running", "goes on".to_owned()),
@@ -255,6 +262,7 @@ mod tests {
             generation: 1,
             what: What::Stopping {
                 cause: StopCause::Parent,
+                why: None,
             },
         };
         let now = SystemTime::UNIX_EPOCH;

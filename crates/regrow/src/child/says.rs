@@ -1,18 +1,26 @@
 //! What a life says of itself to its supervisor.
 
+use std::sync::Arc;
+
 use regrow_core::StopCause;
 
 use super::StartContext;
 use crate::breaker::Breaker;
-use crate::supervisor::Message;
+use crate::supervisor::{Message, Verdict};
 
 impl StartContext {
     /// This life is to be ended for `cause`, which is nobody's wish: it has run for as long as it may, say. Its supervisor asks it to
     /// stop as ever. What follows is up to its restart type: where the cause is a failure ([`StopCause::is_failure`]) it is as
-    /// after a crash, else as after an end in order, which counts towards no limit. A life that is not up is left alone.
-    pub fn condemn(&self, cause: StopCause) {
+    /// after a crash, else as after an end in order, which counts towards no limit. While it still starts, a failure fails the start,
+    /// and anything else leaves it alone. `why` is for people, and may be empty.
+    pub fn condemn(&self, cause: StopCause, why: impl Into<Arc<str>>) {
+        let verdict = Verdict {
+            cause,
+            why: why.into(),
+            grace: None,
+        };
         // A supervisor that is gone has ended it already.
-        drop(self.supervisor.cast(Message::Condemned(self.who, cause)));
+        drop(self.supervisor.cast(Message::Condemned(self.who, verdict)));
     }
 
     /// What it had to finish when it was asked to stop is done, or has had its time: it is `stopping` now.

@@ -423,9 +423,12 @@ pub(super) fn of_the_living(tree: &Tree) -> Index<Registered> {
 }
 
 fn put(entry: &mut Entry, stand: Stand) {
+    if entry.status.phase != stand.phase {
+        entry.status.since = stand.at;
+    }
     entry.status.phase = stand.phase;
-    entry.status.ready = stand.ready;
-    entry.status.since = stand.at;
+    entry.status.ready = stand.fitness.ready;
+    entry.status.health = stand.fitness.health;
 }
 
 /// What is told of a place that has another by now under its path is of no interest any more.
@@ -440,6 +443,7 @@ fn apply(index: &mut Index<Registered>, news: News) -> Option<Change> {
             place.standing.see(stand.change);
             let mut entry = place.entry();
             entry.status.generation = stand.generation;
+            entry.status.since = stand.at;
             put(&mut entry, stand);
             index.insert(entry, Registered::new(&place))
         }

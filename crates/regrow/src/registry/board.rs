@@ -14,6 +14,7 @@ use regrow_core::index::{LeaveReason, Profile};
 use tokio::sync::watch;
 
 use super::actor::Message;
+use super::standing::Fitness;
 use crate::address::Place;
 
 /// How much may hang there. Beyond that it is thrown away and the registry asks the living, which costs more and loses nobody.
@@ -26,7 +27,7 @@ pub(crate) struct Stand {
     pub(crate) change: u32,
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
-    pub(crate) ready: bool,
+    pub(crate) fitness: Fitness,
     pub(crate) at: SystemTime,
 }
 

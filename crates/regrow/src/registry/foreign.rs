@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use super::actor::Message;
 use super::board::{News, Stand};
 use super::shared::Shared;
+use super::standing::Fitness;
 use super::{Registered, Registry};
 use crate::address::Place;
 use crate::path::ChildPath;
@@ -213,9 +214,12 @@ impl Foreign {
             let place = Place::new(path.clone(), None, Arc::new(profile), commons);
             place.publish(cell.clone(), None);
             place.set_generation(1);
-            place
-                .standing
-                .enter(1, phase, phase == Phase::Running, SystemTime::now());
+            place.standing.enter(
+                1,
+                phase,
+                Fitness::unprobed(phase == Phase::Running),
+                SystemTime::now(),
+            );
             place
         };
         let place = directory.enter(&path, make);
@@ -245,9 +249,12 @@ impl Foreign {
             .cloned()
             .collect();
         for place in &starting {
-            place
-                .standing
-                .enter(1, Phase::Running, true, SystemTime::now());
+            place.standing.enter(
+                1,
+                Phase::Running,
+                Fitness::unprobed(true),
+                SystemTime::now(),
+            );
         }
         starting
     }
@@ -381,7 +388,10 @@ fn stand(place: &Arc<Place>) -> Stand {
         change: place.standing.change(),
         generation: status.generation,
         phase: status.phase,
-        ready: status.ready,
+        fitness: Fitness {
+            ready: status.ready,
+            health: status.health,
+        },
         at: status.since,
     }
 }

@@ -18,14 +18,31 @@ const HEALTH_AT: u32 = 40;
 const READY: u64 = 1 << 48;
 const GONE: u64 = 1 << 49;
 
+/// Whether it may be given work, and what its probes say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fitness {
+    pub(crate) ready: bool,
+    pub(crate) health: Health,
+}
+
+impl Fitness {
+    /// Of one that nobody probes.
+    pub(crate) const fn unprobed(ready: bool) -> Self {
+        Self {
+            ready,
+            health: Health::Unknown,
+        }
+    }
+}
+
 /// The part that changes together, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(u64);
 
 impl Word {
-    fn new(generation: u32, phase: Phase, ready: bool, health: Health) -> Self {
-        let ready = if ready { READY } else { 0 };
-        let (phase, health) = (phase as u64, health as u64);
+    fn new(generation: u32, phase: Phase, fitness: Fitness) -> Self {
+        let ready = if fitness.ready { READY } else { 0 };
+        let (phase, health) = (phase as u64, fitness.health as u64);
         Self(u64::from(generation) | phase << PHASE_AT | health << HEALTH_AT | ready)
     }
 
@@ -41,11 +58,9 @@ impl Word {
         Health::ALL[(self.0 >> HEALTH_AT & 0xFF) as usize]
     }
 
-    /// Whether it is this life, in this phase, and as ready.
-    pub(crate) const fn is(self, generation: u32, phase: Phase, ready: bool) -> bool {
-        let phase_and_generation = self.0 & (0xFF << PHASE_AT | GENERATION);
-        self.is_ready() == ready
-            && phase_and_generation == (phase as u64) << PHASE_AT | generation as u64
+    /// Whether it is this life, in this phase, and as fit.
+    pub(crate) fn is(self, generation: u32, phase: Phase, fitness: Fitness) -> bool {
+        self.0 & !GONE == Self::new(generation, phase, fitness).0
     }
 
     pub(crate) const fn is_ready(self) -> bool {
@@ -74,7 +89,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(profile: Arc<Profile>) -> Self {
-        let word = Word::new(0, Phase::Pending, false, Health::Unknown);
+        let word = Word::new(0, Phase::Pending, Fitness::unprobed(false));
         Self {
             word: AtomicU64::new(word.0),
             since: AtomicU64::new(0),
@@ -89,17 +104,19 @@ impl Standing {
         Word(self.word.load(Ordering::Acquire))
     }
 
-    /// It is in another phase, or another life, or as ready as it was not. Called by its supervisor alone. Who is gone stays so: the supervisor itself may be
-    /// dropped after its place has gone.
-    pub(crate) fn enter(&self, generation: u32, phase: Phase, ready: bool, at: SystemTime) {
+    /// It is in another phase, or another life, or as fit as it was not. Called by its supervisor alone. Who is gone stays so: the
+    /// supervisor itself may be dropped after its place has gone.
+    pub(crate) fn enter(&self, generation: u32, phase: Phase, fitness: Fitness, at: SystemTime) {
         let since = at
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let since = since.as_secs() * 1_000 + u64::from(since.subsec_millis());
-        self.since.store(since, Ordering::Relaxed);
         let before = self.word();
+        if (before.generation(), before.phase()) != (generation, phase) {
+            self.since.store(since, Ordering::Relaxed);
+        }
         if !before.is_gone() {
-            let word = Word::new(generation, phase, ready, before.health());
+            let word = Word::new(generation, phase, fitness);
             self.word.store(word.0, Ordering::Release);
             let changes = self.changes.load(Ordering::Relaxed);
             self.changes
@@ -194,7 +211,8 @@ mod tests {
         for phase in Phase::ALL.iter().copied() {
             for health in Health::ALL.iter().copied() {
                 let ready = phase == Phase::Running;
-                let word = Word::new(u32::MAX, phase, ready, health);
+                let fitness = Fitness { ready, health };
+                let word = Word::new(u32::MAX, phase, fitness);
                 assert_eq!(
                     (
                         word.generation(),
@@ -205,8 +223,9 @@ mod tests {
                     (u32::MAX, phase, health, false)
                 );
                 assert_eq!(word.is_ready(), ready);
-                assert!(word.is(u32::MAX, phase, ready) && !word.is(1, phase, ready));
-                assert!(!word.is(u32::MAX, phase, !ready));
+                assert!(word.is(u32::MAX, phase, fitness) && !word.is(1, phase, fitness));
+                let ready = !ready;
+                assert!(!word.is(u32::MAX, phase, Fitness { ready, health }));
             }
         }
     }
@@ -215,9 +234,19 @@ mod tests {
     fn a_change_of_before_what_is_known_is_no_news() {
         let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
         let standing = Standing::new(Arc::new(profile));
-        standing.enter(1, Phase::Starting, false, SystemTime::UNIX_EPOCH);
+        standing.enter(
+            1,
+            Phase::Starting,
+            Fitness::unprobed(false),
+            SystemTime::UNIX_EPOCH,
+        );
         let first = standing.change();
-        standing.enter(1, Phase::Running, true, SystemTime::UNIX_EPOCH);
+        standing.enter(
+            1,
+            Phase::Running,
+            Fitness::unprobed(true),
+            SystemTime::UNIX_EPOCH,
+        );
         standing.see(standing.change());
         assert!(!standing.is_news(first) && !standing.is_news(standing.change()));
         standing.see(u32::MAX);
@@ -228,7 +257,12 @@ mod tests {
     fn who_is_gone_is_not_ready_and_stays_what_it_was() {
         let profile = Profile::new(regrow_core::ChildKind::Actor, "t");
         let standing = Standing::new(Arc::new(profile));
-        standing.enter(3, Phase::Running, true, SystemTime::UNIX_EPOCH);
+        standing.enter(
+            3,
+            Phase::Running,
+            Fitness::unprobed(true),
+            SystemTime::UNIX_EPOCH,
+        );
         assert!(standing.word().is_ready());
         standing.go();
         let word = standing.word();

@@ -24,6 +24,7 @@ use crate::child::{ChildInfo, ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
 use crate::path::ChildPath;
+use crate::probe::Finding;
 use crate::registry::{Follows, News, profile_of};
 use crate::started::Started;
 use crate::system::StartError;
@@ -33,6 +34,7 @@ use crate::time;
 mod ends;
 mod operations;
 mod perform;
+mod probed;
 mod starts;
 
 pub(crate) use ends::reason_of_foreign;
@@ -56,7 +58,9 @@ pub(crate) enum Message {
     /// It has finished what it had to, after it was asked to stop.
     Drained(Who),
     /// It is to be ended for this cause, and its plan decides what follows.
-    Condemned(Who, StopCause),
+    Condemned(Who, Verdict),
+    /// What its probes have found.
+    Probed(Who, Finding),
     Wakeup,
     Continue,
     ShutDown,
@@ -76,6 +80,15 @@ pub(crate) enum Message {
         RpcReplyPort<Result<StartReport, OperateError>>,
     ),
     Operate(Verb, Arc<str>, Answer),
+}
+
+/// Why a life is to be ended that nobody wishes to end.
+pub(crate) struct Verdict {
+    pub(crate) cause: StopCause,
+    /// In words; empty where there is nothing to say.
+    pub(crate) why: Arc<str>,
+    /// How long it may take to stop, in place of its own time.
+    pub(crate) grace: Option<Duration>,
 }
 
 // With this feature of ractor on, what is a message has to say so.
@@ -406,7 +419,8 @@ impl State {
             Message::Ready(who) => return self.says_ready(who),
             Message::Held(who) => return self.held(who),
             Message::Drained(who) => return self.drained(who),
-            Message::Condemned(who, cause) => self.core.on_condemned(who, cause, now),
+            Message::Condemned(who, verdict) => return self.condemned(who, verdict),
+            Message::Probed(who, finding) => return self.probed(who, finding),
             Message::Continue => {
                 self.paused = false;
                 return;

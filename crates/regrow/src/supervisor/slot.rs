@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ractor::ActorId;
+use ractor::{ActorId, ActorRef};
 use regrow_core::index::{LeaveReason, Profile};
 use regrow_core::supervision::{ChildPlan, Who};
 use regrow_core::{Desired, Health, Phase, Restart, StopCause};
@@ -12,11 +12,13 @@ use tokio::task::AbortHandle;
 
 use super::answer::{Until, Waiters};
 use super::operate::OperateError;
+use super::{Message, Tree};
 use crate::address::Place;
-use crate::child::{ChildInfo, ChildSpec, LastExit, Traits};
+use crate::child::{ChildInfo, ChildSpec, LastExit, StartContext, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
-use crate::registry::{Follows, News, Stand};
+use crate::probe::Probing;
+use crate::registry::{Fitness, Follows, News, Stand};
 use crate::started::Started;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
 
@@ -52,6 +54,10 @@ pub(crate) struct Slot {
     pub(crate) up_since: Option<Instant>,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) waiters: Waiters,
+    /// Who asks how the present life is.
+    pub(crate) probing: Option<Box<Probing>>,
+    /// Why the present life is to be ended that nobody wishes to end.
+    pub(crate) why_condemned: Option<Arc<str>>,
     /// Only of a child that has a past.
     past: Option<Box<Past>>,
     pub(crate) generation: u32,
@@ -140,6 +146,8 @@ impl Slot {
             up_since: None,
             started_at: None,
             waiters: Waiters::None,
+            probing: None,
+            why_condemned: None,
             past: None,
             generation: lived_before,
             generations_before: lived_before,
@@ -160,7 +168,26 @@ impl Slot {
 
     /// Whether it may be given work.
     pub(crate) fn is_ready(&self) -> bool {
-        self.phase == Phase::Running && self.may_work
+        self.phase == Phase::Running && self.may_be_given_work()
+    }
+
+    /// Whether it may be given work as soon as it is up, by its own word and that of its probes.
+    pub(crate) fn may_be_given_work(&self) -> bool {
+        let probed = self.probing.as_ref().is_none_or(|probing| probing.is_ready);
+        self.may_work && probed
+    }
+
+    fn fitness(&self) -> Fitness {
+        Fitness {
+            ready: self.is_ready(),
+            health: self.health(),
+        }
+    }
+
+    /// What its probes say of it.
+    pub(crate) fn health(&self) -> Health {
+        let probing = self.probing.as_ref();
+        probing.map_or(Health::Unknown, |probing| probing.health)
     }
 
     /// It says that it may be given work; whether that is news.
@@ -253,11 +280,11 @@ impl Slot {
     /// Writes where everybody can read it how this child is; whether that is news.
     pub(crate) fn pin(&self, at: SystemTime) -> bool {
         let (generation, phase) = (self.generation, self.phase);
-        let ready = self.is_ready();
-        if self.place.standing.word().is(generation, phase, ready) {
+        let fitness = self.fitness();
+        if self.place.standing.word().is(generation, phase, fitness) {
             return false;
         }
-        self.place.standing.enter(generation, phase, ready, at);
+        self.place.standing.enter(generation, phase, fitness, at);
         true
     }
 
@@ -272,7 +299,7 @@ impl Slot {
             change: self.place.standing.change(),
             generation: self.generation,
             phase: self.phase,
-            ready: self.is_ready(),
+            fitness: self.fitness(),
             at,
         }
     }
@@ -338,6 +365,8 @@ impl Slot {
         self.ignored = false;
         self.unasked = false;
         self.announced = false;
+        self.probing = None;
+        self.why_condemned = None;
         self.may_work = self.spec.traits.plan.ready_within.is_none();
         if let Some(past) = self.past_mut() {
             past.next_start_at = None;
@@ -349,6 +378,51 @@ impl Slot {
                 past.attempt = 0;
             }
         }
+    }
+
+    /// Why its start has failed, if a probe has failed it.
+    pub(crate) fn failed_start(&self) -> Option<Arc<str>> {
+        let is_unproven = self.up_since.is_none();
+        let failed = self.probing.as_ref()?.failed.clone();
+        failed.filter(|_| is_unproven)
+    }
+
+    /// Whether nothing is left to wait for until it is up: it has announced itself, if it is to, and its startup probes have
+    /// succeeded.
+    pub(crate) fn is_proven(&self) -> bool {
+        let says_so = self.announced || !self.spec.traits.announced;
+        let starts = self.live.is_some() && self.phase == Phase::Starting && self.asked.is_none();
+        starts && says_so && !self.is_unproven()
+    }
+
+    /// What a life is told of itself.
+    pub(crate) fn context(
+        &self,
+        who: Who,
+        supervisor: ActorRef<Message>,
+        tree: Arc<Tree>,
+    ) -> StartContext {
+        let past = self.past();
+        StartContext {
+            subject: Subject {
+                phase: Phase::Starting,
+                ..self.subject()
+            },
+            who,
+            attempt: self.attempt(),
+            last_exit: self.last_reason().cloned(),
+            uptime: past.map_or_else(Default::default, |past| past.uptime),
+            restarts_in_window: past.map_or(0, |past| past.restarts_in_window),
+            supervisor,
+            tree,
+        }
+    }
+
+    /// Whether its start waits for a startup probe.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.probing
+            .as_ref()
+            .is_some_and(|probing| !probing.has_started)
     }
 
     /// Whether what it is started from is of no use any more: OTP does not keep it for one that is never started again.
@@ -381,7 +455,11 @@ impl Slot {
             phase: self.phase,
             desired: self.desired,
             ready: self.is_ready(),
-            health: Health::Unknown,
+            health: self.health(),
+            probes: self
+                .probing
+                .as_ref()
+                .map_or_else(Vec::new, |probing| probing.reports()),
             generation: self.generation,
             restarts: past.map_or(0, |past| past.restarts),
             started_at: self.started_at,

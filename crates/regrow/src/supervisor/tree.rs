@@ -11,6 +11,7 @@ use super::{Message, Rings, Supervisor};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
 use crate::path::ChildPath;
+use crate::probe::Turns;
 use crate::registry::{Board, Follows, News, Shared};
 use crate::telemetry::{Census, Telemetry, Workforce};
 use crate::trace::Causes;
@@ -38,6 +39,8 @@ pub(crate) struct Tree {
     /// The rules of supervisors that were given new ones, for their next lives.
     rules: Mutex<HashMap<ChildPath, Arc<Supervisor>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
+    /// The turns of checks that wait for something.
+    pub(crate) turns: Turns,
 }
 
 /// What all places of a system have in common.
@@ -97,6 +100,7 @@ impl Tree {
             supervisors: RwLock::default(),
             rules: Mutex::default(),
             hard_ends: Mutex::default(),
+            turns: Turns::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::catalogue::{MetricKind, MetricSchema};
 use super::metrics::Metered;
 use super::roll::Roll;
 use super::vitals::TypeStats;
-use super::{FiguresBook, PortTables, Workforce};
+use super::{FiguresBook, PortTables, ProbesBook, Workforce};
 use crate::breaker::Breakers;
 use crate::path::ChildPath;
 use crate::registry::Shared;
@@ -129,6 +129,8 @@ pub(crate) struct Census {
     ports: Arc<PortTables>,
     /// Which circuit breakers there are.
     pub(crate) breakers: Breakers,
+    /// What probes say.
+    pub(crate) probes: Arc<ProbesBook>,
     /// Who is found by what they are.
     registry: OnceLock<Weak<Shared>>,
 }
@@ -185,6 +187,8 @@ computed! {
         "Failure ratio of the current window; NaN below the minimum calls.";
     BREAKER_SLOWNESS = Gauge "regrow_breaker_slow_ratio" ["breaker"],
         "Slow-call ratio of the current window; NaN below the minimum calls.";
+    PROBE_UP = Gauge "regrow_probe_up" ["probe", "kind"],
+        "1 when the probe verdict is success or degraded, of every child that has the probe.";
     HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
     QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
     DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
@@ -348,7 +352,7 @@ impl Census {
             .into_iter()
             .chain(registry)
             .chain(figure_families(&self.figures))
-            .chain([self.ports()])
+            .chain([self.ports(), probe_family(&self.probes)])
             .chain(breaker_families(&self.breakers))
             .filter(|family| !family.values.is_empty())
             .collect()
@@ -424,6 +428,13 @@ fn figure_families(book: &FiguresBook) -> [ComputedFamily; 10] {
         }
     });
     families
+}
+
+/// What probes say.
+fn probe_family(book: &ProbesBook) -> ComputedFamily {
+    let mut up = ComputedFamily::new(&PROBE_UP);
+    book.each(|probe, kind, is_up| *up.at([probe, kind.as_str()]) = f64::from(u8::from(is_up)));
+    up
 }
 
 /// What the actors of each type do.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use regrow_core::circuit::{CircuitCause, CircuitState};
-use regrow_core::{ChildKind, Phase, StopCause, Strategy};
+use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
+use regrow_core::{ChildKind, Health, Phase, StopCause, Strategy};
 
 use super::census::Counted;
 use super::schema::{EventSchema, Field, Role, Tell, events, redact};
@@ -252,10 +253,12 @@ events! {
     ChildStarted = "regrow.child.started" { Measurement took: Duration, Measurement attempt: u32 }
     /// A life that was up may be given work from now on, it says: one that says so. It took so long from the begin of its start.
     ChildReady = "regrow.child.ready" { Measurement took: Duration }
+    /// A life that was up and ready may be given no work for the time being.
+    ChildUnready = "regrow.child.unready" { Metadata why: Arc<str> }
     /// A start did not succeed.
     ChildStartFailed = "regrow.child.start_failed" { Measurement attempt: u32, Metadata reason: ExitReason }
     /// A child was asked to stop, or is being killed.
-    ChildStopping = "regrow.child.stopping" { Metadata cause: StopCause }
+    ChildStopping = "regrow.child.stopping" { Metadata cause: StopCause, Metadata why: Option<Arc<str>> }
     /// A life has ended.
     ChildTerminated = "regrow.child.terminated" {
         Measurement lifetime: Duration,
@@ -344,6 +347,24 @@ events! {
         Metadata child: ChildPath,
         Metadata last_reason: ExitReason,
     }
+    /// A probe has asked a child how it is.
+    ProbeExecuted = "regrow.probe.executed" {
+        Measurement duration: Duration,
+        Metadata probe: Arc<str>,
+        Metadata probe_kind: ProbeKind,
+        Metadata result: ProbeResult,
+    }
+    /// A probe says something else of its child than before, after so many equal results; 0 when no result was the reason.
+    ProbeChanged = "regrow.probe.changed" {
+        Measurement consecutive: u32,
+        Metadata probe: Arc<str>,
+        Metadata probe_kind: ProbeKind,
+        Metadata from: ProbeVerdict,
+        Metadata to: ProbeVerdict,
+        Metadata why: Option<Arc<str>>,
+    }
+    /// The health of a child has changed, as its probes have it.
+    HealthChanged = "regrow.health.changed" { Metadata from: Health, Metadata to: Health }
     /// An OS process has exited; its group and its streams may live on for a moment.
     ProcessExited = "regrow.process.exited" { Measurement pid: u32, Metadata reason: ExitReason }
     /// A signal was sent to a process group.

@@ -3,8 +3,9 @@
 //! What a person has to look at is `warn` or `error`: a child that failed, a restart, something given up on. The rest is `info`
 //! (starts and stops), `debug`, or `trace` (output).
 
-use regrow_core::Phase;
 use regrow_core::circuit::CircuitState;
+use regrow_core::probe::ProbeVerdict;
+use regrow_core::{Health, Phase};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -46,6 +47,18 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
     match payload {
         Payload::ChildStarted { .. } => (Level::INFO, "started"),
         Payload::ChildReady { .. } => (Level::INFO, "ready"),
+        Payload::ChildUnready { .. } => (Level::WARN, "not ready any more"),
+        Payload::ProbeExecuted { .. } => (Level::TRACE, "probed"),
+        Payload::ProbeChanged {
+            to: ProbeVerdict::Failure,
+            ..
+        } => (Level::WARN, "a probe fails"),
+        Payload::ProbeChanged { .. } => (Level::INFO, "a probe says something else"),
+        Payload::HealthChanged {
+            to: Health::Up | Health::Unknown,
+            ..
+        } => (Level::INFO, "its health has changed"),
+        Payload::HealthChanged { .. } => (Level::WARN, "its health has changed"),
         Payload::ChildStartFailed { .. } => (Level::WARN, "did not start"),
         Payload::ChildStopping { .. } => (Level::DEBUG, "stopping"),
         Payload::ChildTerminated { reason, .. } if reason.kind().is_abnormal() => {

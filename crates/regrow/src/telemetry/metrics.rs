@@ -12,6 +12,8 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
 };
 
+use regrow_core::probe::ProbeKind;
+
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
@@ -96,6 +98,10 @@ families! {
     PROCESS_OUTPUT = "regrow_process_output_bytes_total" ["type", "stream"] &[], "Bytes read from stdout and stderr.";
     PROCESS_DROPPED = "regrow_process_output_dropped_bytes_total" ["type", "stream"] &[],
         "Bytes dropped because nobody read them in time.";
+    PROBES = "regrow_probe_executions_total" ["probe", "kind", "result"] &[],
+        "Probe executions (success, warning, failure, timeout, error).";
+    PROBE_SECONDS = "regrow_probe_seconds" ["probe", "kind"] FAST, "Probe execution time.";
+    PROBE_TRANSITIONS = "regrow_probe_transitions_total" ["probe", "kind", "to"] &[], "Probe verdict changes.";
     HTTP_REQUESTS = "regrow_http_requests_total" ["route", "method", "code"] &[], "HTTP requests by route template.";
     HTTP_SECONDS = "regrow_http_request_seconds" ["route"] WORK, "HTTP request duration.";
     BREAKER_SECONDS = "regrow_breaker_call_seconds" ["breaker", "outcome"] WORK,
@@ -331,6 +337,26 @@ impl MetricsHandler {
                 let cell = kept.map(|kept| kept.process_dropped(*stream));
                 self.count(cell, &PROCESS_DROPPED, values, *dropped);
             }
+            Payload::ProbeExecuted {
+                duration,
+                probe,
+                probe_kind,
+                result,
+            } => {
+                let values = || of_probe(subject, probe, *probe_kind, result.as_str());
+                self.count(None, &PROBES, values, 1);
+                let values = || of_probe(subject, probe, *probe_kind, "");
+                self.observe(None, &PROBE_SECONDS, values, *duration);
+            }
+            Payload::ProbeChanged {
+                probe,
+                probe_kind,
+                to,
+                ..
+            } => {
+                let values = || of_probe(subject, probe, *probe_kind, to.as_str());
+                self.count(None, &PROBE_TRANSITIONS, values, 1);
+            }
             Payload::HttpRequest {
                 edge,
                 route,
@@ -360,6 +386,8 @@ impl MetricsHandler {
             }
             Payload::ChildStopping { .. }
             | Payload::ChildReady { .. }
+            | Payload::ChildUnready { .. }
+            | Payload::HealthChanged { .. }
             | Payload::ChildEndedLate { .. }
             | Payload::ChildStateChanged { .. }
             | Payload::SupervisorReconfigured { .. }
@@ -521,6 +549,12 @@ fn of_type(subject: &Subject, second: &'static str) -> Values {
         second.into(),
         "".into(),
     ]
+}
+
+/// A probe is called by the type of its child and its own name: both have few values.
+fn of_probe(subject: &Subject, probe: &str, kind: ProbeKind, third: &'static str) -> Values {
+    let name = format!("{}/{probe}", subject.type_name);
+    [name.into(), kind.as_str().into(), third.into()]
 }
 
 fn of_supervisor(subject: &Subject) -> Values {

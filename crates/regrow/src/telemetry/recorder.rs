@@ -158,6 +158,10 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         Payload::ChildStartFailed { .. } | Payload::Meltdown { .. } => true,
         Payload::ChildStarted { .. }
         | Payload::ChildReady { .. }
+        | Payload::ChildUnready { .. }
+        | Payload::ProbeExecuted { .. }
+        | Payload::ProbeChanged { .. }
+        | Payload::HealthChanged { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildEndedLate { .. }
         | Payload::ChildStateChanged { .. }

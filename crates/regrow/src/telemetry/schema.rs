@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regrow_core::circuit::{CircuitCause, CircuitState};
-use regrow_core::{Phase, StopCause, Strategy};
+use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
+use regrow_core::{Health, Phase, StopCause, Strategy};
 
 use super::event::{Outcome, Stage, Stream};
 use crate::exit::ExitReason;
@@ -99,6 +100,10 @@ tell! {
     CircuitState => |word| FieldValue::Text(word.as_str().into());
     CircuitCause => |word| FieldValue::Text(word.as_str().into());
     Strategy => |word| FieldValue::Text(word.as_str().into());
+    Health => |word| FieldValue::Text(word.as_str().into());
+    ProbeKind => |word| FieldValue::Text(word.as_str().into());
+    ProbeResult => |word| FieldValue::Text(word.as_str().into());
+    ProbeVerdict => |word| FieldValue::Text(word.as_str().into());
     Outcome => |word| FieldValue::Text(word.as_str().into());
     Stage => |word| FieldValue::Text(word.as_str().into());
     Kind => |word| FieldValue::Text(word.as_str().into());

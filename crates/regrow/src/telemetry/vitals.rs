@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use metrics::{Histogram, Recorder};
+use regrow_core::progress::{Busy, Look};
 
 use super::Identity;
 use super::metrics::actor_histograms;
@@ -474,6 +475,23 @@ impl Vitals {
         for timed in self.stats.timed.load().iter() {
             timed.handle.record(took);
         }
+    }
+
+    /// How it gets on.
+    pub(crate) fn look(&self) -> Look {
+        let handled = self.done.load(Ordering::Relaxed);
+        let begun = self.begun.load(Ordering::Relaxed);
+        Look {
+            handled,
+            busy: if begun > handled { Busy::Yes } else { Busy::No },
+            queued: self.sent.load(Ordering::Relaxed).saturating_sub(begun),
+        }
+    }
+
+    /// How long the oldest message whose wait is being measured has waited by `now`.
+    pub(crate) fn oldest_wait(&self, now: Instant) -> Option<Duration> {
+        let waits = self.waits_for(now);
+        (!waits.is_zero()).then_some(waits)
     }
 
     fn is_busy(&self) -> bool {

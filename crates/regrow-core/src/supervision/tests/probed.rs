@@ -109,3 +109,21 @@ fn a_boot_fails_with_the_probe_of_a_start() {
         Some(&Directive::Close(Closed::StartFailed { slot: 0 }))
     );
 }
+
+#[test]
+fn one_that_a_probe_ends_may_have_a_time_of_its_own_to_stop() {
+    let (mut sup, now) = up(Strategy::OneForOne);
+    let grace = Some(SECOND * 30);
+    assert_eq!(
+        sup.on_condemned_within(who(1, 1), StopCause::Probe, grace, now),
+        [Directive::Stop(who(1, 1), StopCause::Probe)]
+    );
+    assert_eq!(sup.next_wakeup(), Some(now + SECOND * 30));
+    let late = now + SECOND * 30;
+    assert_eq!(
+        sup.on_wakeup(late),
+        [Directive::Kill(who(1, 1), StopCause::Parent)]
+    );
+    let seen = sup.on_exit(who(1, 1), ExitKind::Killed, late);
+    assert!(matches!(seen[0], Directive::Backoff(_)), "{seen:?}");
+}

@@ -69,6 +69,7 @@ fn one_that_is_stopped_is_over_when_its_place_is_gone_and_not_before() {
             Phase::Stopping,
             Payload::ChildStopping {
                 cause: StopCause::Operator,
+                why: None,
             },
         ),
         (1, Phase::Stopping, exited(0)),

@@ -171,10 +171,10 @@ impl State {
         let Some(slot) = self.current(who) else {
             return;
         };
-        let reason = if slot.timed_out {
-            ExitReason::StartTimeout
-        } else {
-            reason
+        let reason = match slot.failed_start() {
+            Some(why) => ExitReason::StartFailed(Arc::new(ProbeFailed(why))),
+            None if slot.timed_out => ExitReason::StartTimeout,
+            None => reason,
         };
         let handled = slot
             .live
@@ -184,13 +184,15 @@ impl State {
         slot.unpublish();
         slot.who = None;
         slot.start = None;
+        slot.probing = None;
         let outcome = if matches!(reason, ExitReason::Unresponsive) {
             Outcome::Unresponsive
         } else {
             slot.outcome(&reason)
         };
         let ran = slot.up_since.take();
-        let (asked, timed_out) = (slot.asked, slot.timed_out);
+        let given_up = slot.timed_out || matches!(reason, ExitReason::StartFailed(_));
+        let asked = slot.asked;
         let hurried = slot.unasked && slot.spec.traits.plan.shutdown != Shutdown::BrutalKill;
         let past = slot.make_past();
         past.uptime = ran.map_or_else(Default::default, |since| {
@@ -212,7 +214,7 @@ impl State {
             slot.attempt(),
             slot.path().clone(),
         );
-        let cancelled = asked.is_some() && !timed_out;
+        let cancelled = asked.is_some() && !given_up;
         self.end_restart(restarting, &reason, cancelled, done);
         match outcome {
             Outcome::Escalated => self.tree.note_hard_end(&path, false),
@@ -220,7 +222,7 @@ impl State {
             Outcome::Unresponsive => self.tree.note_hard_end(&path, true),
             Outcome::ByItself | Outcome::Graceful | Outcome::Killed => {}
         }
-        if ran.is_none() && !done && (asked.is_none() || timed_out) {
+        if ran.is_none() && !done && (asked.is_none() || given_up) {
             self.tell(who.slot, || Payload::ChildStartFailed { reason, attempt });
         } else {
             self.tell(who.slot, || Payload::ChildTerminated {
@@ -254,6 +256,11 @@ impl State {
         }
     }
 }
+
+/// What a startup probe has found.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct ProbeFailed(Arc<str>);
 
 /// Drops the state of an actor that nobody waits for where its `Drop` may panic, or take long.
 pub(super) fn discard(event: SupervisionEvent) {

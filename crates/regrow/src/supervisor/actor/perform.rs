@@ -171,13 +171,17 @@ impl State {
         };
         slot.asked = Some((cause, now));
         slot.unpublish();
+        if let Some(probing) = &slot.probing {
+            probing.stopping();
+        }
         let busy = slot.live.as_ref().is_some_and(Started::is_busy);
         slot.enter(if busy {
             Phase::Draining
         } else {
             Phase::Stopping
         });
-        self.tell(who.slot, || Payload::ChildStopping { cause });
+        let why = slot.why_condemned.clone();
+        self.tell(who.slot, || Payload::ChildStopping { cause, why });
         let Some(slot) = self.current(who) else {
             return;
         };
@@ -212,7 +216,8 @@ impl State {
             slot.unasked = true;
             slot.asked = Some((cause, now));
             slot.enter(Phase::Stopping);
-            self.tell(who.slot, || Payload::ChildStopping { cause });
+            let why = slot.why_condemned.clone();
+            self.tell(who.slot, || Payload::ChildStopping { cause, why });
         }
         let Some(slot) = self.current(who) else {
             return;
@@ -241,6 +246,12 @@ impl State {
         let changes = slot.phase != phase;
         if let Some(live) = slot.live.clone() {
             live.hold(hold, done);
+        }
+        if let Some(probing) = &slot.probing {
+            match hold {
+                Hold::Pause => probing.pause(),
+                Hold::Resume => probing.resume(),
+            }
         }
         if changes {
             self.told(who.slot, phase, None);

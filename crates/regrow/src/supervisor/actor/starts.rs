@@ -9,11 +9,10 @@ use regrow_core::supervision::Who;
 use tokio::sync::oneshot;
 
 use super::{Message, State, ends};
-use crate::child::StartContext;
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::started::Started;
 use crate::supervisor::slot::Pending;
-use crate::telemetry::{Payload, Subject};
+use crate::telemetry::Payload;
 
 impl State {
     /// Begins a life: polls its start once here, and leaves it to a task if it is not done by then.
@@ -25,21 +24,7 @@ impl State {
             return;
         };
         slot.begin(who, generation, now);
-        let context = StartContext {
-            subject: Subject {
-                phase: Phase::Starting,
-                ..slot.subject()
-            },
-            who,
-            attempt: slot.attempt(),
-            last_exit: slot.last_reason().cloned(),
-            uptime: slot
-                .past()
-                .map_or_else(Default::default, |past| past.uptime),
-            restarts_in_window: slot.past().map_or(0, |past| past.restarts_in_window),
-            supervisor: myself.clone(),
-            tree,
-        };
+        let context = slot.context(who, myself.clone(), tree);
         let cause = context.tree.causes.of(context.path().as_str());
         let launch = Arc::clone(&slot.spec.launch);
         self.told(who.slot, Phase::Starting, None);
@@ -99,11 +84,15 @@ impl State {
         };
         let id = started.cell.get_id();
         slot.publish(started);
-        let (asked, killed, waits) = (
-            slot.asked,
-            slot.killed,
-            slot.spec.traits.announced && !slot.announced,
-        );
+        let (asked, killed) = (slot.asked, slot.killed);
+        if asked.is_none() && early.is_none() {
+            self.begin_to_probe(who);
+        }
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        let watched = slot.is_unproven();
+        let waits = watched || slot.spec.traits.announced && !slot.announced;
         if let Some(event) = early {
             if asked.is_none() && !waits {
                 // It has started, and ended before we were told of either.
@@ -121,6 +110,7 @@ impl State {
                     None => {}
                 }
             }
+            None if watched => self.core.on_start_watched(who),
             None if waits => self.core.on_start_pending(who, self.emitter.now()),
             None => self.started(who),
         }
@@ -142,13 +132,20 @@ impl State {
 
     /// It may be given work from now on, it says.
     pub(super) fn says_ready(&mut self, who: Who) {
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        if slot.says_ready() && slot.may_be_given_work() {
+            self.is_ready_now(who);
+        }
+    }
+
+    /// It may be given work from now on, by its own word and that of its probes.
+    pub(super) fn is_ready_now(&mut self, who: Who) {
         let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return;
         };
-        if !slot.says_ready() {
-            return;
-        }
         if slot.is_ready() {
             let took = now.saturating_duration_since(slot.born);
             self.tell(who.slot, || Payload::ChildReady { took });
@@ -162,7 +159,7 @@ impl State {
             return;
         };
         slot.announced = true;
-        if slot.live.is_some() && slot.phase == Phase::Starting {
+        if slot.is_proven() {
             self.started(who);
         }
     }
