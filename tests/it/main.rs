@@ -45,3 +45,5 @@ mod traces;
 mod tree;
 mod unresponsive;
 mod walk;
+mod watchdog;
+mod well;

@@ -18,6 +18,8 @@ use crate::path::ChildPath;
 use crate::registry::{Follows, News, Standing};
 use crate::supervisor::{Commons, Seat};
 use crate::telemetry::Vitals;
+use crate::watchdog::Waiting;
+use crate::whose;
 
 /// How long [`Address::call`] waits; OTP's 5 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -354,6 +356,7 @@ impl<M: Message> Address<M> {
         message: impl FnOnce(RpcReplyPort<T>) -> M,
     ) -> Result<T, CallError> {
         let answer = self.ask(message)?;
+        let _waiting = self.waiting();
         let timer = &self.place.commons.timer;
         match timer.within(timeout, self.place.number(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -373,7 +376,14 @@ impl<M: Message> Address<M> {
         &self,
         message: impl FnOnce(RpcReplyPort<T>) -> M,
     ) -> Result<T, CallError> {
-        self.ask(message)?.await.map_err(|_| self.dropped())
+        let answer = self.ask(message)?;
+        let _waiting = self.waiting();
+        answer.await.map_err(|_| self.dropped())
+    }
+
+    /// Says, while it is held, that the actor whose code this is waits for an answer from here.
+    fn waiting(&self) -> Option<Waiting> {
+        whose::look(|caller| Waiting::begin(caller, &self.place))
     }
 
     fn ask<T: Send + 'static>(

@@ -3,15 +3,15 @@
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
 use regrow_core::exits::ExitRules;
+use regrow_core::health::Criticality;
 use regrow_core::probe::ProbeKind;
 use regrow_core::supervision::{ChildPlan, Condition, Who};
 use regrow_core::{
-    Backoff, ChildKind, Desired, GiveUp, Health, Phase, Restart, RestartIntensity, Shutdown,
-    Unresponsive,
+    Backoff, ChildKind, GiveUp, Phase, Restart, RestartIntensity, Shutdown, Unresponsive,
 };
 
 use serde_json::{Map, Value};
@@ -20,13 +20,16 @@ use crate::adapter::Supervised;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
-use crate::probe::{Probe, ProbeReport};
+use crate::probe::Probe;
 use crate::registry::Registered;
 use crate::started::{Force, Started};
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{FiguresGauge, Identity, Payload, Span, Subject, Telemetry, Vitals};
 
+mod info;
 mod says;
+
+pub use info::{ChildInfo, LastExit};
 
 /// How to start a child, how to stop it, and when to start it again.
 ///
@@ -51,13 +54,29 @@ pub(crate) struct Traits {
     pub(crate) capabilities: Vec<Arc<str>>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) depends_on: Dependencies,
-    pub(crate) required: bool,
+    pub(crate) role: Role,
     pub(crate) announced: bool,
     pub(crate) probes: Arc<[Probe]>,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
     pub(crate) message: Option<(TypeId, &'static str)>,
+}
+
+/// What a child counts in the health of its supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) criticality: Criticality,
+    pub(crate) weight: u32,
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        Self {
+            criticality: Criticality::Important,
+            weight: 1,
+        }
+    }
 }
 
 impl Traits {
@@ -196,7 +215,7 @@ impl ChildSpec {
             capabilities: Vec::new(),
             metadata: Map::new(),
             depends_on: Dependencies::default(),
-            required: false,
+            role: Role::default(),
             announced: false,
             probes: Arc::default(),
             plan: ChildPlan::default(),
@@ -391,9 +410,24 @@ impl ChildSpec {
         self
     }
 
-    /// Says that the system is not ready while it is down.
-    pub fn required(mut self, required: bool) -> Self {
-        self.edit().required = required;
+    /// Says that the system is not ready while it is down: [`Criticality::Required`], or `important` again.
+    pub fn required(self, required: bool) -> Self {
+        self.criticality(if required {
+            Criticality::Required
+        } else {
+            Criticality::Important
+        })
+    }
+
+    /// What it means for the [health](crate::System::health) of its supervisor when it is down; `important` by default.
+    pub fn criticality(mut self, criticality: Criticality) -> Self {
+        self.edit().role.criticality = criticality;
+        self
+    }
+
+    /// What it counts under [`HealthPolicy::Weighted`](crate::HealthPolicy::Weighted); 1 by default.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.edit().role.weight = weight;
         self
     }
 
@@ -556,57 +590,4 @@ impl StartContext {
         };
         self.tree.telemetry.span(subject, payload)
     }
-}
-
-/// The last end of a child.
-#[derive(Clone, Debug)]
-pub struct LastExit {
-    /// How.
-    pub reason: ExitReason,
-    /// When.
-    pub at: SystemTime,
-}
-
-/// What is known of a child now.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ChildInfo {
-    /// Where it stands.
-    pub path: ChildPath,
-    /// The last part of the path.
-    pub id: Arc<str>,
-    /// What it is made of.
-    pub kind: ChildKind,
-    /// What it is in the user's words.
-    pub type_name: Arc<str>,
-    /// Words by which it can be found.
-    pub tags: Vec<Arc<str>>,
-    /// The siblings that it waits for.
-    pub depends_on: Vec<Arc<str>>,
-    /// Whether the system is not ready while it is down.
-    pub required: bool,
-    /// What it is doing.
-    pub phase: Phase,
-    /// What the operator wants.
-    pub desired: Desired,
-    /// Whether it may be given work.
-    pub ready: bool,
-    /// What probes say; `unknown` without any.
-    pub health: Health,
-    /// How its probes stand; empty while nobody lives there.
-    pub probes: Vec<ProbeReport>,
-    /// Which life it is, or was last; 0 before the first.
-    pub generation: u32,
-    /// How many times it has been started again after a failure.
-    pub restarts: u32,
-    /// When its present life came up, or the last one if nobody lives there now.
-    pub started_at: Option<SystemTime>,
-    /// When it will be started again.
-    pub next_start_at: Option<SystemTime>,
-    /// How its last life ended.
-    pub last_exit: Option<LastExit>,
-    /// Why it was given up on, in words.
-    pub parked_because: Option<String>,
-    /// How many of its earlier lives were given up on as `unresponsive` and still run.
-    pub unresponsive: u32,
 }

@@ -79,6 +79,7 @@ pub mod testing;
 mod thread;
 mod time;
 pub mod trace;
+pub mod watchdog;
 mod whose;
 
 pub use address::{Address, CallError, LookupError, SendError};
@@ -86,6 +87,7 @@ pub use child::{ChildInfo, ChildSpec, LastExit, StartContext};
 pub use exit::{BoxError, ExitReason, Ignore, Intensity, Panic, StartFailure};
 pub use path::ChildPath;
 pub use registry::{ClaimError, RegisterError, Registered, Registry, Watcher};
+pub use regrow_core::health::{Criticality, HealthPolicy};
 pub use regrow_core::index::{Entry, LeaveReason, Profile, Status, Term};
 pub use regrow_core::names::Conflict;
 pub use regrow_core::pick::{Candidate, Select};
@@ -101,7 +103,7 @@ pub use supervisor::{
     ChildCounts, DynamicSupervisor, InvalidTree, OperateError, PartitionSupervisor, Partitions,
     Reconfigured, RouteError, StartReport, Supervisor,
 };
-pub use system::{ShutdownReport, StartError, System};
+pub use system::{HealthReport, ShutdownReport, StartError, System};
 pub use task::TaskContext;
 pub use telemetry::{Event, Payload, Telemetry};
 pub use thread::ThreadContext;

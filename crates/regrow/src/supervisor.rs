@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
+use regrow_core::health::HealthPolicy;
 use regrow_core::supervision::{ChildPlan, Condition, Order, Policy};
 use regrow_core::{
     AutoShutdown, GiveUp, InvalidId, Restart, RestartIntensity, StopCause, Strategy, check_id,
@@ -49,13 +50,14 @@ pub(crate) use operate::Verb;
 pub use operate::{ChildCounts, OperateError, Reconfigured, StartReport};
 pub use partition::{PartitionSupervisor, Partitions, RouteError};
 pub(crate) use partition::{Ring, Rings};
-pub(crate) use tree::{Commons, HardEnds, Tree};
+pub(crate) use tree::{Commons, HardEnds, Tree, Vital};
 
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::StartFailure;
 use crate::path::ChildPath;
 use crate::probe::check_probes;
 use crate::started::{Control, Started};
+use crate::watchdog::Watchdog;
 use actor::SupervisorActor;
 
 /// A supervisor with its children, as a value: it can be built by functions, looked at, and started as often as you like.
@@ -69,6 +71,10 @@ pub struct Supervisor {
     pub(crate) children: Vec<ChildSpec>,
     /// How many partitions its children are, if that is what they are.
     pub(crate) partitions: Option<usize>,
+    /// How the system looks for actors that get nowhere, if that was said.
+    pub(crate) watchdog: Option<Watchdog>,
+    /// What makes it well.
+    pub(crate) health: HealthPolicy,
 }
 
 /// What is wrong with a tree before anything has been started.
@@ -135,6 +141,22 @@ pub enum InvalidTree {
         /// What cannot be.
         reason: &'static str,
     },
+    /// A policy of health can never be met, or always is.
+    #[error("supervisor \"{supervisor}\": health policy: {reason}")]
+    Health {
+        /// The supervisor.
+        supervisor: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A supervisor below the root has a watchdog: there is one for the whole system.
+    #[error(
+        "supervisor \"{supervisor}\" has a watchdog, and there is one for the whole system; give it to the root"
+    )]
+    Watchdog {
+        /// The supervisor.
+        supervisor: String,
+    },
     /// A probe of a child cannot work.
     #[error("child \"{child}\": {reason}")]
     Probe {
@@ -173,6 +195,8 @@ impl Supervisor {
             policy: Policy::default(),
             children: Vec::new(),
             partitions: None,
+            watchdog: None,
+            health: HealthPolicy::default(),
         }
     }
 
@@ -235,6 +259,19 @@ impl Supervisor {
         self
     }
 
+    /// How many of its children have to work for it to be well; all by default, or it is `degraded`. [`System::health`](crate::System::health)
+    /// tells.
+    pub fn health_policy(mut self, policy: HealthPolicy) -> Self {
+        self.health = policy;
+        self
+    }
+
+    /// How the system looks for actors that get nowhere; [`Watchdog::default`] unless told otherwise. Of the root only.
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = Some(watchdog);
+        self
+    }
+
     /// The seed of the jitter, to repeat a run.
     pub fn seed(mut self, seed: u64) -> Self {
         self.policy.seed = seed;
@@ -262,6 +299,9 @@ impl Supervisor {
             });
         }
         match &child.nested {
+            Some(nested) if nested.watchdog.is_some() => {
+                Err(InvalidTree::Watchdog { supervisor: path })
+            }
             Some(nested) => nested.check_at(&path),
             None => Ok(()),
         }
@@ -276,6 +316,12 @@ impl Supervisor {
         };
         check_id(&self.id).map_err(|reason| invalid(&self.id, reason))?;
         check_limit(self.policy.intensity, || path.to_owned())?;
+        if let Err(reason) = self.health.check() {
+            return Err(InvalidTree::Health {
+                supervisor: supervisor(),
+                reason,
+            });
+        }
         if let Some(reason) = self.cannot_be_dynamic() {
             return Err(InvalidTree::Dynamic {
                 supervisor: supervisor(),

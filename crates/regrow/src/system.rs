@@ -18,9 +18,13 @@ use crate::registry::{self, Registry};
 use crate::supervisor::{HardEnds, InvalidTree, Message, Root, Supervisor, Tree};
 use crate::telemetry::{ActorReport, AttachError, Census, Telemetry, Workforce};
 use crate::time;
+use crate::watchdog;
 
+mod health;
 mod operations;
 mod partitions;
+
+pub use health::HealthReport;
 
 /// Why a system did not start.
 #[derive(Clone, Debug, Error)]
@@ -194,6 +198,9 @@ impl System {
             path: path.clone(),
             reason: ExitReason::StartFailed(Arc::new(error)),
         };
+        let watched = root.watchdog.unwrap_or_default();
+        tree.vital_mut()
+            .note(&path, crate::child::Role::default(), root.health);
         let registry = registry::begin(&tree, &path).await.map_err(did_not_start)?;
         let launched = root.launch_root(Arc::clone(&tree), told).await;
         let (actor, join) = launched.map_err(did_not_start)?;
@@ -212,6 +219,11 @@ impl System {
             });
             ended_sender.send_replace(Some(reason));
         });
+        tokio::spawn(watchdog::keep(
+            Arc::downgrade(&tree),
+            watched,
+            ended.clone(),
+        ));
         tokio::spawn(registry::keep(
             Arc::downgrade(&tree),
             Arc::clone(&tree.registry),

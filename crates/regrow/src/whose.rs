@@ -45,6 +45,15 @@ pub(crate) async fn future_as<T>(mut whose: Whose, future: impl Future<Output = 
     poll_fn(move |context| run_as(&mut whose, || future.as_mut().poll(context))).await
 }
 
+/// Looks at the child whose code this is, if it is a child's.
+#[inline]
+pub(crate) fn look<T>(look: impl FnOnce(&Arc<Identity>) -> T) -> Option<T> {
+    let current = CURRENT.take();
+    let seen = current.as_ref().map(look);
+    CURRENT.set(current);
+    seen
+}
+
 /// What the child tells whose code this is, if it is a child's.
 pub(crate) fn current<T>(look: impl FnOnce(&Identity) -> Option<T>) -> Option<T> {
     let current = CURRENT.take();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use regrow::System;
 use regrow::telemetry::{Edge, Event, Payload, Telemetry};
+use regrow::{ExitReason, System};
 use regrow_core::{Phase, StopCause};
 use regrow_process::Stream;
 use tokio::sync::{mpsc, watch};
@@ -175,6 +175,9 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::ProbeExecuted { .. }
         | Payload::ProbeChanged { .. }
         | Payload::HealthChanged { .. }
+        | Payload::ActorStuck { .. }
+        | Payload::ActorUnstuck {}
+        | Payload::ActorDeadlock { .. }
         | Payload::ProcessLogDropped { .. }
         | Payload::ProcessNoticeRefused { .. }
         | Payload::HttpRequest { .. }
@@ -295,10 +298,7 @@ impl ProgressStream {
                 ..
             } => Some(What::Spawned { pid: *pid }),
             Payload::ChildStarted { took, .. } => Some(self.running(id, *took)),
-            Payload::ChildStartFailed { reason, .. } => Some(What::Ended {
-                reason: reason.to_string(),
-                last_words: self.last_words(id, event.subject.generation),
-            }),
+            Payload::ChildStartFailed { reason, .. } => Some(self.ended(id, event, reason)),
             Payload::ChildReady { .. } => Some(What::Ready),
             Payload::ChildUnready { why } => Some(What::Unready {
                 why: why.to_string(),
@@ -316,10 +316,7 @@ impl ProgressStream {
                     took: *stop_took,
                     reason: reason.to_string(),
                 },
-                None => What::Ended {
-                    reason: reason.to_string(),
-                    last_words: self.last_words(id, event.subject.generation),
-                },
+                None => self.ended(id, event, reason),
             }),
             Payload::RestartScheduled { delay, reason, .. } => Some(What::Restarting {
                 delay: *delay,
@@ -345,6 +342,9 @@ impl ProgressStream {
             | Payload::ProbeExecuted { .. }
             | Payload::ProbeChanged { .. }
             | Payload::HealthChanged { .. }
+            | Payload::ActorStuck { .. }
+            | Payload::ActorUnstuck {}
+            | Payload::ActorDeadlock { .. }
             | Payload::Restart { .. }
             | Payload::BackoffReset { .. }
             | Payload::Meltdown { .. }
@@ -369,6 +369,13 @@ impl ProgressStream {
         match (cause, self.roster.phase()) {
             (StopCause::Parent, DaemonPhase::Starting | DaemonPhase::Running) => What::Withdrawn,
             (cause, _) => What::Stopping { cause, why },
+        }
+    }
+
+    fn ended(&self, id: &str, event: &Event, reason: &ExitReason) -> What {
+        What::Ended {
+            reason: reason.to_string(),
+            last_words: self.last_words(id, event.subject.generation),
         }
     }
 

@@ -184,7 +184,7 @@ where
 {
     fn examine(&self, _: &Probed) -> Examination {
         let function = self.0.clone();
-        Examination::waiting(move || function())
+        Examination::waiting(function)
     }
 }
 
@@ -244,7 +244,7 @@ where
             let (address, ask) = (address.clone(), ask.clone());
             async move {
                 // The probe's own timeout drops it.
-                let answer = address.call_without_limit(move |port| ask(port)).await;
+                let answer = address.call_without_limit(ask).await;
                 answer.unwrap_or_else(|error| CheckResult::failure(error.to_string()))
             }
         })

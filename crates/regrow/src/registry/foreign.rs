@@ -389,8 +389,8 @@ fn stand(place: &Arc<Place>) -> Stand {
         generation: status.generation,
         phase: status.phase,
         fitness: Fitness {
-            ready: status.ready,
             health: status.health,
+            ..Fitness::unprobed(status.ready)
         },
         at: status.since,
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use regrow_core::index::{Profile, Status};
-use regrow_core::{Health, Phase};
+use regrow_core::{Desired, Health, Phase};
 
 use crate::child::Traits;
 
@@ -17,12 +17,18 @@ const PHASE_AT: u32 = 32;
 const HEALTH_AT: u32 = 40;
 const READY: u64 = 1 << 48;
 const GONE: u64 = 1 << 49;
+const UNWANTED: u64 = 1 << 50;
+const HAS_BEEN_UP: u64 = 1 << 51;
 
-/// Whether it may be given work, and what its probes say of it.
+/// Whether it may be given work, what its probes say of it, and what more it takes to judge its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fitness {
     pub(crate) ready: bool,
     pub(crate) health: Health,
+    /// An operator wants it down.
+    pub(crate) unwanted: bool,
+    /// A life of it has been up, or has ended before it was.
+    pub(crate) has_been_up: bool,
 }
 
 impl Fitness {
@@ -31,6 +37,8 @@ impl Fitness {
         Self {
             ready,
             health: Health::Unknown,
+            unwanted: false,
+            has_been_up: ready,
         }
     }
 }
@@ -41,9 +49,12 @@ pub(crate) struct Word(u64);
 
 impl Word {
     fn new(generation: u32, phase: Phase, fitness: Fitness) -> Self {
-        let ready = if fitness.ready { READY } else { 0 };
+        let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
+        let flags = flag(fitness.ready, READY)
+            | flag(fitness.unwanted, UNWANTED)
+            | flag(fitness.has_been_up, HAS_BEEN_UP);
         let (phase, health) = (phase as u64, fitness.health as u64);
-        Self(u64::from(generation) | phase << PHASE_AT | health << HEALTH_AT | ready)
+        Self(u64::from(generation) | phase << PHASE_AT | health << HEALTH_AT | flags)
     }
 
     pub(crate) const fn generation(self) -> u32 {
@@ -65,6 +76,22 @@ impl Word {
 
     pub(crate) const fn is_ready(self) -> bool {
         self.0 & READY != 0
+    }
+
+    /// How it stands, for the health of its supervisor.
+    pub(crate) fn for_health(self) -> regrow_core::health::Standing {
+        let desired = if self.0 & UNWANTED == 0 {
+            Desired::Up
+        } else {
+            Desired::Down
+        };
+        regrow_core::health::Standing {
+            phase: self.phase(),
+            desired,
+            has_been_up: self.0 & HAS_BEEN_UP != 0,
+            is_ready: self.is_ready(),
+            probes: self.health(),
+        }
     }
 
     /// Its place has been taken out of the tree.
@@ -211,7 +238,10 @@ mod tests {
         for phase in Phase::ALL.iter().copied() {
             for health in Health::ALL.iter().copied() {
                 let ready = phase == Phase::Running;
-                let fitness = Fitness { ready, health };
+                let fitness = Fitness {
+                    health,
+                    ..Fitness::unprobed(ready)
+                };
                 let word = Word::new(u32::MAX, phase, fitness);
                 assert_eq!(
                     (
@@ -224,8 +254,11 @@ mod tests {
                 );
                 assert_eq!(word.is_ready(), ready);
                 assert!(word.is(u32::MAX, phase, fitness) && !word.is(1, phase, fitness));
-                let ready = !ready;
-                assert!(!word.is(u32::MAX, phase, Fitness { ready, health }));
+                let unready = Fitness {
+                    ready: !ready,
+                    ..fitness
+                };
+                assert!(!word.is(u32::MAX, phase, unready));
             }
         }
     }

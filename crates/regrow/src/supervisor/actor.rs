@@ -59,6 +59,8 @@ pub(crate) enum Message {
     Drained(Who),
     /// It is to be ended for this cause, and its plan decides what follows.
     Condemned(Who, Verdict),
+    /// The same of this generation of the child of this id.
+    CondemnedAt(Arc<str>, u32, Verdict),
     /// What its probes have found.
     Probed(Who, Finding),
     Wakeup,
@@ -336,6 +338,7 @@ impl State {
         let message = kin.traits.message;
         let (profile, commons) = (Arc::clone(&kin.profile), Arc::clone(&self.tree.commons));
         let make = || Place::new(path.clone(), message, profile, commons);
+        self.tree.note_vital(&path, &spec);
         let place = self.directory.enter(&path, make);
         place.hold(index, self.myself.get_id());
         let slot = Slot::new(spec, kin, path, place, dynamic, now);
@@ -420,6 +423,9 @@ impl State {
             Message::Held(who) => return self.held(who),
             Message::Drained(who) => return self.drained(who),
             Message::Condemned(who, verdict) => return self.condemned(who, verdict),
+            Message::CondemnedAt(id, generation, verdict) => {
+                return self.condemned_at(&id, generation, verdict);
+            }
             Message::Probed(who, finding) => return self.probed(who, finding),
             Message::Continue => {
                 self.paused = false;

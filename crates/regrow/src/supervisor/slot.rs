@@ -1,12 +1,15 @@
 //! What the shell holds of one child.
 
+mod fit;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ractor::{ActorId, ActorRef};
+use regrow_core::health::Criticality;
 use regrow_core::index::{LeaveReason, Profile};
 use regrow_core::supervision::{ChildPlan, Who};
-use regrow_core::{Desired, Health, Phase, Restart, StopCause};
+use regrow_core::{Desired, Phase, Restart, StopCause};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -18,9 +21,10 @@ use crate::child::{ChildInfo, ChildSpec, LastExit, StartContext, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
 use crate::probe::Probing;
-use crate::registry::{Fitness, Follows, News, Stand};
+use crate::registry::{Follows, News, Stand};
 use crate::started::Started;
 use crate::telemetry::{Counted, Identity, Outcome, Span, Subject};
+use crate::watchdog::WaitsFor;
 
 /// What children of one kind share.
 #[derive(Clone)]
@@ -169,25 +173,6 @@ impl Slot {
     /// Whether it may be given work.
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == Phase::Running && self.may_be_given_work()
-    }
-
-    /// Whether it may be given work as soon as it is up, by its own word and that of its probes.
-    pub(crate) fn may_be_given_work(&self) -> bool {
-        let probed = self.probing.as_ref().is_none_or(|probing| probing.is_ready);
-        self.may_work && probed
-    }
-
-    fn fitness(&self) -> Fitness {
-        Fitness {
-            ready: self.is_ready(),
-            health: self.health(),
-        }
-    }
-
-    /// What its probes say of it.
-    pub(crate) fn health(&self) -> Health {
-        let probing = self.probing.as_ref();
-        probing.map_or(Health::Unknown, |probing| probing.health)
     }
 
     /// It says that it may be given work; whether that is news.
@@ -380,21 +365,6 @@ impl Slot {
         }
     }
 
-    /// Why its start has failed, if a probe has failed it.
-    pub(crate) fn failed_start(&self) -> Option<Arc<str>> {
-        let is_unproven = self.up_since.is_none();
-        let failed = self.probing.as_ref()?.failed.clone();
-        failed.filter(|_| is_unproven)
-    }
-
-    /// Whether nothing is left to wait for until it is up: it has announced itself, if it is to, and its startup probes have
-    /// succeeded.
-    pub(crate) fn is_proven(&self) -> bool {
-        let says_so = self.announced || !self.spec.traits.announced;
-        let starts = self.live.is_some() && self.phase == Phase::Starting && self.asked.is_none();
-        starts && says_so && !self.is_unproven()
-    }
-
     /// What a life is told of itself.
     pub(crate) fn context(
         &self,
@@ -416,13 +386,6 @@ impl Slot {
             supervisor,
             tree,
         }
-    }
-
-    /// Whether its start waits for a startup probe.
-    pub(crate) fn is_unproven(&self) -> bool {
-        self.probing
-            .as_ref()
-            .is_some_and(|probing| !probing.has_started)
     }
 
     /// Whether what it is started from is of no use any more: OTP does not keep it for one that is never started again.
@@ -451,7 +414,7 @@ impl Slot {
             type_name: Arc::clone(&self.identity.type_name),
             tags: self.spec.traits.tags.clone(),
             depends_on: self.spec.traits.depends_on.ids(),
-            required: self.spec.traits.required,
+            required: self.spec.traits.role.criticality == Criticality::Required,
             phase: self.phase,
             desired: self.desired,
             ready: self.is_ready(),
@@ -598,6 +561,7 @@ fn identity(kin: Kin, path: ChildPath) -> Arc<Identity> {
         kind: kin.traits.kind,
         type_name: kin.type_name,
         class: Some(kin.class),
+        waits_for: WaitsFor::default(),
     })
 }
 

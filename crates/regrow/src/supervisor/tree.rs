@@ -1,15 +1,17 @@
 //! What all supervisors of one system share.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ractor::ActorRef;
+use regrow_core::health::HealthPolicy;
 use regrow_core::index::LeaveReason;
 
 use super::directory::{Directory, Places};
-use super::{Message, Rings, Supervisor};
+use super::{Message, Rings, Supervisor, Verdict};
 use crate::address::Place;
 use crate::call_timer::CallTimer;
+use crate::child::{ChildSpec, Role};
 use crate::path::ChildPath;
 use crate::probe::Turns;
 use crate::registry::{Board, Follows, News, Shared};
@@ -39,6 +41,8 @@ pub(crate) struct Tree {
     /// The rules of supervisors that were given new ones, for their next lives.
     rules: Mutex<HashMap<ChildPath, Arc<Supervisor>>>,
     pub(crate) hard_ends: Mutex<HardEnds>,
+    /// What of the health of the whole is not by default: what children count, and what makes supervisors well.
+    pub(crate) vital: RwLock<Vital>,
     /// The turns of checks that wait for something.
     pub(crate) turns: Turns,
 }
@@ -50,6 +54,33 @@ pub(crate) struct Commons {
     pub(crate) timer: Arc<CallTimer>,
     /// Where what happens to them is pinned up. Not the registry itself: that holds places, and nobody would ever be freed.
     pub(crate) board: Arc<Board>,
+}
+
+/// What is said of the health of a whole, by path; who is not there goes by the defaults.
+#[derive(Debug, Default)]
+pub(crate) struct Vital {
+    pub(crate) roles: BTreeMap<ChildPath, Role>,
+    pub(crate) policies: BTreeMap<ChildPath, HealthPolicy>,
+}
+
+impl Vital {
+    fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.policies.is_empty()
+    }
+
+    /// What a child counts, and by what it is well if it is a supervisor.
+    pub(crate) fn note(&mut self, path: &ChildPath, role: Role, policy: HealthPolicy) {
+        note(&mut self.roles, path, role);
+        note(&mut self.policies, path, policy);
+    }
+}
+
+fn note<T: Default + PartialEq>(of: &mut BTreeMap<ChildPath, T>, path: &ChildPath, value: T) {
+    if value == T::default() {
+        of.remove(path);
+    } else {
+        of.insert(path.clone(), value);
+    }
 }
 
 /// Children that had to be killed, and those that could not be.
@@ -100,6 +131,7 @@ impl Tree {
             supervisors: RwLock::default(),
             rules: Mutex::default(),
             hard_ends: Mutex::default(),
+            vital: RwLock::default(),
             turns: Turns::default(),
         }
     }
@@ -217,6 +249,47 @@ impl Tree {
             .unwrap_or_else(PoisonError::into_inner)
             .get(path)
             .cloned()
+    }
+
+    /// What a child counts in the health of the whole.
+    pub(crate) fn note_vital(&self, path: &ChildPath, spec: &ChildSpec) {
+        let policy = spec
+            .nested
+            .as_ref()
+            .map_or_else(Default::default, |nested| nested.health);
+        let role = spec.traits.role;
+        let is_default = role == Role::default() && policy == HealthPolicy::default();
+        // Nearly nobody is anything but the default, and who is may have been another before.
+        if !is_default || !self.vital().is_empty() {
+            self.vital_mut().note(path, role, policy);
+        }
+    }
+
+    /// The place of a child is gone.
+    pub(crate) fn forget_vital(&self, path: &ChildPath) {
+        if !self.vital().is_empty() {
+            self.vital_mut()
+                .note(path, Role::default(), HealthPolicy::default());
+        }
+    }
+
+    /// What is said of the health of the whole.
+    pub(crate) fn vital(&self) -> RwLockReadGuard<'_, Vital> {
+        self.vital.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn vital_mut(&self) -> RwLockWriteGuard<'_, Vital> {
+        self.vital.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This life of a child is to be ended, by nobody's wish.
+    pub(crate) fn condemn(&self, path: &ChildPath, generation: u32, verdict: Verdict) {
+        let id: Arc<str> = path.id().into();
+        let supervisor = path.parent().and_then(|parent| self.supervisor(parent));
+        if let Some(supervisor) = supervisor {
+            // One that is gone has ended it already.
+            drop(supervisor.cast(Message::CondemnedAt(id, generation, verdict)));
+        }
     }
 
     pub(crate) fn note_hard_end(&self, path: &ChildPath, unresponsive: bool) {

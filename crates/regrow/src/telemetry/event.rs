@@ -14,6 +14,7 @@ use crate::exit::ExitReason;
 use crate::genai::Kind;
 use crate::path::ChildPath;
 use crate::trace::TraceContext;
+use crate::watchdog::WaitsFor;
 
 /// Something that has happened.
 #[derive(Clone, Debug)]
@@ -84,6 +85,8 @@ pub struct Identity {
     pub type_name: Arc<str>,
     /// Where it is counted, if it is a child of a running supervisor.
     pub(crate) class: Option<Arc<Counted>>,
+    /// For whom its code waits.
+    pub(crate) waits_for: WaitsFor,
 }
 
 impl Subject {
@@ -101,6 +104,7 @@ impl Subject {
             kind,
             type_name: type_name.into(),
             class: None,
+            waits_for: WaitsFor::default(),
         };
         Self {
             identity: Arc::new(identity),
@@ -347,6 +351,12 @@ events! {
         Metadata child: ChildPath,
         Metadata last_reason: ExitReason,
     }
+    /// A handler of an actor runs for longer than it may. Told once, until it has come back.
+    ActorStuck = "regrow.actor.stuck" { Measurement busy_for: Duration, Metadata waiting_on: Option<ChildPath> }
+    /// The handler of an actor that was told as stuck has come back.
+    ActorUnstuck = "regrow.actor.unstuck" {}
+    /// Actors call each other in a ring, so that none of them will be answered. Told once, of the first by name.
+    ActorDeadlock = "regrow.actor.deadlock" { Measurement cycle_len: u32, Metadata cycle: Vec<Arc<str>> }
     /// A probe has asked a child how it is.
     ProbeExecuted = "regrow.probe.executed" {
         Measurement duration: Duration,

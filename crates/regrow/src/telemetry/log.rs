@@ -48,6 +48,9 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::ChildStarted { .. } => (Level::INFO, "started"),
         Payload::ChildReady { .. } => (Level::INFO, "ready"),
         Payload::ChildUnready { .. } => (Level::WARN, "not ready any more"),
+        Payload::ActorStuck { .. } => (Level::WARN, "a handler is stuck"),
+        Payload::ActorUnstuck {} => (Level::INFO, "its handler has come back"),
+        Payload::ActorDeadlock { .. } => (Level::ERROR, "waits for itself"),
         Payload::ProbeExecuted { .. } => (Level::TRACE, "probed"),
         Payload::ProbeChanged {
             to: ProbeVerdict::Failure,

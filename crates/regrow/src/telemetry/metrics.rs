@@ -388,6 +388,9 @@ impl MetricsHandler {
             | Payload::ChildReady { .. }
             | Payload::ChildUnready { .. }
             | Payload::HealthChanged { .. }
+            | Payload::ActorStuck { .. }
+            | Payload::ActorUnstuck {}
+            | Payload::ActorDeadlock { .. }
             | Payload::ChildEndedLate { .. }
             | Payload::ChildStateChanged { .. }
             | Payload::SupervisorReconfigured { .. }

@@ -162,6 +162,9 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::ProbeExecuted { .. }
         | Payload::ProbeChanged { .. }
         | Payload::HealthChanged { .. }
+        | Payload::ActorStuck { .. }
+        | Payload::ActorUnstuck {}
+        | Payload::ActorDeadlock { .. }
         | Payload::ChildStopping { .. }
         | Payload::ChildEndedLate { .. }
         | Payload::ChildStateChanged { .. }

@@ -5,6 +5,7 @@ use regrow_core::{ChildKind, Phase};
 use super::*;
 #[cfg(feature = "prometheus")]
 use crate::path::ChildPath;
+use crate::watchdog::WaitsFor;
 
 fn subject() -> Subject {
     Subject::new("root", ChildKind::Actor, "t", 1, Phase::Running)
@@ -167,6 +168,7 @@ fn children_of_one_class_are_counted_by_every_handler_from_when_it_comes() {
         kind: ChildKind::Actor,
         type_name: "t".into(),
         class: Some(class),
+        waits_for: WaitsFor::default(),
     });
     let started = |telemetry: &Telemetry| {
         let subject = || Subject {

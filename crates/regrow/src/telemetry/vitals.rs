@@ -275,6 +275,13 @@ impl Workforce {
         self.stats().iter().map(|stats| stats.report()).collect()
     }
 
+    /// Every actor that is there.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Arc<Vitals>)) {
+        for stats in self.stats() {
+            stats.living.walk(&mut look);
+        }
+    }
+
     /// The `n` actors with the most messages waiting, then those with the longest handlers.
     pub(crate) fn busiest(&self, n: usize) -> Vec<ActorReport> {
         let now = time::now();
@@ -506,21 +513,30 @@ impl Vitals {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// How long it has been seen to handle the message that it handles.
+    pub(crate) fn busy_for(&self, now: Instant) -> Duration {
+        let (begun, done) = (
+            self.begun.load(Ordering::Relaxed),
+            self.done.load(Ordering::Relaxed),
+        );
+        if begun == done {
+            // Nearly everybody: what was seen before is told from the present by its number.
+            return Duration::ZERO;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != begun || seen.1.is_none() {
+            *seen = (begun, Some(now));
+        }
+        seen.1
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     fn report(&self, now: Instant) -> ActorReport {
         let (begun, done) = (
             self.begun.load(Ordering::Relaxed),
             self.done.load(Ordering::Relaxed),
         );
-        let busy_for = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if begun == done {
-                *seen = (begun, None);
-            } else if seen.0 != begun || seen.1.is_none() {
-                *seen = (begun, Some(now));
-            }
-            seen.1
-                .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-        };
+        let busy_for = self.busy_for(now);
         ActorReport {
             path: self.identity.path.clone(),
             type_name: Arc::clone(&self.stats.type_name),

@@ -382,6 +382,7 @@ impl State {
         slot.answer_all();
         slot.class().leave(slot.phase);
         self.directory.leave(slot.path());
+        self.tree.forget_vital(slot.path());
         if slot.spec.nested.is_some() {
             self.tree.leave_below(slot.path());
         }

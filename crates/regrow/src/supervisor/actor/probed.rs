@@ -54,6 +54,15 @@ impl State {
         }
     }
 
+    /// This life of the child of this id is to be ended, if it is still the present one.
+    pub(super) fn condemned_at(&mut self, id: &str, generation: u32, verdict: Verdict) {
+        let slot = self.index_of(id).and_then(|index| self.slot(index));
+        let present = slot.filter(|slot| slot.generation == generation);
+        if let Some(who) = present.and_then(|slot| slot.who) {
+            self.condemned(who, verdict);
+        }
+    }
+
     /// It is to be ended, by nobody's wish.
     pub(super) fn condemned(&mut self, who: Who, verdict: Verdict) {
         let now = self.emitter.now();

@@ -1,0 +1,59 @@
+//! How fit a child is for work, by its own word and by that of its probes.
+
+use std::sync::Arc;
+
+use regrow_core::{Desired, Health, Phase};
+
+use super::Slot;
+use crate::registry::Fitness;
+
+impl Slot {
+    /// Whether it may be given work as soon as it is up, by its own word and that of its probes.
+    pub(crate) fn may_be_given_work(&self) -> bool {
+        let probed = self.probing.as_ref().is_none_or(|probing| probing.is_ready);
+        self.may_work && probed
+    }
+
+    pub(super) fn fitness(&self) -> Fitness {
+        Fitness {
+            ready: self.is_ready(),
+            health: self.health(),
+            unwanted: self.desired == Desired::Down,
+            has_been_up: self.generation > 1 || self.has_served(),
+        }
+    }
+
+    /// What its probes say of it.
+    pub(crate) fn health(&self) -> Health {
+        let probing = self.probing.as_ref();
+        probing.map_or(Health::Unknown, |probing| probing.health)
+    }
+
+    /// Whether its present life has been of use: it is ready, or has been judged, or is on its way out.
+    fn has_served(&self) -> bool {
+        let was_judged = self.is_ready() || self.health() != Health::Unknown;
+        self.started_at.is_some() && (self.phase != Phase::Running || was_judged)
+    }
+
+    /// Why its start has failed, if a probe has failed it.
+    pub(crate) fn failed_start(&self) -> Option<Arc<str>> {
+        let is_unproven = self.up_since.is_none();
+        let failed = self.probing.as_ref()?.failed.clone();
+        failed.filter(|_| is_unproven)
+    }
+
+    /// Whether nothing is left to wait for until it is up: it has announced itself, if it is to, and its startup probes have
+    /// succeeded.
+    pub(crate) fn is_proven(&self) -> bool {
+        let says_so = self.announced || !self.spec.traits.announced;
+        let starts = self.live.is_some() && self.phase == Phase::Starting && self.asked.is_none();
+        starts && says_so && !self.is_unproven()
+    }
+
+    /// Whether its start waits for a startup probe.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.probing
+            .as_ref()
+            .is_some_and(|probing| !probing.has_started)
+    }
+}
