@@ -261,6 +261,9 @@ impl From<Process> for ChildSpec {
         if let Some(within) = terms.ready_within {
             spec = spec.ready_within(within);
         }
+        for probe in terms.probes {
+            spec = spec.probe(probe);
+        }
         for (key, value) in terms.metadata {
             spec = spec.meta(key, value);
         }

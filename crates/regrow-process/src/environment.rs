@@ -173,6 +173,8 @@ pub(crate) struct Surroundings {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// What regrow gives under which name.
+    pub(crate) given: BTreeMap<String, String>,
 }
 
 /// Puts together what life `generation` of `template` is started with; its own spans belong to `trace`, and it says
@@ -208,7 +210,12 @@ pub(crate) fn surroundings(
         path,
         template.cwd.as_deref(),
     )?;
-    Ok(Surroundings { program, args, env })
+    Ok(Surroundings {
+        program,
+        args,
+        env,
+        given,
+    })
 }
 
 /// What of regrow's own environment is passed on, these variables included.
@@ -221,7 +228,7 @@ pub(crate) fn inherited<'a>(more: impl Iterator<Item = &'a str>) -> BTreeMap<OsS
 /// Replaces `${NAME}` by what regrow gives under that name. Other names are left as they are: a shell may know them.
 ///
 /// The token is never filled in: arguments can be read by everybody on the machine.
-fn fill(text: &OsStr, given: &BTreeMap<String, String>) -> OsString {
+pub(crate) fn fill(text: &OsStr, given: &BTreeMap<String, String>) -> OsString {
     let Some(text) = text.to_str().filter(|text| text.contains("${")) else {
         return text.to_owned();
     };

@@ -1,6 +1,7 @@
 //! A look at a process from outside: who it is now, and what it writes.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -9,7 +10,9 @@ use regrow_core::lifecycle::Stage;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::driver::{Order, Orders, SignalError, SignalTo, orders};
+use crate::environment;
 use crate::os::Signal;
+use crate::probes::{Around, for_commands};
 use crate::stdin::{Inlet, StdinError, StdinWriter};
 use crate::stdio::Output;
 
@@ -23,6 +26,14 @@ pub struct ProcessHandle {
     traffic: Traffic,
     output: Output,
     inlet: Inlet,
+    surroundings: Surroundings,
+}
+
+/// What the present life was started with, where somebody needs it.
+#[derive(Debug, Clone, Default)]
+struct Surroundings {
+    needed: Arc<AtomicBool>,
+    present: Arc<Mutex<Option<Arc<Around>>>>,
 }
 
 /// How much is done with an agent right now, by others than regrow.
@@ -126,6 +137,27 @@ impl ProcessHandle {
     /// When there is no life to write to, or it does not read within 10 s.
     pub async fn write_stdin(&self, bytes: impl Into<Vec<u8>>) -> Result<u32, StdinError> {
         self.stdin().write(bytes).await
+    }
+
+    /// From the next life on it is kept what each was started with.
+    pub(crate) fn keep_surroundings(&self) {
+        self.surroundings.needed.store(true, Ordering::Relaxed);
+    }
+
+    /// A life was started with this.
+    pub(crate) fn show_surroundings(&self, with: environment::Surroundings, cwd: Option<&Path>) {
+        if self.surroundings.needed.load(Ordering::Relaxed) {
+            *lock(&self.surroundings.present) = Some(Arc::new(Around {
+                env: for_commands(&with.env),
+                given: with.given,
+                cwd: cwd.map(Path::to_owned),
+            }));
+        }
+    }
+
+    /// What the last life was started with, if that is kept.
+    pub(crate) fn surroundings(&self) -> Option<Arc<Around>> {
+        lock(&self.surroundings.present).clone()
     }
 
     pub(crate) fn inlet(&self) -> &Inlet {

@@ -33,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! More of it at [`ProcessRunner`] and [`AgentRunner`]. Checks that a probe may ask, of agents and of others: [`HttpCheck`], [`TcpCheck`],
-//! [`CommandCheck`], [`LogLineCheck`], [`GrpcCheck`].
+//! More of it at [`ProcessRunner`] and [`AgentRunner`]. What a probe may ask: of the process itself a [`ProcessCheck`], of others
+//! [`HttpCheck`], [`TcpCheck`], [`CommandCheck`], [`LogLineCheck`], [`GrpcCheck`].
 
 mod abilities;
 mod actor;
@@ -49,6 +49,7 @@ mod limits;
 mod log_file;
 mod os;
 mod ports;
+mod probes;
 mod process;
 mod readiness;
 mod record;
@@ -70,6 +71,7 @@ pub use limits::Limits;
 pub use log_file::{History, LogFile, Logged};
 pub use os::{Signal, UnknownSignal, become_subreaper};
 pub use ports::{Lease, Ports};
+pub use probes::ProcessCheck;
 pub use process::{Process, Stdin};
 pub use regrow::telemetry::PortCounts;
 pub use regrow::telemetry::Stream;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regrow::Condition;
+use regrow::probe::Probe;
 use regrow_core::exits::ExitRules;
 use regrow_core::figures::MemoryLimit;
 use regrow_core::lifecycle::StopPlan;
@@ -106,6 +107,7 @@ pub(crate) struct Terms {
     pub(crate) limit: Option<RestartIntensity>,
     pub(crate) give_up: Option<GiveUp>,
     pub(crate) exits: ExitRules,
+    pub(crate) probes: Vec<Probe>,
 }
 
 /// An OS process to be supervised: any program, in any language.
@@ -392,6 +394,13 @@ impl Process {
     /// What happens when it fails more often than that.
     pub fn give_up(mut self, give_up: GiveUp) -> Self {
         self.terms.give_up = Some(give_up);
+        self
+    }
+
+    /// It is asked how it is, and what follows is done: see [`regrow::probe`]. Ask the process itself with a
+    /// [`ProcessCheck`](crate::ProcessCheck). May be said several times.
+    pub fn probe(mut self, probe: Probe) -> Self {
+        self.terms.probes.push(probe);
         self
     }
 

@@ -16,6 +16,8 @@ mod held;
 mod leased;
 #[path = "supervised/listening.rs"]
 mod listening;
+#[path = "supervised/probed.rs"]
+mod probed;
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -39,7 +39,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/supervisor/spawn", post(agents::spawn))
         .route("/supervisor/stop/{id}", post(agents::stop))
         .route("/supervisor/restart/{id}", post(agents::restart))
-        .route("/supervisor/health", get(health::tree))
+        .route("/supervisor/health", get(health::broadcast))
         .route("/v1/info", get(info))
         .route("/v1/agents", get(agents::status).post(agents::spawn))
         .route("/v1/agents/{id}", get(agents::one))

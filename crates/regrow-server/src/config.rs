@@ -16,6 +16,7 @@ mod logs;
 mod order;
 mod policy;
 mod port;
+mod probes;
 mod profile;
 mod read;
 mod request;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regrow::Condition;
+use regrow_core::probe::ProbeKind;
 use regrow_core::{Restart, RestartIntensity, Strategy};
 use regrow_process::{ExitRules, StopPlan};
 use serde_json::Map;
@@ -43,6 +45,7 @@ use serde_json::Map;
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
 pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::logs::LogsConfig;
+pub(crate) use self::probes::{ProbeConfig, Question, Where};
 pub(crate) use self::request::AgentParts;
 pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
 pub(crate) use self::units::{Refusal, duration, listen_address};
@@ -168,6 +171,8 @@ pub(crate) struct AgentConfig {
     pub(crate) max_runtime: Option<Duration>,
     /// How much it may use.
     pub(crate) limits: LimitsConfig,
+    /// What it is asked to see how it is.
+    pub(crate) probes: Vec<ProbeConfig>,
     /// Whether `/readyz` is 503 while it is down.
     pub(crate) required: bool,
 }
@@ -200,8 +205,19 @@ impl fmt::Debug for AgentConfig {
             .field("start_window", &self.start_window)
             .field("max_runtime", &self.max_runtime)
             .field("limits", &self.limits)
+            .field("probes", &self.probes)
             .field("required", &self.required)
             .finish()
+    }
+}
+
+impl AgentConfig {
+    /// Whether it has a probe that has to succeed before it may be given work.
+    pub(crate) fn is_asked_first(&self) -> bool {
+        self.probes.iter().any(|probe| match probe.kind {
+            ProbeKind::Startup | ProbeKind::Readiness => true,
+            ProbeKind::Liveness | ProbeKind::Custom => false,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod child;
 mod listen;
+mod probes;
 mod progress;
 mod report;
 mod request;

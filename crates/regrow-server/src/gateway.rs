@@ -31,7 +31,7 @@ pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
 use self::route::Route;
 use self::verdict::Refusal;
 use self::verdict::Verdict;
-pub(crate) use self::verdict::{At, Standing};
+pub(crate) use self::verdict::{At, Standing, Unready};
 use crate::http::guard::{Guard, Peer};
 use crate::wire::Problem;
 

@@ -13,6 +13,7 @@ mod leak;
 mod leash;
 mod left_behind;
 mod lines;
+mod mood;
 mod silent;
 mod slow_stop;
 mod stubborn;
@@ -268,6 +269,10 @@ mod tests {
         for (words, kind) in [
             (vec!["worker", "--port", "8001"], "worker"),
             (vec!["worker", "--socket", "/run/worker"], "worker"),
+            (
+                vec!["worker", "--port", "0", "--unready-after", "5s"],
+                "worker",
+            ),
             (vec!["chatty", "--every", "1s"], "chatty"),
             (vec!["crash", "--after", "20s", "--seed", "7"], "crash"),
             (vec!["crash", "--at-once"], "crash"),

@@ -53,6 +53,9 @@ pub(crate) struct Agent {
     pub(crate) ready: bool,
     /// `unknown`, `up`, `degraded` or `down`.
     pub(crate) health: String,
+    /// How its probes stand; `unknown` while it does not live.
+    #[serde(default)]
+    pub(crate) probes: Vec<ProbeState>,
     /// Whether regrow is not ready while this agent is down.
     pub(crate) required: bool,
     /// How many lives this place has had, from 1.
@@ -75,6 +78,52 @@ pub(crate) struct Agent {
     pub(crate) notices_refused: u64,
     /// What the life that runs uses, itself and its descendants; `null` in its first second, and where figures are switched off.
     pub(crate) figures: Option<AgentFigures>,
+}
+
+impl Agent {
+    /// Why the agent is not well: what the first probe says that has failed, or is on its way to.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let of = |verdict: &str| {
+            let mut probes = self.probes.iter();
+            probes.find(|probe| probe.verdict == verdict)
+        };
+        // Before it has spoken a readiness probe says so too, and has no reason.
+        let probe = of("failure").filter(|probe| probe.last.is_some());
+        let probe = probe.or_else(|| of("degraded"))?;
+        let name = &probe.name;
+        Some(match &probe.why {
+            Some(why) => format!("probe {name}: {why}"),
+            None => format!("probe {name} has not succeeded"),
+        })
+    }
+}
+
+/// How a probe of an agent stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProbeState {
+    /// What it is called.
+    pub(crate) name: String,
+    /// What it is for: `startup`, `liveness`, `readiness` or `custom`.
+    pub(crate) kind: String,
+    /// What it says: `unknown`, `success`, `degraded` or `failure`.
+    pub(crate) verdict: String,
+    /// What it has found last: `success`, `warning`, `failure`, `timeout` or `error`.
+    pub(crate) last: Option<String>,
+    /// Why, in words, where all is not well.
+    pub(crate) why: Option<String>,
+    /// What it answers to the one who wants to know this, where it was asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) now: Option<Now>,
+}
+
+/// What an agent answers right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Now {
+    /// `success`, `warning`, `failure`, `timeout` or `error`.
+    pub(crate) result: String,
+    /// Why, in words, where all is not well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
 }
 
 /// How a life ended.
@@ -307,8 +356,11 @@ pub(crate) struct AgentHealth {
     pub(crate) ready: bool,
     /// Whether regrow is not ready while this agent is down.
     pub(crate) required: bool,
-    /// What the probes say. Empty: probes are not possible yet.
-    pub(crate) probes: Vec<String>,
+    /// Why it is not well, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    /// How its probes stand; `unknown` while it does not live.
+    pub(crate) probes: Vec<ProbeState>,
 }
 
 /// A refusal or failure, as RFC 9457 has it (`application/problem+json`).
@@ -440,6 +492,7 @@ pub(crate) mod tests {
             desired: "up".into(),
             ready: false,
             health: "unknown".into(),
+            probes: vec![],
             required: false,
             generation: 0,
             restarts: 0,

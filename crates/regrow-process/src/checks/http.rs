@@ -36,7 +36,7 @@ const BODY: usize = 10 * 1024;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpCheck {
     address: CheckAddress,
     /// What the header `Host` says.
@@ -119,6 +119,20 @@ impl HttpCheck {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// The same, asked there.
+    #[must_use]
+    pub fn at(&self, address: CheckAddress) -> Self {
+        let authority = match &address {
+            CheckAddress::Tcp(address) => address.clone(),
+            CheckAddress::Unix(_) => "localhost".to_owned(),
+        };
+        Self {
+            address,
+            authority,
+            ..self.clone()
+        }
     }
 
     /// Asks once.

@@ -82,6 +82,9 @@ pub(super) async fn spawn(
         limits::undo(template, generation, &mut child, leader).await;
         return Err(error);
     }
+    template
+        .handle
+        .show_surroundings(surroundings, template.cwd.as_deref());
     let write = stdin.write.or_else(|| child.stdin.take());
     Ok(Spawned {
         child,

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, Uri};
 
 use super::Api;
 use super::params::{Flag, Params};
-use crate::wire::{Agent, AgentHealth, DaemonPhase, FailedAgent, Health, Problem};
+use crate::wire::{Agent, AgentHealth, DaemonPhase, FailedAgent, Health, Now, Problem};
 
 type Text = (StatusCode, String);
 
@@ -38,6 +38,27 @@ pub(super) async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Text, Box
 pub(super) async fn tree(State(api): State<Api>, uri: Uri) -> Result<Json<Health>, Box<Problem>> {
     Params::of(&uri, &["verbose"])?;
     Ok(Json(health(&api.roster.all().await)))
+}
+
+/// The same, with what each agent answers when it is asked now.
+pub(super) async fn broadcast(
+    State(api): State<Api>,
+    uri: Uri,
+) -> Result<Json<Health>, Box<Problem>> {
+    Params::of(&uri, &["verbose"])?;
+    let found = api.roster.ask_all().await;
+    let mut health = health(&api.roster.all().await);
+    for (id, agent) in &mut health.agents {
+        let of_agent = found.get(id);
+        for probe in &mut agent.probes {
+            let answer = of_agent.and_then(|found| found.get(&probe.name));
+            probe.now = answer.map(|found| Now {
+                result: found.result.as_str().to_owned(),
+                why: (!found.cause.is_empty()).then(|| found.cause.to_string()),
+            });
+        }
+    }
+    Ok(Json(health))
 }
 
 pub(super) async fn metrics(
@@ -81,13 +102,19 @@ fn readiness(phase: DaemonPhase, agents: &[Agent]) -> Vec<Check> {
         ),
     ];
     for agent in agents.iter().filter(|agent| agent.required) {
-        let trouble = (agent.phase != "running").then(|| match &agent.message {
-            Some(message) => format!("{}: {message}", agent.phase),
-            None => agent.phase.clone(),
+        let trouble = is_down(agent).then(|| match (&agent.message, agent.trouble()) {
+            (_, Some(trouble)) if agent.phase == "running" => trouble,
+            (Some(message), _) => format!("{}: {message}", agent.phase),
+            (None, _) => agent.phase.clone(),
         });
         checks.push(check(&format!("agent {}", agent.id), trouble));
     }
     checks
+}
+
+/// Whether it does not run, or its probes say that it does no good.
+fn is_down(agent: &Agent) -> bool {
+    agent.phase != "running" || agent.health == "down"
 }
 
 /// 200 if all is well, else 503 with the troubles; every check if all are asked for.
@@ -127,15 +154,14 @@ fn health(agents: &[Agent]) -> Health {
         health: agent.health.clone(),
         ready: agent.ready,
         required: agent.required,
-        probes: Vec::new(),
+        why: agent.trouble(),
+        probes: agent.probes.clone(),
     };
     let agents_by_id: BTreeMap<_, _> = agents
         .iter()
         .map(|agent| (agent.id.clone(), of(agent)))
         .collect();
-    let required_is_down = agents
-        .iter()
-        .any(|agent| agent.required && agent.phase != "running");
+    let required_is_down = agents.iter().any(|agent| agent.required && is_down(agent));
     let some_are_unwell = agents
         .iter()
         .any(|agent| matches!(agent.health.as_str(), "degraded" | "down"));
@@ -156,6 +182,7 @@ fn health(agents: &[Agent]) -> Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ProbeState;
 
     fn agent(id: &str, phase: &str, required: bool) -> Agent {
         Agent {
@@ -203,6 +230,42 @@ mod tests {
                 id: "b".into(),
                 message: "exit 1".into()
             }]
+        );
+        let unwell = |health: &str, required| Agent {
+            health: health.to_owned(),
+            ready: health != "down",
+            probes: vec![ProbeState {
+                name: "readiness".to_owned(),
+                kind: "readiness".to_owned(),
+                verdict: if health == "down" {
+                    "failure"
+                } else {
+                    "degraded"
+                }
+                .to_owned(),
+                last: Some("failure".to_owned()),
+                why: Some("nobody listens".to_owned()),
+                now: None,
+            }],
+            ..agent("a", "running", required)
+        };
+        for (word, required, expected) in [
+            ("degraded", true, "degraded"),
+            ("down", false, "degraded"),
+            ("down", true, "down"),
+        ] {
+            let health = health(&[unwell(word, required)]);
+            assert_eq!(health.status, expected, "{word} {required}");
+            let why = "probe readiness: nobody listens";
+            assert_eq!(health.agents["a"].why.as_deref(), Some(why));
+        }
+        assert_eq!(
+            answer(
+                &readiness(DaemonPhase::Running, &[unwell("down", true)]),
+                Flag::Off
+            )
+            .1,
+            "[-] agent a: probe readiness: nobody listens\nnot ready\n"
         );
         assert_eq!(health(&[agent("a", "backoff", true)]).status, "down");
         assert_eq!(health(&[agent("a", "backoff", false)]).status, "up");

@@ -21,6 +21,12 @@ const HEADER: [&str; 10] = [
     "LAST EXIT / NEXT START",
 ];
 
+/// Behind the id.
+const GROUP_AT: usize = 1;
+
+/// Behind what is ready.
+const HEALTH_AT: usize = 4;
+
 pub(super) async fn run(ps: &Ps) -> Result<(), CliError> {
     // Before anybody is asked: a mistake is one even where no daemon runs.
     let query = query(&ps.query)?;
@@ -50,35 +56,28 @@ fn query(words: &[String]) -> Result<Option<String>, CliError> {
     }
 }
 
+/// The groups and the health have a column each where there is anything to say.
 fn table(agents: &[Agent], now: SystemTime) -> String {
-    let rows = agents.iter().map(|agent| row(agent, now));
-    if agents.iter().all(|agent| agent.group.is_none()) {
-        return words::table(HEADER, rows);
-    }
-    let group = |agent: &Agent| agent.group.clone().unwrap_or_else(|| "-".to_owned());
-    let rows = rows
-        .zip(agents)
-        .map(|(row, agent)| with_group(row, group(agent)));
-    words::table(with_group(HEADER, "GROUP"), rows)
-}
-
-/// The same row with one column more, after the id.
-fn with_group<T>(row: [T; HEADER.len()], group: T) -> [T; HEADER.len() + 1] {
-    let [
-        id,
-        type_name,
-        phase,
-        ready,
-        generation,
-        restarts,
-        pid,
-        port,
-        uptime,
-        last,
-    ] = row;
-    [
-        id, group, type_name, phase, ready, generation, restarts, pid, port, uptime, last,
-    ]
+    let has_groups = agents.iter().any(|agent| agent.group.is_some());
+    let has_probes = agents.iter().any(|agent| !agent.probes.is_empty());
+    let wide = |row: Vec<String>, group: &str, health: &str| {
+        let mut row = row;
+        // The later one first, so that it comes to its place.
+        if has_probes {
+            row.insert(HEALTH_AT, health.to_owned());
+        }
+        if has_groups {
+            row.insert(GROUP_AT, group.to_owned());
+        }
+        row
+    };
+    let header = HEADER.map(str::to_owned).to_vec();
+    let header = wide(header, "GROUP", "HEALTH");
+    let rows = agents.iter().map(|agent| {
+        let group = agent.group.as_deref().unwrap_or("-");
+        wide(row(agent, now).to_vec(), group, &agent.health)
+    });
+    words::table(header.iter().map(String::as_str), rows)
 }
 
 fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
@@ -101,8 +100,15 @@ fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
             (None, None) => None,
         }),
         or_dash(uptime),
-        or_dash(last_and_next(agent, now)),
+        or_dash(unwell(agent).or_else(|| last_and_next(agent, now))),
     ]
+}
+
+/// Which probe of one that lives says that it is not well, and why.
+fn unwell(agent: &Agent) -> Option<String> {
+    agent.pid?;
+    let trouble = agent.trouble()?;
+    Some(words::first_line(&trouble))
 }
 
 /// How it ended last, when that was, and what comes next.
@@ -132,7 +138,7 @@ mod tests {
     use super::*;
     use crate::cli::Exit;
     use crate::wire::tests::agent;
-    use crate::wire::{LastExit, rfc3339};
+    use crate::wire::{LastExit, ProbeState, rfc3339};
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
@@ -199,6 +205,41 @@ new      worker  pending  no     0    0         -     -     -          -"
 ID  GROUP   TYPE    PHASE    READY  GEN  RESTARTS  PID  PORT  UPTIME  LAST EXIT / NEXT START
 a   coders  worker  pending  no     0    0         -    -     -       -
 b   -       worker  pending  no     0    0         -    -     -       -"
+        );
+    }
+
+    #[test]
+    fn the_health_has_a_column_where_there_are_probes_and_says_why_it_is_bad() {
+        let probe = |verdict: &str, why: Option<&str>| ProbeState {
+            name: "readiness".to_owned(),
+            kind: "readiness".to_owned(),
+            verdict: verdict.to_owned(),
+            last: Some(verdict.to_owned()),
+            why: why.map(str::to_owned),
+            now: None,
+        };
+        let running = |id: &str, probes: Vec<ProbeState>| Agent {
+            phase: "running".to_owned(),
+            pid: Some(7),
+            probes,
+            ..agent(id)
+        };
+        let well = Agent {
+            ready: true,
+            health: "up".to_owned(),
+            ..running("a", vec![probe("success", None)])
+        };
+        let down = Agent {
+            health: "down".to_owned(),
+            ..running("b", vec![probe("failure", Some("nobody listens"))])
+        };
+        assert_eq!(
+            table(&[well, down, agent("c")], now()),
+            "\
+ID  TYPE    PHASE    READY  HEALTH   GEN  RESTARTS  PID  PORT  UPTIME  LAST EXIT / NEXT START
+a   worker  running  yes    up       0    0         7    -     -       -
+b   worker  running  no     down     0    0         7    -     -       probe readiness: nobody listens
+c   worker  pending  no     unknown  0    0         -    -     -       -"
         );
     }
 

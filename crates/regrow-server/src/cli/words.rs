@@ -129,23 +129,24 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A table of columns as wide as they have to be, two blanks apart.
-pub(super) fn table<const N: usize>(
-    header: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
+pub(super) fn table<'h>(
+    header: impl IntoIterator<Item = &'h str>,
+    rows: impl Iterator<Item = impl IntoIterator<Item = String>>,
 ) -> String {
-    let mut all = vec![header.map(str::to_owned)];
-    all.extend(rows);
-    let mut widths = [0; N];
+    let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
+    let mut widths = vec![0; header.len()];
+    let mut all = vec![header];
+    all.extend(rows.map(|row| row.into_iter().collect()));
     for row in &all {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |row: &[String; N]| {
+    let line = |row: &Vec<String>| {
         let cells: Vec<_> = row
             .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:0$}", *width))
             .collect();
         cells.join("  ").trim_end().to_owned()
     };

@@ -11,6 +11,7 @@ use super::logs::LogsPart;
 use super::order::{self, Written};
 use super::policy::{RestartPart, StopPart};
 use super::port;
+use super::probes;
 use super::profile::Profile;
 use super::read::{Field, Fields, Found, Reader, Shape};
 use super::tree::Value;
@@ -39,6 +40,7 @@ const AGENT_KEYS: &[&str] = &[
     "start_window",
     "max_runtime",
     "limits",
+    "probes",
     "required",
 ];
 
@@ -129,11 +131,13 @@ pub(crate) fn read(
     let (inherit, env) = fields
         .get("env")
         .map_or_else(Default::default, |env| read_env(reader, &env));
+    let (port, handover) = port::read(reader, &fields);
+    let listens = port.as_ref().map(|found| found.value);
+    let probes = probes::read(reader, &fields, listens);
     let at_spawn = std::mem::take(&mut reader.at_spawn);
     let restart = read_restart(reader, &fields).over(&shared.restart);
     let once = read_truth(reader, &fields, "once").unwrap_or(false);
     let (stop, stdin) = read_stop(reader, &fields, shared);
-    let (port, handover) = port::read(reader, &fields);
     let depends_on = fields
         .get("depends_on")
         .map_or_else(Vec::new, |field| order::depends_on(reader, &field));
@@ -155,7 +159,7 @@ pub(crate) fn read(
             || folder.to_path_buf(),
             |field| read_workdir(reader, &field, folder),
         ),
-        port: port.as_ref().map(|found| found.value),
+        port: listens,
         group: group.as_ref().map(|found| found.value.clone()),
         enabled: read_truth(reader, &fields, "enabled").unwrap_or(true),
         // When it is known who is there.
@@ -170,6 +174,7 @@ pub(crate) fn read(
         start_window: read_window(reader, &fields, shared),
         max_runtime: read_max_runtime(reader, &fields),
         limits: read_limits(reader, &fields).over(&shared.limits).settle(),
+        probes,
         required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
     let id = Found {
@@ -262,7 +267,7 @@ fn required_command(
 }
 
 /// A list of texts, or one text for the shell.
-fn read_command(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<String> {
+pub(crate) fn read_command(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<String> {
     const EXPECTED: &str = "a list such as [\"program\", \"argument\"], or a line for sh -c";
     let shape = |parse| Shape {
         expected: EXPECTED,

@@ -163,7 +163,7 @@ pub(crate) fn ready(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<ReadyS
     })
 }
 
-fn line(text: &str) -> Result<String, Refusal> {
+pub(crate) fn line(text: &str) -> Result<String, Refusal> {
     if text.is_empty() || text.len() > LONGEST_TEXT || text.contains(['\n', '\r', '\0']) {
         let expected = format!("a text of one line with 1 to {LONGEST_TEXT} bytes");
         return Err(Refusal::new(expected));

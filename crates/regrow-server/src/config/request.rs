@@ -103,6 +103,7 @@ impl AgentConfig {
             start_window: defaults.start_window,
             max_runtime: None,
             limits: defaults.limits,
+            probes: Vec::new(),
             required: false,
         })
     }

@@ -10,6 +10,7 @@ use super::*;
 mod handover;
 mod limits;
 mod order;
+mod probes;
 mod profile;
 mod stop;
 mod usual;
@@ -105,6 +106,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         start_window: Duration::from_secs(1),
         max_runtime: None,
         limits: LimitsConfig::default(),
+        probes: Vec::new(),
         required: false,
     };
     let want = Config {

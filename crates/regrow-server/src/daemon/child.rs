@@ -5,6 +5,7 @@ use regrow_process::{Host, Lease, LogFile, Output, OutputLimits, Process, Signal
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::probes;
 use crate::config::{
     AgentConfig, LogsConfig, PortSetting, RestartConfig, StdinSetting, StopConfig, StopSignal,
 };
@@ -107,7 +108,7 @@ pub(super) fn process(
     if agent.handover {
         process = process.hand_over_listener();
     }
-    process
+    probes::with_probes(process, agent)
 }
 
 /// The log file of an agent.

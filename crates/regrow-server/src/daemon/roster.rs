@@ -1,5 +1,6 @@
 //! The agents of one daemon: who they are, how they stand, and what can be done with them.
 
+mod ask;
 mod error;
 mod family;
 mod lookup;
@@ -17,7 +18,7 @@ use regrow_process::{
     Host, Lease, LeaseError, LogFile, Output, Ports, Process, ProcessHandle, StdinWriter,
     port_variable,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::error::RosterError;
 pub(super) use self::lookup::status;
@@ -110,6 +111,8 @@ pub(crate) struct Roster {
     operations: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     senders: Arc<Semaphore>,
+    /// One asks all agents at a time.
+    asking: Mutex<()>,
 }
 
 /// The agents of a file with their ports, before the system runs.
@@ -202,6 +205,7 @@ impl Roster {
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
             followers: Arc::new(Semaphore::new(Self::MAX_FOLLOWERS)),
             senders: Arc::new(Semaphore::new(Self::MAX_SENDERS)),
+            asking: Mutex::default(),
         }
     }
 

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use regrow::{ChildInfo, ExitReason};
+use regrow_core::probe::{ProbeKind, ProbeVerdict};
 use regrow_core::{Desired, ExitKind, Phase};
 use regrow_process::{Figures, Host, Reading};
 
 use super::child;
 use super::roster::{Entry, status};
-use crate::config::{AgentConfig, Dependency};
-use crate::gateway::Standing;
-use crate::wire::{Agent, AgentFigures, LastExit, Sampling, TreeProcess, rfc3339};
+use crate::config::{AgentConfig, Dependency, ProbeConfig};
+use crate::gateway::{Standing, Unready};
+use crate::wire::{Agent, AgentFigures, LastExit, ProbeState, Sampling, TreeProcess, rfc3339};
 
 /// An agent as the API shows it; one of which the tree knows nothing any more is stopped.
 pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
@@ -37,6 +38,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         desired: desired.as_str().to_owned(),
         ready: status.ready,
         health: status.health.as_str().to_owned(),
+        probes: probes(config, info),
         required: config.required,
         generation: status.generation,
         restarts: info.map_or(0, |info| info.restarts),
@@ -54,6 +56,59 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
             .figures()
             .map(|figures| self::figures(&figures)),
     }
+}
+
+/// How the probes of an agent stand; nothing is known of one that does not live.
+fn probes(config: &AgentConfig, info: Option<&ChildInfo>) -> Vec<ProbeState> {
+    let reports = info.map_or(&[][..], |info| &info.probes);
+    if !reports.is_empty() {
+        return reports.iter().map(probe).collect();
+    }
+    let unknown = |probe: &ProbeConfig| ProbeState {
+        name: probe.name.clone(),
+        kind: probe.kind.as_str().to_owned(),
+        verdict: ProbeVerdict::Unknown.as_str().to_owned(),
+        last: None,
+        why: None,
+        now: None,
+    };
+    config.probes.iter().map(unknown).collect()
+}
+
+/// How a probe of an agent stands.
+fn probe(report: &regrow::probe::ProbeReport) -> ProbeState {
+    let words = report.why.as_ref();
+    ProbeState {
+        name: report.name.as_ref().to_owned(),
+        kind: report.kind.as_str().to_owned(),
+        verdict: report.verdict.as_str().to_owned(),
+        last: report.last.map(|last| last.as_str().to_owned()),
+        why: (!words.is_empty()).then(|| words.to_owned()),
+        now: None,
+    }
+}
+
+/// Why an agent that lives may be given no work, if its probes are the reason.
+pub(super) fn unready(config: &AgentConfig, info: &ChildInfo) -> Option<Unready> {
+    if info.ready || !config.is_asked_first() {
+        return None;
+    }
+    let failed = info.probes.iter().find(|probe| {
+        probe.kind == ProbeKind::Readiness
+            && probe.verdict == ProbeVerdict::Failure
+            && probe.last.is_some()
+    });
+    let Some(failed) = failed else {
+        return Some(Unready::NotYet);
+    };
+    let mut probes = config.probes.iter();
+    let asked = probes.find(|probe| *probe.name == *failed.name)?;
+    let why = match failed.why.as_ref() {
+        "" => "its readiness probe has not succeeded".to_owned(),
+        why => format!("its readiness probe failed: {why}"),
+    };
+    let period = asked.rules.period;
+    Some(Unready::Failed { why, period })
 }
 
 fn figures(figures: &Figures) -> AgentFigures {

@@ -42,6 +42,7 @@ fn running_at(port: u16) -> Standing {
         up_for: Some(Duration::from_secs(60)),
         starts_in: None,
         message: None,
+        unready: None,
     }
 }
 

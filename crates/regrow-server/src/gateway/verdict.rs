@@ -36,6 +36,22 @@ pub(crate) struct Standing {
     pub(crate) starts_in: Option<Duration>,
     /// Why it is parked.
     pub(crate) message: Option<String>,
+    /// Why it may be given no work although it lives.
+    pub(crate) unready: Option<Unready>,
+}
+
+/// Why an agent that lives may be given no work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unready {
+    /// Its probes have not said yet that it may.
+    NotYet,
+    /// Its probes say that it may not.
+    Failed {
+        /// Which, and what that has found.
+        why: String,
+        /// How often it is asked.
+        period: Duration,
+    },
 }
 
 /// Where an agent listens.
@@ -92,7 +108,13 @@ pub(super) fn verdict(id: &str, standing: &Standing, held: Duration) -> Verdict 
         return no_port(id);
     };
     match standing.phase {
-        Phase::Running | Phase::Starting if standing.alive => Verdict::Dial(at.clone()),
+        Phase::Running | Phase::Starting if standing.alive => match &standing.unready {
+            None => Verdict::Dial(at.clone()),
+            Some(Unready::NotYet) => hold(id, standing, held),
+            // It may not have come up yet: that is no refusal of its own.
+            Some(Unready::Failed { .. }) if is_young(standing) && held < HOLD => Verdict::Hold,
+            Some(Unready::Failed { why, period }) => unready(id, why, *period),
+        },
         // It runs no more, and the tree is about to hear of it; or it is not there yet.
         Phase::Running | Phase::Starting | Phase::Pending | Phase::Backoff => {
             hold(id, standing, held)
@@ -106,9 +128,9 @@ pub(super) fn verdict(id: &str, standing: &Standing, held: Duration) -> Verdict 
     }
 }
 
-/// What to do when the agent refused the connection for the `tries`-th time.
-pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32) -> Verdict {
-    let is_young = match standing.phase {
+/// Whether it may not listen yet.
+fn is_young(standing: &Standing) -> bool {
+    match standing.phase {
         Phase::Starting => true,
         Phase::Running => standing.up_for.is_none_or(|up| up < JUST_RUNNING),
         Phase::Pending
@@ -119,7 +141,12 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
         | Phase::Completed
         | Phase::Stopped
         | Phase::Failed => false,
-    };
+    }
+}
+
+/// What to do when the agent refused the connection for the `tries`-th time.
+pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32) -> Verdict {
+    let is_young = is_young(standing);
     let Some(at) = &standing.at else {
         return no_port(id);
     };
@@ -199,6 +226,19 @@ fn hold(id: &str, standing: &Standing, held: Duration) -> Verdict {
     })
 }
 
+/// It may take long until it is well again, and others may do the work meanwhile.
+fn unready(id: &str, why: &str, period: Duration) -> Verdict {
+    Verdict::Refuse(Refusal {
+        problem: Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "agent_not_ready",
+            format!("agent {id:?} is not ready: {why}"),
+        )
+        .hint(format!("see what it says: regrow logs {id}")),
+        retry_after: Some(retry_after(Some(period))),
+    })
+}
+
 fn gone(id: &str, standing: &Standing) -> Verdict {
     let because = standing
         .message
@@ -254,6 +294,53 @@ mod tests {
             up_for: Some(Duration::from_secs(60)),
             starts_in: None,
             message: None,
+            unready: None,
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_ready_is_waited_for_until_its_probes_have_spoken() {
+        let not_yet = Standing {
+            unready: Some(Unready::NotYet),
+            ..standing(Phase::Running)
+        };
+        let first = verdict("a", &not_yet, Duration::ZERO);
+        let last = verdict("a", &not_yet, HOLD);
+        assert_eq!(
+            (&*words(&first), &*words(&last)),
+            ("hold", "503 agent_not_ready 1")
+        );
+        for (period, expected) in [
+            (1_000, "503 agent_not_ready 1"),
+            (9_500, "503 agent_not_ready 10"),
+            (300_000, "503 agent_not_ready 30"),
+        ] {
+            let failed = Standing {
+                unready: Some(Unready::Failed {
+                    why: "its readiness probe failed: x".to_owned(),
+                    period: Duration::from_millis(period),
+                }),
+                ..standing(Phase::Running)
+            };
+            let refused = verdict("a", &failed, Duration::ZERO);
+            assert_eq!(words(&refused), expected);
+            let Verdict::Refuse(refusal) = refused else {
+                panic!("not refused")
+            };
+            let detail = "agent \"a\" is not ready: its readiness probe failed: x";
+            assert_eq!(refusal.problem.detail, detail);
+            let young = Standing {
+                up_for: Some(Duration::from_secs(1)),
+                ..failed.clone()
+            };
+            assert_eq!(words(&verdict("a", &young, Duration::ZERO)), "hold");
+            assert_eq!(words(&verdict("a", &young, HOLD)), expected);
+            // One that is on its way to its end is none of theirs.
+            let stopping = Standing {
+                phase: Phase::Stopping,
+                ..failed
+            };
+            assert_eq!(words(&verdict("a", &stopping, Duration::ZERO)), "hold");
         }
     }
 

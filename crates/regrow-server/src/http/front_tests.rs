@@ -24,6 +24,7 @@ impl Agents for AllAt {
             up_for: None,
             starts_in: None,
             message: None,
+            unready: None,
         })
     }
 

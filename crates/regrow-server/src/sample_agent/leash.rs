@@ -10,6 +10,9 @@ use tokio::sync::oneshot;
 
 use super::SampleAgentError;
 
+/// So much of a line is heard.
+const LONGEST: usize = 256;
+
 /// How an agent was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -46,15 +49,22 @@ pub(super) struct Leash {
 impl Leash {
     /// Takes hold: from now on the two signals no longer end the process by themselves.
     pub(super) fn take() -> Result<Self, SampleAgentError> {
-        Self::try_take().map_err(SampleAgentError::Leash)
+        Self::take_and_hear(|_| {})
     }
 
-    fn try_take() -> io::Result<Self> {
+    /// The same, and each line of stdin is heard.
+    pub(super) fn take_and_hear(
+        hear: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, SampleAgentError> {
+        Self::try_take(hear).map_err(SampleAgentError::Leash)
+    }
+
+    fn try_take(hear: impl Fn(&str) + Send + 'static) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             stdin: if stdin_is_held()? {
-                Some(end_of_stdin()?)
+                Some(end_of_stdin(hear)?)
             } else {
                 None
             },
@@ -82,14 +92,24 @@ fn stdin_is_held() -> io::Result<bool> {
 }
 
 /// Reads stdin to its end on a thread of its own, which does not keep the process from ending, as a task of tokio's would.
-fn end_of_stdin() -> io::Result<oneshot::Receiver<()>> {
+fn end_of_stdin(hear: impl Fn(&str) + Send + 'static) -> io::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(move || {
-            let mut ignored = [0; 4096];
+            let mut chunk = [0; 4096];
+            let mut line = Vec::new();
             let mut stdin = io::stdin().lock();
-            while stdin.read(&mut ignored).is_ok_and(|count| count > 0) {}
+            while let Ok(count @ 1..) = stdin.read(&mut chunk) {
+                for &byte in &chunk[..count] {
+                    if byte == b'\n' {
+                        hear(&String::from_utf8_lossy(&line));
+                        line.clear();
+                    } else if line.len() < LONGEST {
+                        line.push(byte);
+                    }
+                }
+            }
             ended.send(()).ok();
         })?;
     Ok(end)

@@ -11,6 +11,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::leash::Leash;
+use super::mood::{self, Changes, Mood, Moods};
 use super::silent::{Silence, UntilTold};
 use super::{Identity, SampleAgentError, say};
 
@@ -32,7 +34,8 @@ const MAX_BODY: usize = 1024 * 1024;
 
 /// Answers HTTP on 127.0.0.1: POST /invoke, GET /healthz, GET /readyz.
 ///
-/// A listener that was handed over comes first (`LISTEN_FDS`), then a Unix socket, then a port.
+/// A listener that was handed over comes first (`LISTEN_FDS`), then a Unix socket, then a port. It turns unready (503 at /readyz), hangs and
+/// recovers when it is told to: by a line `unready`, `hang` or `ready` on stdin, or after a time.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Worker {
     /// The port to answer on; 0 takes a free one
@@ -41,6 +44,8 @@ pub(crate) struct Worker {
     /// The Unix socket to answer on instead
     #[arg(long, env = "REGROW_SOCKET")]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    changes: Changes,
 }
 
 /// What it answers on.
@@ -124,19 +129,23 @@ fn of_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 
 /// Answers until it is asked to stop, then ends what is in hand.
 pub(super) async fn run(worker: &Worker, identity: &Identity) -> Result<(), SampleAgentError> {
-    let mut leash = Leash::take()?;
+    let moods = Moods::new(&worker.changes);
+    let heard = moods.clone();
+    let mut leash = Leash::take_and_hear(move |line| heard.hear(line))?;
     let listener = Listener::open(worker)?;
     let address = listener.address().map_err(SampleAgentError::Serve)?;
     say(format_args!("worker: {identity}, answering on {address}"))?;
 
     let (stop, stopped) = watch::channel(false);
-    let mut server = pin!(listener.serve(routes(identity.clone()), stopped));
+    let mut server = pin!(listener.serve(routes(identity.clone(), moods.clone()), stopped));
     let asked = tokio::select! {
         ended = &mut server => return ended.map_err(SampleAgentError::Serve),
         asked = leash.asked() => asked,
     };
     say(format_args!("worker: stopping at {asked}"))?;
     stop.send_replace(true);
+    // Whoever hangs here would hold it up.
+    moods.turn(Mood::Ready);
     match tokio::time::timeout(FINISHING, server).await {
         Ok(ended) => ended.map_err(SampleAgentError::Serve),
         Err(_) => say(format_args!(
@@ -153,16 +162,23 @@ pub(super) async fn listen(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| SampleAgentError::Listen { address, source })?;
-    let server = axum::serve(listener, routes(identity.clone()));
+    let moods = Moods::new(&Changes::default());
+    let server = axum::serve(listener, routes(identity.clone(), moods));
     Ok(async move { drop(server.await) })
 }
 
-fn routes(identity: Identity) -> axum::Router {
+fn routes(identity: Identity, moods: Moods) -> axum::Router {
+    let asked = moods.clone();
+    let readyz = async move || match asked.now() {
+        Mood::Ready | Mood::Hanging => (StatusCode::OK, "ok\n"),
+        Mood::Unready => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    };
     axum::Router::new()
         .route("/invoke", post(invoke))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(moods, mood::patience))
         .with_state(Arc::new(identity))
 }
 
@@ -212,6 +228,16 @@ mod tests {
     use super::*;
 
     async fn ask(method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
+        let moods = Moods::new(&Changes::default());
+        ask_in(&moods, method, path, body).await
+    }
+
+    async fn ask_in(
+        moods: &Moods,
+        method: &str,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> (StatusCode, String) {
         let identity = Identity {
             agent: "echo".to_owned(),
             generation: 3,
@@ -221,7 +247,10 @@ mod tests {
             .uri(path)
             .body(body.into())
             .unwrap();
-        let answer = routes(identity).oneshot(request).await.unwrap();
+        let answer = routes(identity, moods.clone())
+            .oneshot(request)
+            .await
+            .unwrap();
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -264,6 +293,27 @@ mod tests {
     async fn a_body_above_the_limit_is_refused() {
         let (status, _) = ask("POST", "/invoke", vec![b' '; MAX_BODY + 1]).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn it_turns_unready_hangs_and_recovers_as_it_is_told() {
+        let moods = Moods::new(&Changes::default());
+        let get = async |path| ask_in(&moods, "GET", path, "").await.0;
+        moods.hear("unready\r");
+        assert_eq!(get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(get("/healthz").await, StatusCode::OK);
+        moods.hear("hang");
+        let mut hangs = pin!(get("/readyz"));
+        for _ in 0..100 {
+            moods.hear("whatever else");
+            tokio::select! {
+                biased;
+                answer = &mut hangs => panic!("it answers {answer}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        moods.hear("ready");
+        assert_eq!(hangs.await, StatusCode::OK);
     }
 
     #[tokio::test]

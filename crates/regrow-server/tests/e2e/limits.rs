@@ -16,7 +16,7 @@ agents:
     let daemon = Daemon::up(agents);
     let greedy = daemon.until_phase("greedy", "failed");
     assert_eq!(greedy["generation"], 1, "{greedy}");
-    daemon.until_line(&["greedy", "stopping", "because of memory"]);
+    daemon.until_line(&["greedy", "stopping", "it uses ", " bytes of memory"]);
     let more = daemon.until_phase("more", "failed");
     assert_eq!(more["restarts"], 0, "{more}");
     let because = more["message"].as_str().unwrap();

@@ -16,6 +16,7 @@ mod kit;
 mod limits;
 mod losses;
 mod ports;
+mod probes;
 mod queries;
 mod real;
 mod sample_agents;

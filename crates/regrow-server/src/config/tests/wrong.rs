@@ -118,7 +118,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, group, enabled, handover, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, required), got \"x\"",
+           workdir, port, group, enabled, handover, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, probes, required), got \"x\"",
         ],
     );
 }

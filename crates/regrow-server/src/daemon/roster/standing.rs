@@ -7,10 +7,19 @@ use regrow::trace::TraceContext;
 use regrow_core::{Desired, Phase};
 use regrow_process::InFlight;
 
-use super::super::{request, view};
+use super::super::{child, request, view};
 use super::Roster;
+use crate::config::AgentConfig;
 use crate::gateway::{Agents, At, Standing};
 use crate::wire::DaemonPhase;
+
+impl Roster {
+    /// Whether its probes let an agent be given work; one that has none may be asked as soon as it lives.
+    fn may_be_given_work(&self, agent: &AgentConfig) -> bool {
+        let found = || self.system.registry().get(&child::path(agent));
+        !agent.is_asked_first() || found().is_some_and(|child| child.is_ready())
+    }
+}
 
 impl Agents for Roster {
     async fn standing(&self, id: &str) -> Option<Standing> {
@@ -31,13 +40,20 @@ impl Agents for Roster {
             up_for,
             starts_in: None,
             message: None,
+            unready: None,
         };
-        // A process that lives and is not being stopped is all there is to know: no supervisor is
+        // A process that lives, is not being stopped and is well is all there is to know: no supervisor is
         // asked for a request that goes through.
-        if standing.alive {
+        if standing.alive && self.may_be_given_work(&entry.config) {
             return Some(standing);
         }
         let info = self.member(&entry.config).await;
+        let standing = Standing {
+            unready: info
+                .as_ref()
+                .and_then(|info| view::unready(&entry.config, info)),
+            ..standing
+        };
         let standing = view::standing(standing, info.as_ref(), now);
         Some(match self.phase() {
             DaemonPhase::Starting | DaemonPhase::Running => standing,
