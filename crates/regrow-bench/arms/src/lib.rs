@@ -1,6 +1,7 @@
 //! regrow, raw ractor, kameo and plain tokio, doing the same things.
 
 mod asked;
+mod breaker;
 mod dynamic;
 mod kameo_arms;
 mod meter;
@@ -71,6 +72,10 @@ pub fn arms() -> Vec<Arm> {
         arm!("shutdown", "ractor", raw::shutdown),
         arm!("shutdown", "regrow", ours::shutdown),
         arm!("shutdown", "kameo", kameo_arms::shutdown),
+        arm!("breaker", "lock-and-clock", breaker::floor),
+        arm!("breaker", "regrow", breaker::permit),
+        arm!("breaker", "regrow-timed", breaker::timed),
+        arm!("breaker", "regrow-call", breaker::call),
         arm!("lookup", "hashmap", named::hashmap),
         arm!("lookup", "papaya", named::papaya),
         arm!("lookup", "dashmap", named::dashmap),
