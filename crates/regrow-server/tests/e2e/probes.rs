@@ -173,3 +173,36 @@ agents:
     );
     assert_eq!(agent["probes"][0]["verdict"], "success", "{agent}");
 }
+
+#[test]
+fn each_probe_says_for_itself_how_it_stands_and_a_custom_one_harms_nobody() {
+    let daemon = Daemon::up(
+        "\
+defaults: { start_window: 200ms }
+agents:
+  a:
+    command: 'while :; do echo tick; sleep 1; done'
+    port: auto
+    probes:
+      readiness: { exec: [sh, -c, 'test \"$AGENT_ID\" = a && test \"${PORT}\" = \"$PORT\"'], period: 1s, timeout: 9s }
+      custom:
+        ticks: { log: { line: tick, within: 1m }, period: 1s }
+        door: { tcp: {}, period: 1s, failure_threshold: 1 }
+",
+    );
+    let agent = until("all probes have spoken", || {
+        let agent = daemon.agent("a");
+        let verdicts = agent["probes"].as_array().unwrap().iter();
+        let verdicts: Vec<_> = verdicts.map(|probe| probe["verdict"].clone()).collect();
+        (agent["ready"] == true && verdicts == ["success", "success", "failure"]).then_some(agent)
+    });
+    assert_eq!(agent["health"], "degraded", "{agent}");
+    let nobody = format!("nobody listens at 127.0.0.1:{}", agent["port"]);
+    assert_eq!(agent["probes"][2]["why"], nobody, "{agent}");
+    // Only what has an address is asked when somebody wants to know; the rest is told as it stands.
+    let health = daemon.get("/supervisor/health").json();
+    let probes = &health["agents"]["a"]["probes"];
+    assert_eq!(probes[0]["now"], Value::Null, "{health}");
+    assert_eq!(probes[2]["now"]["result"], "failure", "{health}");
+    assert_eq!(daemon.get("/health").json()["status"], "degraded");
+}
