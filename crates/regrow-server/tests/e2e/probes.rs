@@ -184,7 +184,7 @@ agents:
     command: 'while :; do echo tick; sleep 1; done'
     port: auto
     probes:
-      readiness: { exec: [sh, -c, 'test \"$AGENT_ID\" = a && test \"${PORT}\" = \"$PORT\"'], period: 1s, timeout: 9s }
+      readiness: { exec: [sh, -c, 'test \"$AGENT_ID $1\" = \"a $PORT\"', sh, '${PORT}'], period: 1s, timeout: 9s }
       custom:
         ticks: { log: { line: tick, within: 1m }, period: 1s }
         door: { tcp: {}, period: 1s, failure_threshold: 1 }
