@@ -1,5 +1,6 @@
 //! Tests across the crates.
 
+mod accuracy;
 mod artefacts;
 mod breaker;
 mod chaos;

@@ -1,7 +1,7 @@
 //! What a gRPC server says of itself, by the health protocol that all of them share.
 //!
 //! `grpc.health.v1.Health/Check` takes the name of a service and answers one number. That is one string and one enum on the wire, over
-//! HTTP/2, which hyper speaks: no code is generated for it (ADR 0019). [The protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
+//! HTTP/2, which hyper speaks: no code is generated for it (ADR 0021). [The protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 
 use std::time::Duration;
 

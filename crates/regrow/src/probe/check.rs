@@ -92,9 +92,9 @@ impl Probed {
     }
 
     /// Looks at the progress of an actor, as often as it is called; `None` for what is no actor that regrow started.
-    pub(super) fn looks(&self) -> Option<impl Fn() -> Look + Send + 'static> {
+    pub(super) fn looks(&self) -> Option<impl Fn(Instant) -> Look + Send + 'static> {
         let vitals = Arc::clone(self.vitals.as_ref()?);
-        Some(move || vitals.look())
+        Some(move |now| vitals.look(now))
     }
 
     /// How long the oldest message whose wait is being measured has waited, as often as it is called.

@@ -38,7 +38,7 @@ impl Check for Progress {
             return Examination::impossible(NOT_COUNTED);
         };
         let mut progress = regrow_core::progress::Progress::new(self.stall);
-        Examination::at_once(move |now| progress.check(look(), now))
+        Examination::at_once(move |now| progress.check(look(now), now))
     }
 
     fn suits(&self, kind: ChildKind) -> Result<(), String> {

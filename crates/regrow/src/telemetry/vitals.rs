@@ -484,13 +484,18 @@ impl Vitals {
         }
     }
 
-    /// How it gets on.
-    pub(crate) fn look(&self) -> Look {
+    /// How it gets on, as it is seen now. Since when it is busy is known from whoever has looked first.
+    pub(crate) fn look(&self, now: Instant) -> Look {
         let handled = self.done.load(Ordering::Relaxed);
         let begun = self.begun.load(Ordering::Relaxed);
+        let busy = if begun > handled {
+            Busy::Since(now.checked_sub(self.busy_for(now)).unwrap_or(now))
+        } else {
+            Busy::No
+        };
         Look {
             handled,
-            busy: if begun > handled { Busy::Yes } else { Busy::No },
+            busy,
             queued: self.sent.load(Ordering::Relaxed).saturating_sub(begun),
         }
     }
