@@ -9,7 +9,7 @@ use std::time::Duration;
 use regrow::breaker::{
     Breaker, BreakerError, CircuitCause, CircuitMode, CircuitRules, CircuitState, OpenWait,
 };
-use regrow::testing::TestSystem;
+use regrow::testing::{Puppet, PuppetStart, TestSystem};
 use regrow::{Backoff, ChildKind, ChildSpec, Payload, Phase, Supervisor};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -302,4 +302,64 @@ async fn metrics_tell_of_states_calls_and_changes() {
     assert!(text.contains(line), "the old state is taken back");
     let unknown = "regrow_breaker_failure_ratio{breaker=\"root/model\"} NaN";
     assert!(text.contains(unknown), "below the minimum of calls");
+}
+
+/// One that has come up once and fails to start twice then, behind the breaker.
+fn gated(breaker: &Breaker) -> Supervisor {
+    use PuppetStart::{Refuse, Up};
+    let spec = Puppet::scripted("a", [Up, Refuse, Refuse, Up])
+        .backoff(Backoff::none())
+        .gate(breaker);
+    Supervisor::new("root")
+        .no_intensity_limit()
+        .child(breaker)
+        .child(spec)
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_that_fail_open_the_breaker_before_them_and_the_next_is_the_trial() {
+    let breaker = breaker();
+    let mut system = TestSystem::start(gated(&breaker)).await;
+    assert_eq!(breaker.status().totals.success, 1, "the boot");
+    let crashed = tokio::time::Instant::now();
+    system.puppet("root/a").crash("boom");
+    assert_eq!(changed(&mut system).await.0, CircuitState::Open);
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!((info.phase, info.restarts), (Phase::Starting, 3));
+    assert_eq!(changed(&mut system).await.0, CircuitState::HalfOpen);
+    let recovered = (CircuitState::Closed, CircuitCause::Recovered);
+    assert_eq!(changed(&mut system).await, recovered);
+    assert_eq!(crashed.elapsed(), SECOND * 5);
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!((info.phase, info.generation), (Phase::Running, 4));
+    let totals = breaker.status().totals;
+    assert_eq!((totals.success, totals.failure), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waits_for_its_breaker_can_be_stopped_and_has_no_timeout() {
+    let breaker = breaker();
+    let system = TestSystem::start(gated(&breaker)).await;
+    breaker.set_mode(CircuitMode::ForcedOpen);
+    system.puppet("root/a").crash("boom");
+    tokio::time::sleep(SECOND * 3_600).await;
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!((info.phase, info.restarts), (Phase::Starting, 1));
+    system.terminate_child("root/a").await.unwrap();
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!(info.phase, Phase::Stopped);
+    let totals = breaker.status().totals;
+    assert_eq!((totals.failure, totals.cancelled), (0, 0), "not tried");
+    assert!(system.shut_down().await.killed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_a_child_announces_itself_is_a_failure_of_its_start() {
+    let breaker = breaker();
+    let fails = ChildSpec::task("a", |_| async { Err::<(), _>("no") });
+    let spec = fails.announced().enabled(false).gate(&breaker);
+    let system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    assert!(system.restart_child("root/a").await.is_err());
+    let totals = breaker.status().totals;
+    assert_eq!((totals.success, totals.failure), (0, 1));
 }

@@ -51,6 +51,7 @@ use crate::system::System;
 
 mod book;
 mod error;
+mod gate;
 mod keeper;
 mod permit;
 mod shared;

@@ -17,6 +17,7 @@ use regrow_core::{
 use serde_json::{Map, Value};
 
 use crate::adapter::Supervised;
+use crate::breaker::Breaker;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
@@ -57,6 +58,8 @@ pub(crate) struct Traits {
     pub(crate) role: Role,
     pub(crate) announced: bool,
     pub(crate) probes: Arc<[Probe]>,
+    /// What lets its starts through.
+    pub(crate) gate: Option<Breaker>,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
@@ -218,6 +221,7 @@ impl ChildSpec {
             role: Role::default(),
             announced: false,
             probes: Arc::default(),
+            gate: None,
             plan: ChildPlan::default(),
             said: Said::default(),
             message: None,

@@ -20,6 +20,7 @@ use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb}
 use super::slot::{Kin, Slot, type_name_of};
 use super::{Supervisor, Tree};
 use crate::address::Place;
+use crate::breaker::Permit;
 use crate::child::{ChildInfo, ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
@@ -51,6 +52,8 @@ const MAX_EARLY_EXITS: usize = 1_024;
 /// What a supervisor can be told.
 pub(crate) enum Message {
     Launched(Who, Result<Started, StartFailure>),
+    /// The breaker in front of its starts lets one through, or the wait for that was ended.
+    Admitted(Who, Result<Permit<'static>, StartFailure>),
     Announced(Who),
     Ready(Who),
     /// It is held now, or goes on.
@@ -418,6 +421,7 @@ impl State {
                 }
                 return;
             }
+            Message::Admitted(who, pass) => return self.admitted(who, pass),
             Message::Announced(who) => return self.announced(who),
             Message::Ready(who) => return self.says_ready(who),
             Message::Held(who) => return self.held(who),

@@ -17,6 +17,7 @@ use super::answer::{Until, Waiters};
 use super::operate::OperateError;
 use super::{Message, Tree};
 use crate::address::Place;
+use crate::breaker::{Ended, Permit};
 use crate::child::{ChildInfo, ChildSpec, LastExit, StartContext, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
@@ -101,6 +102,8 @@ pub(crate) struct Past {
     pub(crate) next_start_at: Option<SystemTime>,
     pub(crate) last_exit: Option<LastExit>,
     pub(crate) parked_because: Option<String>,
+    /// The start under way is a call through a breaker.
+    pub(crate) pass: Option<Permit<'static>>,
 }
 
 impl Drop for Slot {
@@ -214,6 +217,18 @@ impl Slot {
     /// What earlier lives have left; from now on there is something.
     pub(crate) fn make_past(&mut self) -> &mut Past {
         self.past.get_or_insert_default()
+    }
+
+    /// Whether the start under way was let through, or needs not be.
+    pub(crate) fn has_pass(&self) -> bool {
+        self.past().is_some_and(|past| past.pass.is_some())
+    }
+
+    /// It is known what the start under way has come to, if it was let through by a breaker.
+    pub(crate) fn give_back_pass(&mut self, ended: Ended) {
+        if let Some(pass) = self.past_mut().and_then(|past| past.pass.take()) {
+            pass.settle(ended);
+        }
     }
 
     pub(crate) fn attempt(&self) -> u32 {

@@ -7,11 +7,13 @@ use regrow_core::supervision::Who;
 use regrow_core::{ExitKind, Phase, Shutdown};
 
 use super::State;
+use crate::breaker::Ended;
 use crate::child::LastExit;
 use crate::exit::{ExitReason, Follows, Ignore, StartFailure};
 use crate::launch;
 use crate::started::Force;
 use crate::supervisor::lingering::Lingering;
+use crate::supervisor::slot::Slot;
 use crate::telemetry::{Edge, Outcome, Payload, Span, Vitals};
 
 impl State {
@@ -24,6 +26,7 @@ impl State {
         if slot.is_forgotten(otp_compat) {
             slot.spec.launch = launch::forgotten();
         }
+        slot.give_back_pass(Ended::Success);
         slot.enter(Phase::Running);
         slot.up_since = Some(now);
         slot.started_at = Some(at);
@@ -96,6 +99,7 @@ impl State {
         } else {
             slot.who = None;
             slot.start = None;
+            slot.give_back_pass(Ended::Ignored);
             if let Some(past) = slot.past_mut() {
                 past.died_at = None;
                 drop(past.restarting.take());
@@ -171,11 +175,13 @@ impl State {
         let Some(slot) = self.current(who) else {
             return;
         };
-        let reason = match slot.failed_start() {
-            Some(why) => ExitReason::StartFailed(Arc::new(ProbeFailed(why))),
-            None if slot.timed_out => ExitReason::StartTimeout,
-            None => reason,
-        };
+        let reason = told_as(slot, reason);
+        // One that was asked to stop before it was up has told nothing of what it needs.
+        let told = slot.timed_out || slot.asked.is_none();
+        slot.give_back_pass(match told && reason.kind().is_abnormal() {
+            true => Ended::Failure,
+            false => Ended::Ignored,
+        });
         let handled = slot
             .live
             .take()
@@ -254,6 +260,15 @@ impl State {
             Some(span) => span.exception(reason.to_string()),
             None => {}
         }
+    }
+}
+
+/// What an end is told as: a start that was given up on has failed, however its life ended then.
+fn told_as(slot: &Slot, reason: ExitReason) -> ExitReason {
+    match slot.failed_start() {
+        Some(why) => ExitReason::StartFailed(Arc::new(ProbeFailed(why))),
+        None if slot.timed_out => ExitReason::StartTimeout,
+        None => reason,
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use regrow_core::Phase;
-use regrow_core::supervision::Who;
+use regrow_core::supervision::{Directive, Who};
 use tokio::sync::oneshot;
 
 use super::{Message, State, ends};
+use crate::breaker::{Breaker, Permit};
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::started::Started;
 use crate::supervisor::slot::Pending;
@@ -23,12 +24,23 @@ impl State {
         let Some(slot) = self.slot(who.slot) else {
             return;
         };
-        slot.begin(who, generation, now);
+        let is_admitted = slot.has_pass();
+        if !is_admitted {
+            slot.begin(who, generation, now);
+            if let Some(gate) = slot.spec.traits.gate.clone() {
+                match gate.try_acquire_owned() {
+                    Ok(pass) => slot.make_past().pass = Some(pass),
+                    Err(_) => return self.wait_for(who, gate),
+                }
+            }
+        }
         let context = slot.context(who, myself.clone(), tree);
         let cause = context.tree.causes.of(context.path().as_str());
         let launch = Arc::clone(&slot.spec.launch);
-        self.told(who.slot, Phase::Starting, None);
-        self.begin_restart(who.slot);
+        if !is_admitted {
+            self.told(who.slot, Phase::Starting, None);
+            self.begin_restart(who.slot);
+        }
         self.pad.begin(&launch, context, cause);
         let first = poll_fn(|waker| Poll::Ready(self.pad.poll(waker))).await;
         // What has run may have taken its time.
@@ -58,6 +70,55 @@ impl State {
                 }
                 self.core.on_start_pending(who, now);
             }
+        }
+    }
+
+    /// The breaker in front of its starts does not let this one through yet. Its timeout does not run meanwhile.
+    fn wait_for(&mut self, who: Who, gate: Breaker) {
+        let why = format!("waits for breaker \"{}\"", gate.id());
+        self.told(who.slot, Phase::Starting, Some(why.into()));
+        self.begin_restart(who.slot);
+        let task = tokio::spawn(async move { gate.admitted().await });
+        let pending = task.abort_handle();
+        let (running, over) = oneshot::channel();
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            let _running: oneshot::Sender<()> = running;
+            let cancelled = |_| StartFailure::new(ExitReason::Cancelled, Follows::Retry);
+            let pass = task.await.map_err(cancelled);
+            // A supervisor that is gone starts nobody.
+            drop(myself.cast(Message::Admitted(who, pass)));
+        });
+        self.starting += 1;
+        if let Some(slot) = self.slot(who.slot) {
+            slot.start = Some(Box::new(Pending {
+                task: pending,
+                over,
+            }));
+        }
+    }
+
+    /// The wait for a breaker is over. What is dropped here was not tried.
+    pub(super) fn admitted(&mut self, who: Who, pass: Result<Permit<'static>, StartFailure>) {
+        self.starting -= 1;
+        if self.starting == 0 {
+            self.no_start_under_way();
+        }
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        slot.start = None;
+        let is_wanted = slot.asked.is_none();
+        match pass {
+            Ok(pass) if is_wanted => {
+                slot.make_past().pass = Some(pass);
+                self.queue(vec![Directive::Start(who)]);
+            }
+            Ok(_) => {
+                let cancelled = StartFailure::new(ExitReason::Cancelled, Follows::Retry);
+                self.start_failed(who, cancelled);
+            }
+            Err(failure) => self.start_failed(who, failure),
         }
     }
 
