@@ -56,6 +56,11 @@ pub(crate) struct Torture {
 }
 
 impl Torture {
+    /// How many agents operators may spawn.
+    fn spawns(self) -> u64 {
+        self.agents / SPAWNS_IN * OPERATORS
+    }
+
     /// What `REGROW_TORTURE` asks for, or the usual.
     pub(crate) fn wanted() -> Self {
         let text = std::env::var("REGROW_TORTURE").unwrap_or_default();
@@ -147,7 +152,7 @@ fn mark(folder: &Path) -> String {
 impl Victim {
     fn up(torture: Torture) -> Self {
         // Whoever is spawned gets a port too.
-        let spawned = torture.agents / SPAWNS_IN * OPERATORS;
+        let spawned = torture.spawns();
         let in_file = torture.agents.div_ceil(u64::try_from(A_PORT_IN).unwrap());
         let needed = u16::try_from(in_file + spawned).unwrap();
         assert!(needed < BLOCK, "{needed} ports are needed: fewer agents");
@@ -254,10 +259,9 @@ impl Victim {
         let done = until(PATIENCE / 6, || {
             figures = Figures::of(pid);
             busy = listened(self.ports);
-            let agents = self.client.agents().map_or(0, |agents| agents.len());
-            // Who was spawned has a port, which is kept from other runs of regrow by a socket.
-            let in_file = usize::try_from(self.torture.agents).unwrap();
-            let ports = agents.saturating_sub(in_file);
+            // Who was spawned has a port, which is kept from other runs of regrow by a socket. Who is gone keeps its log.
+            let ports = usize::try_from(self.torture.spawns()).unwrap();
+            let agents = usize::try_from(self.torture.agents).unwrap() + ports;
             let few = descriptors.is_none_or(|before| figures.descriptors <= before + ports);
             let none = figures.children == 0 && figures.zombies == 0;
             let alone = marked("REGROW_INSTANCE", &self.instance).is_empty();

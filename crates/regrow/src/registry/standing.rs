@@ -27,7 +27,7 @@ pub(crate) struct Fitness {
     pub(crate) health: Health,
     /// An operator wants it down.
     pub(crate) unwanted: bool,
-    /// A life of it has been up, or has ended before it was.
+    /// A life of it has been up.
     pub(crate) has_been_up: bool,
 }
 
@@ -88,10 +88,15 @@ impl Word {
         regrow_core::health::Standing {
             phase: self.phase(),
             desired,
-            has_been_up: self.0 & HAS_BEEN_UP != 0,
+            has_been_up: self.has_been_up(),
             is_ready: self.is_ready(),
             probes: self.health(),
         }
+    }
+
+    /// A life of it has been up. It stays so.
+    pub(crate) const fn has_been_up(self) -> bool {
+        self.0 & HAS_BEEN_UP != 0
     }
 
     /// Its place has been taken out of the tree.

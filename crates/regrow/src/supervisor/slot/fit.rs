@@ -19,7 +19,7 @@ impl Slot {
             ready: self.is_ready(),
             health: self.health(),
             unwanted: self.desired == Desired::Down,
-            has_been_up: self.generation > 1 || self.has_served(),
+            has_been_up: self.place.standing.word().has_been_up() || self.has_served(),
         }
     }
 
