@@ -38,6 +38,7 @@ use crate::time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Watchdog {
+    is_off: bool,
     period: Duration,
     stall: Duration,
     stuck: Remedy,
@@ -59,6 +60,7 @@ impl Default for Watchdog {
     /// Every 5 s, stuck after 30 s, and only told.
     fn default() -> Self {
         Self {
+            is_off: false,
             period: Duration::from_secs(5),
             stall: regrow_core::progress::Progress::STALL,
             stuck: Remedy::Report,
@@ -68,6 +70,14 @@ impl Default for Watchdog {
 }
 
 impl Watchdog {
+    /// None: a system in which nothing happens wakes nobody then.
+    pub fn off() -> Self {
+        Self {
+            is_off: true,
+            ..Self::default()
+        }
+    }
+
     /// Within how long a ring is found; 5 s by default. At least 10 ms.
     pub fn period(mut self, period: Duration) -> Self {
         self.period = period.max(Duration::from_millis(10));
@@ -158,6 +168,9 @@ pub(crate) async fn keep(
     watchdog: Watchdog,
     mut ended: watch::Receiver<Option<ExitReason>>,
 ) {
+    if watchdog.is_off {
+        return;
+    }
     let mut rounds = Rounds::new(watchdog);
     loop {
         let next = time::now() + watchdog.period / 2;

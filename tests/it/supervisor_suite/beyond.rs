@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use regrow::testing::{Puppet, PuppetStart};
+use regrow::watchdog::Watchdog;
 use regrow::{
     Backoff, ChildSpec, ExitReason, FirstRestart, Phase, Restart, StartContext, StartFailure,
     Strategy, Supervisor,
@@ -324,7 +325,9 @@ async fn pauses_in_a_year() -> u64 {
 async fn an_idle_supervisor_holds_no_timers() {
     let without_anybody = pauses_in_a_year().await;
     let crew = Supervisor::new("crew").child(worker("b"));
-    let tree = Supervisor::new("sup").child(worker("a")).child(crew);
+    // The watchdog looks every few seconds; it is no part of a supervisor.
+    let tree = Supervisor::new("sup").watchdog(Watchdog::off());
+    let tree = tree.child(worker("a")).child(crew);
     let mut suite = Suite::start(tree).await;
     suite.end("a", End::Abnormal).await;
     assert_eq!(
