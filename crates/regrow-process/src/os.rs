@@ -50,7 +50,8 @@ pub(crate) const LAST_LOOKS: Duration = Duration::from_secs(5);
 /// How long the last ones that a sweep killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_millis(200);
 
-/// After this many looks, processes that come and go are taken for somebody else's: some machines are never quiet.
+/// After this many looks, processes that come and go are taken for somebody else's where nothing better tells: some machines are never
+/// quiet.
 const RESTLESS_LOOKS: u32 = 20;
 
 /// A process that cannot be mistaken for another one with the same pid.
@@ -116,6 +117,16 @@ struct Look {
     found: Vec<Identity>,
     /// How many processes ended before it was clear whose they were.
     vanished: usize,
+    /// Whoever has ended and is not reaped: it tells nobody any more whose it was, and may have started somebody right before.
+    ended: HashSet<Identity>,
+}
+
+impl Look {
+    /// Whether everybody who may belong to the quarry was seen, given what the look before has shown: whoever had ended by then was
+    /// alone, or whom it had started was there to be seen at this look.
+    fn is_sure(&self, before: &HashSet<Identity>) -> bool {
+        self.vanished == 0 && self.ended.is_subset(before)
+    }
 }
 
 /// The pids that tokio waits for. Nobody else may reap them.
@@ -260,9 +271,11 @@ pub(crate) async fn descendants(leader: Identity) -> Vec<Identity> {
 /// sure, up to 5 s longer.
 ///
 /// Returns the pids of what is left, by a last look. A process that forks while it is being killed loses: its child bears the same marks.
-/// One that ends while we look may have left such a child behind, so that look does not count.
+/// One that ends while we look may have left such a child behind, so that look does not count, unless our own children show that nobody
+/// is left.
 pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
     let mut quiet_looks = 0;
+    let mut ended = HashSet::new();
     for looks in 1_u32.. {
         let hunted = quarry.clone();
         let look = match blocking(move || imp::kill_all(&hunted)).await {
@@ -272,11 +285,13 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
                 return Vec::new();
             }
         };
-        let quiet = look.found.is_empty() && (look.vanished == 0 || looks > RESTLESS_LOOKS);
+        let quiet = look.found.is_empty()
+            && (look.is_sure(&ended) || is_clear(&quarry).await.unwrap_or(looks > RESTLESS_LOOKS));
         quiet_looks = if quiet { quiet_looks + 1 } else { 0 };
         if quiet_looks == 2 {
             break;
         }
+        ended.clone_from(&look.ended);
         if !quiet && Instant::now() >= until + LAST_LOOKS {
             return what_is_left(quarry, look.found).await;
         }
@@ -285,6 +300,15 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
         }
     }
     Vec::new()
+}
+
+/// Whether nobody of `quarry` can be left; `None` where that cannot be told from our own children.
+async fn is_clear(quarry: &Quarry) -> Option<bool> {
+    let quarry = quarry.clone();
+    blocking(move || Ok(imp::is_clear(&quarry)))
+        .await
+        .ok()
+        .flatten()
 }
 
 /// Kills once more, and tells who is there all the same: those that do not die of it, or what they have started meanwhile.

@@ -117,19 +117,24 @@ impl Sight {
         }
     }
 
-    fn look(&self) -> Look {
+    fn look(&self, quarry: &Quarry) -> Look {
+        let ended = self.table.entries.iter().filter(|entry| {
+            entry.life == Life::Zombie && entry.identity.start_time >= quarry.not_before
+        });
+        let ended = ended.map(|entry| entry.identity).collect();
         let living = self.family.iter().filter(|entry| entry.life == Life::Alive);
         let found = living.map(|entry| entry.identity).collect();
         Look {
             found,
             vanished: self.vanished,
+            ended,
         }
     }
 }
 
 /// What belongs to `quarry` and lives.
 pub(super) fn find(quarry: &Quarry) -> io::Result<Vec<Identity>> {
-    Ok(Sight::of(quarry)?.look().found)
+    Ok(Sight::of(quarry)?.look(quarry).found)
 }
 
 pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
@@ -145,7 +150,7 @@ pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
 pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
     let sight = Sight::of(quarry)?;
     kill_family(&sight.table, &sight.family);
-    Ok(sight.look())
+    Ok(sight.look(quarry))
 }
 
 fn kill_family(table: &Table, family: &[Entry]) {
@@ -274,6 +279,38 @@ fn reap_if_ended(entry: &Entry) {
     }
 }
 
+/// Whether nobody of `quarry` can be left, by a look at our own children alone; `None` where that does not tell.
+///
+/// A subreaper becomes the parent of whoever loses its own, so whoever is left of a life whose leader is gone descends from a child of
+/// ours that tokio does not wait for. The list of these is short, and unlike a walk over all processes it can be read as of one moment:
+/// the kernel may skip an entry only where one that it has told before is reaped meanwhile, and that one is in no later reading. So two
+/// readings that are the same are true, however much comes and goes elsewhere on the machine.
+pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
+    if !SUBREAPER.load(Ordering::Acquire) {
+        return None;
+    }
+    let before = stray_pids()?;
+    let entries: Vec<Entry> = before.iter().copied().filter_map(read_entry).collect();
+    let ended = |entry: &&Entry| entry.life == Life::Zombie;
+    let is_restless = entries.len() < before.len() || entries.iter().any(|entry| ended(&entry));
+    entries.iter().filter(ended).for_each(reap_if_ended);
+    let sight = Sight::in_table(quarry, Arc::new(Table::of(entries)));
+    let is_quiet = sight.vanished == 0 && sight.family.is_empty();
+    Some(!is_restless && is_quiet && stray_pids()? == before)
+}
+
+/// The pids of those children of ours that tokio does not wait for; `None` where the system does not tell.
+fn stray_pids() -> Option<Vec<i32>> {
+    let mut pids = Vec::new();
+    for thread in fs::read_dir("/proc/self/task").ok()? {
+        let children = fs::read_to_string(thread.ok()?.path().join("children")).ok()?;
+        let children = children.split_ascii_whitespace();
+        pids.extend(children.filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    pids.retain(|pid| !super::is_own(*pid));
+    Some(pids)
+}
+
 /// The children of ours that tokio does not wait for.
 fn adopted() -> io::Result<Vec<Entry>> {
     let mut adopted = Vec::new();
@@ -334,7 +371,7 @@ mod tests {
         };
         let family = |entries| {
             let table = Arc::new(Table::of(entries));
-            Sight::in_table(&quarry, table).look().found
+            Sight::in_table(&quarry, table).look(&quarry).found
         };
         let member = entry(999_002, 6, 999_001);
         assert_eq!(family(vec![member]), [member.identity]);

@@ -1,5 +1,6 @@
 //! Systems without `/proc`: only the process group is known, so whatever leaves it is lost.
 
+use std::collections::HashSet;
 use std::io;
 
 use regrow_core::figures::Reading;
@@ -79,7 +80,13 @@ pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
     Ok(Look {
         found: find(quarry)?,
         vanished: 0,
+        ended: HashSet::new(),
     })
+}
+
+/// Not told by the system.
+pub(super) fn is_clear(_quarry: &Quarry) -> Option<bool> {
+    None
 }
 
 fn signal_all(quarry: &Quarry, signal: Signal) -> io::Result<Vec<Identity>> {

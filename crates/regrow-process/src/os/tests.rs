@@ -67,6 +67,21 @@ async fn a_process_with_the_same_pid_but_another_start_is_not_swept() {
     reap(&mut child, leader).unwrap();
 }
 
+#[test]
+fn a_look_is_sure_when_nobody_has_ended_who_may_have_started_somebody_since() {
+    let process = |pid| Identity { pid, start_time: 1 };
+    let look = |vanished, ended: &[i32]| Look {
+        found: vec![],
+        vanished,
+        ended: ended.iter().copied().map(process).collect(),
+    };
+    let before = HashSet::from([process(7)]);
+    assert!(look(0, &[]).is_sure(&before));
+    assert!(look(0, &[7]).is_sure(&before), "it was alone then");
+    assert!(!look(0, &[7, 8]).is_sure(&before));
+    assert!(!look(1, &[]).is_sure(&before));
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn limits_reach_what_was_started_before_they_were_set() {
