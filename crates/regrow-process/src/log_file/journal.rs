@@ -109,7 +109,11 @@ impl Journal {
             (state, written) = self.write(state, &output).await;
             match (written, last) {
                 (Ok(Written::Some), _) => {}
-                (Ok(Written::Nothing) | Err(_), true) => return,
+                (Ok(Written::Nothing) | Err(_), true) => {
+                    // Nobody writes it before the next life, which may never come.
+                    state.writer = None;
+                    return;
+                }
                 (Ok(Written::Nothing), false) => {
                     tokio::select! {
                         () = output.changed(state.written) => {}

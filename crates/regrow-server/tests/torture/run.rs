@@ -250,8 +250,8 @@ impl Victim {
         self.figure(format!("quiet_{when}={took:.1}s"));
     }
 
-    /// What of the daemon is left when nothing runs: no child, no port, no more descriptors than before but one for the port of each that was
-    /// spawned, and of each agent at most one log.
+    /// What of the daemon is left when nothing runs: no child, no port, no open log, and no more descriptors than before but one for the port of each
+    /// that was spawned.
     fn at_rest(&mut self, when: &str, descriptors: Option<usize>) -> Figures {
         let pid = self.process.id();
         let mut figures = Figures::of(pid);
@@ -259,13 +259,12 @@ impl Victim {
         let done = until(PATIENCE / 6, || {
             figures = Figures::of(pid);
             busy = listened(self.ports);
-            // Who was spawned has a port, which is kept from other runs of regrow by a socket. Who is gone keeps its log.
+            // Who was spawned has a port, which is kept from other runs of regrow by a socket.
             let ports = usize::try_from(self.torture.spawns()).unwrap();
-            let agents = usize::try_from(self.torture.agents).unwrap() + ports;
             let few = descriptors.is_none_or(|before| figures.descriptors <= before + ports);
             let none = figures.children == 0 && figures.zombies == 0;
             let alone = marked("REGROW_INSTANCE", &self.instance).is_empty();
-            let whole = few && none && alone && busy.is_empty() && figures.logs <= agents;
+            let whole = few && none && alone && busy.is_empty() && figures.logs == 0;
             whole.then_some(())
         });
         if done.is_none() {
