@@ -113,6 +113,9 @@ impl CheckAddress {
     async fn connect(&self) -> Result<Box<dyn Connection>, CheckResult> {
         let connected: io::Result<Box<dyn Connection>> = match self {
             Self::Tcp(address) => match TcpStream::connect(address).await {
+                Ok(stream) if talks_to_itself(&stream) => {
+                    Err(io::ErrorKind::ConnectionRefused.into())
+                }
                 Ok(stream) => Ok(Box::new(stream)),
                 Err(error) => Err(error),
             },
@@ -137,6 +140,14 @@ impl CheckAddress {
         } else {
             format!("no connection to {self}: {error}")
         })
+    }
+}
+
+/// A connection to a port that nobody has may get that very port as its own, and then its other end is itself.
+fn talks_to_itself(stream: &TcpStream) -> bool {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local == peer,
+        (Err(_), _) | (_, Err(_)) => false,
     }
 }
 

@@ -204,8 +204,14 @@ async fn see_to_its_end(
                 () = enough => None,
             };
             // It is not reaped yet, so the name of its group is nobody else's.
-            os::signal_group(leader, Signal::Kill)?;
-            os::exited(leader).await?;
+            let killed = os::signal_group(leader, Signal::Kill);
+            if exit.is_none() {
+                killed?;
+                os::exited(leader).await?;
+            } else if let Err(error) = killed {
+                // It has said what it had to: what it left behind may be another user's.
+                tracing::debug!(pid = leader.pid, %error, "failed to end what a command has left in its group");
+            }
             io::Result::Ok(exit)
         };
         let read = read_both(child.stdout.take(), child.stderr.take(), &mut written);

@@ -39,6 +39,10 @@ impl Driver {
         observer: &impl Observer,
     ) -> Option<Self> {
         let lease = self.template.lease.as_ref()?;
+        let handover = self.template.handover.as_ref();
+        if handover.is_some_and(|handover| !handover.may_move()) {
+            return None;
+        }
         let failed = matches!(ending.end, End::Natural(Exit::Code(code)) if code != 0);
         if !failed || self.window == Window::Over || self.wishes.is_pending() {
             return None;
