@@ -9,6 +9,7 @@ use std::time::Duration;
 use regrow::breaker::{
     Breaker, BreakerError, CircuitCause, CircuitMode, CircuitRules, CircuitState, OpenWait,
 };
+use regrow::probe::{CheckResult, Probe, call};
 use regrow::testing::{Puppet, PuppetStart, TestSystem};
 use regrow::{Backoff, ChildKind, ChildSpec, Payload, Phase, Supervisor};
 
@@ -358,6 +359,18 @@ async fn an_end_before_a_child_announces_itself_is_a_failure_of_its_start() {
     let breaker = breaker();
     let fails = ChildSpec::task("a", |_| async { Err::<(), _>("no") });
     let spec = fails.announced().enabled(false).gate(&breaker);
+    let system = TestSystem::start(Supervisor::new("root").child(spec)).await;
+    assert!(system.restart_child("root/a").await.is_err());
+    let totals = breaker.status().totals;
+    assert_eq!((totals.success, totals.failure), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_startup_probe_that_fails_is_a_failure_to_the_breaker_before_its_starts() {
+    let breaker = breaker();
+    let no = call(|| std::future::ready(CheckResult::failure("no")));
+    let probe = Probe::startup(no).failure_threshold(1);
+    let spec = Puppet::spec("a").probe(probe).enabled(false).gate(&breaker);
     let system = TestSystem::start(Supervisor::new("root").child(spec)).await;
     assert!(system.restart_child("root/a").await.is_err());
     let totals = breaker.status().totals;

@@ -330,3 +330,54 @@ async fn what_probes_say_is_counted() {
         assert!(text.contains(line), "{line} in\n{text}");
     }
 }
+
+/// A check that cannot even begin.
+struct Stillborn;
+
+impl Check for Stillborn {
+    fn examine(&self, _: &Probed) -> Examination {
+        panic!("it was never born")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_as_it_begins_has_failed_and_harms_nobody() {
+    let spec = Puppet::spec("a").probe(Probe::custom("stillborn", Stillborn));
+    let mut system = TestSystem::start(root().child(spec)).await;
+    system.expect("regrow.probe.changed", "root/a").await;
+    let info = system.which_child("root/a").await.expect("it is there");
+    let why = &info.probes[0].why;
+    assert!(why.contains("it was never born"), "{why}");
+    assert_eq!((info.generation, info.phase), (1, Phase::Running));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_started_by_its_probe_has_the_start_timeout_to_announce_itself() {
+    let silent = ChildSpec::task("a", |context: TaskContext| async move {
+        context.stopped().await;
+        Ok::<(), BoxError>(())
+    });
+    let spec = silent
+        .announced()
+        .start_timeout(SECOND * 5)
+        .probe(Probe::startup(always(CheckResult::success())));
+    let began = tokio::time::Instant::now();
+    let mut system = TestSystem::launch(root().child(spec)).await;
+    let event = system.expect("regrow.child.start_failed", "root/a").await;
+    let Payload::ChildStartFailed { reason, .. } = &event.payload else {
+        panic!("{event:?}")
+    };
+    assert_eq!(reason.kind(), ExitKind::StartTimeout);
+    assert!(began.elapsed() < SECOND * 20, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_is_given_back_is_as_ready_as_before() {
+    let probe = || Probe::readiness(always(CheckResult::success()));
+    let spec = Puppet::spec("a").probe(probe());
+    let said = spec.plan().ready_within;
+    let mut system = TestSystem::start(root().child(spec)).await;
+    system.expect("regrow.child.ready", "root/a").await;
+    let spec = system.spec("root/a").await.expect("it is there");
+    assert_eq!(spec.plan().ready_within, said);
+}

@@ -2,58 +2,12 @@
 
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use caller::{Ask, Caller};
 use regrow::testing::{Puppet, TestSystem};
 use regrow::watchdog::{Remedy, Watchdog};
 use regrow::{Address, ChildSpec, Payload, StopCause, Supervisor};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Calls whom it is told to call, and says what came of it.
-#[derive(Clone)]
-struct Caller;
-
-enum Ask {
-    /// Call this one, and nobody after it.
-    Call(Address<Self>),
-    /// Call the first of these, and let it call the rest.
-    Through(Vec<Address<Self>>, RpcReplyPort<()>),
-    /// Answer.
-    Ping(RpcReplyPort<()>),
-}
-
-impl Actor for Caller {
-    type Msg = Ask;
-    type State = ();
-    type Arguments = ();
-
-    async fn pre_start(&self, _: ActorRef<Ask>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        _: ActorRef<Ask>,
-        message: Ask,
-        (): &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Ask::Call(other) => drop(other.call_without_limit(Ask::Ping).await),
-            Ask::Through(mut way, reply) => {
-                if !way.is_empty() {
-                    let next = way.remove(0);
-                    drop(
-                        next.call_without_limit(|reply| Ask::Through(way, reply))
-                            .await,
-                    );
-                }
-                drop(reply.send(()));
-            }
-            Ask::Ping(reply) => drop(reply.send(())),
-        }
-        Ok(())
-    }
-}
 
 fn trio(watchdog: Watchdog) -> Supervisor {
     let caller = |id: &str| ChildSpec::actor(id, Caller, ());
@@ -198,4 +152,96 @@ async fn there_is_one_watchdog_and_it_is_the_roots() {
         error.to_string(),
         "supervisor \"root/crew\" has a watchdog, and there is one for the whole system; give it to the root"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_over_are_no_waits_in_whatever_order_they_ended() {
+    let mut system = TestSystem::start(trio(Watchdog::default().stall(SECOND * 3_600))).await;
+    let (a, b, c) = (
+        address(&system, "a"),
+        address(&system, "b"),
+        address(&system, "c"),
+    );
+    let both = a.call_without_limit(|reply| Ask::Both(b.clone(), c, reply));
+    both.await.expect("an answer");
+    // It waits for nobody now, so whoever waits for it is in no ring.
+    let (reply, _) = ractor::concurrency::oneshot();
+    a.send(Ask::Later(SECOND * 60, reply.into()))
+        .expect("it is up");
+    b.send(Ask::Call(a)).expect("it is up");
+    tokio::time::sleep(SECOND * 50).await;
+    let told = system.happened().await;
+    assert!(
+        !told.iter().any(|line| line.contains("deadlock")),
+        "{told:?}"
+    );
+}
+
+mod caller {
+    use std::time::Duration;
+
+    use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+    use regrow::Address;
+
+    use super::SECOND;
+
+    /// Calls whom it is told to call, and says what came of it.
+    #[derive(Clone)]
+    pub(super) struct Caller;
+
+    pub(super) enum Ask {
+        /// Call this one, and nobody after it.
+        Call(Address<Self>),
+        /// Call the first of these, and let it call the rest.
+        Through(Vec<Address<Self>>, RpcReplyPort<()>),
+        /// Call both at once, the first of which answers first.
+        Both(Address<Self>, Address<Self>, RpcReplyPort<()>),
+        /// Answer.
+        Ping(RpcReplyPort<()>),
+        /// Answer after this time.
+        Later(Duration, RpcReplyPort<()>),
+    }
+
+    impl Actor for Caller {
+        type Msg = Ask;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<Ask>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle(
+            &self,
+            _: ActorRef<Ask>,
+            message: Ask,
+            (): &mut (),
+        ) -> Result<(), ActorProcessingErr> {
+            match message {
+                Ask::Call(other) => drop(other.call_without_limit(Ask::Ping).await),
+                Ask::Through(mut way, reply) => {
+                    if !way.is_empty() {
+                        let next = way.remove(0);
+                        drop(
+                            next.call_without_limit(|reply| Ask::Through(way, reply))
+                                .await,
+                        );
+                    }
+                    drop(reply.send(()));
+                }
+                Ask::Both(first, second, reply) => {
+                    let first = first.call_without_limit(|reply| Ask::Later(SECOND, reply));
+                    let second = second.call_without_limit(|reply| Ask::Later(SECOND * 2, reply));
+                    drop(tokio::join!(first, second));
+                    drop(reply.send(()));
+                }
+                Ask::Ping(reply) => drop(reply.send(())),
+                Ask::Later(time, reply) => {
+                    tokio::time::sleep(time).await;
+                    drop(reply.send(()));
+                }
+            }
+            Ok(())
+        }
+    }
 }

@@ -149,3 +149,33 @@ async fn a_policy_that_cannot_be_met_is_refused() {
         "supervisor \"root\": health policy: quorum: expected at least 1, got 0"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_child_counted_is_forgotten_with_it_and_follows_a_new_spec() {
+    let optional = |id: &str| Puppet::spec(id).criticality(Criticality::Optional);
+    let crew = || Supervisor::new("crew").no_intensity_limit();
+    let system = TestSystem::start(
+        Supervisor::new("root")
+            .no_intensity_limit()
+            .child(crew().child(optional("a"))),
+    )
+    .await;
+    let counts = |system: &TestSystem| {
+        let report = system.health();
+        find(&report, "root/crew/a").criticality
+    };
+    assert_eq!(counts(&system), Criticality::Optional);
+    let again = crew().child(Puppet::spec("a").required(true));
+    drop(
+        system
+            .reconfigure("root/crew", again)
+            .await
+            .expect("it may"),
+    );
+    assert_eq!(counts(&system), Criticality::Required);
+    drop(system.terminate_child("root/crew").await.expect("it stops"));
+    system.delete_child("root/crew").await.expect("it goes");
+    let plain = crew().child(Puppet::spec("a"));
+    drop(system.start_child("root", plain).await.expect("it starts"));
+    assert_eq!(counts(&system), Criticality::Important);
+}

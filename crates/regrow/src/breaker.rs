@@ -16,7 +16,7 @@
 //!     Ok(answer) => assert_eq!(answer, "four"),
 //!     Err(BreakerError::Rejected(rejected)) => println!("{rejected}; not even tried"),
 //!     Err(BreakerError::TimedOut(time)) => println!("no answer within {time:?}"),
-//!     Err(BreakerError::Inner(error)) => println!("{error}"),
+//!     Err(error) => println!("{error}"),
 //! }
 //! # system.shut_down().await;
 //! # Ok(())

@@ -28,6 +28,7 @@ use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{FiguresGauge, Identity, Payload, Span, Subject, Telemetry, Vitals};
 
 mod info;
+mod plan;
 mod says;
 
 pub use info::{ChildInfo, LastExit};
@@ -329,28 +330,6 @@ impl ChildSpec {
         self
     }
 
-    /// What its supervisor goes by: restart type, shutdown, backoff, limits. The defaults are filled in.
-    #[must_use]
-    pub fn plan(&self) -> &ChildPlan {
-        &self.traits.plan
-    }
-
-    /// What a supervisor with OTP's defaults makes of the plan: what was not said is OTP's.
-    pub(crate) fn plan_under(&self, otp_compat: bool) -> ChildPlan {
-        let mut plan = self.traits.plan.clone();
-        if otp_compat && !self.traits.said.backoff {
-            plan.backoff = Backoff::none();
-        }
-        if otp_compat && !self.traits.said.start_timeout {
-            plan.start_timeout = Duration::MAX;
-        }
-        if self.traits.probes_for(ProbeKind::Readiness) {
-            // Its probes say when, and need not say so by any time.
-            plan.ready_within.get_or_insert(Duration::MAX);
-        }
-        plan
-    }
-
     /// What it is made of; `actor` by default.
     pub fn kind(mut self, kind: ChildKind) -> Self {
         self.edit().kind = kind;
@@ -560,7 +539,12 @@ impl StartContext {
 
     /// The cells in which this life counts what it does.
     fn hire(&self) -> Arc<Vitals> {
-        self.tree.workforce.hire(&self.subject.identity)
+        let Subject {
+            identity,
+            generation,
+            ..
+        } = &self.subject;
+        self.tree.workforce.hire(identity, *generation)
     }
 
     /// Begins a span about a message that is handled.

@@ -128,18 +128,17 @@ struct Call {
     number: u64,
 }
 
-/// A call under way. When it is over, its actor waits for whom it waited for before.
+/// A call under way. When it is over, its actor waits for nobody, if it has made no other call since.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     caller: Arc<Identity>,
-    before: usize,
+    number: u64,
 }
 
 impl Waiting {
     /// The code of `caller` waits for an answer of `place` from now on.
     pub(crate) fn begin(caller: &Arc<Identity>, place: &Arc<Place>) -> Self {
         let waits = &caller.waits_for;
-        let before = waits.place.load(Ordering::Relaxed);
         waits
             .place
             .store(Arc::as_ptr(place).addr(), Ordering::Relaxed);
@@ -148,17 +147,18 @@ impl Waiting {
         waits.calls.store(number, Ordering::Release);
         Self {
             caller: Arc::clone(caller),
-            before,
+            number,
         }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.caller
-            .waits_for
-            .place
-            .store(self.before, Ordering::Relaxed);
+        let waits = &self.caller.waits_for;
+        // Calls that are awaited at once end in any order: what a later one has written is not this one's to take away.
+        if waits.calls.load(Ordering::Relaxed) == self.number {
+            waits.place.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -192,6 +192,7 @@ pub(crate) async fn keep(
 struct Caller {
     path: ChildPath,
     identity: Arc<Identity>,
+    generation: u32,
     call: Call,
     since: Instant,
 }
@@ -224,10 +225,12 @@ impl Rounds {
             let identity = vitals.identity();
             if let Some(call) = identity.waits_for.seen()
                 && let Some(place) = tree.place(identity.path.as_str())
+                && place.generation() == vitals.generation()
             {
                 let caller = Caller {
                     path: identity.path.clone(),
                     identity: Arc::clone(identity),
+                    generation: vitals.generation(),
                     call,
                     since: now,
                 };
@@ -279,7 +282,7 @@ impl Rounds {
             if self.stuck.contains_key(&key(&vitals)) {
                 continue;
             }
-            let subject = subject(tree, vitals.identity());
+            let subject = subject(vitals.identity(), vitals.generation());
             self.stuck
                 .insert(key(&vitals), (Arc::downgrade(&vitals), subject.clone()));
             let waiting_on = whom(vitals.identity(), tree, callers);
@@ -339,10 +342,10 @@ impl Rounds {
         else {
             return;
         };
-        let subject = subject(tree, &first.identity);
+        let subject = subject(&first.identity, first.generation);
         let cycle: Vec<Arc<str>> = ring.places.iter().map(|(path, _)| path.shared()).collect();
         let why = format!("waits for itself: {} -> {}", cycle.join(" -> "), first.path);
-        let generation = subject.generation;
+        let generation = first.generation;
         tree.telemetry.emit(
             || subject,
             || Payload::ActorDeadlock {
@@ -386,11 +389,10 @@ fn whom(identity: &Identity, tree: &Tree, callers: &HashMap<usize, Caller>) -> O
     found
 }
 
-fn subject(tree: &Tree, identity: &Arc<Identity>) -> Subject {
-    let place = tree.place(identity.path.as_str());
+fn subject(identity: &Arc<Identity>, generation: u32) -> Subject {
     Subject {
         identity: Arc::clone(identity),
-        generation: place.map_or(0, |place| place.generation()),
+        generation,
         phase: Phase::Running,
     }
 }

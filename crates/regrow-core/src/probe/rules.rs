@@ -43,6 +43,9 @@ impl Default for ProbeRules {
 }
 
 impl ProbeRules {
+    /// The longest delay, period and timeout: what is asked less often is never asked, and clocks do not go on for ever.
+    pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
     /// The shortest period, timeout and grace that a file may ask for, as in Kubernetes, which counts in whole seconds. A program may
     /// ask for less.
     pub const LEAST_IN_A_FILE: Duration = Duration::from_secs(1);
@@ -83,8 +86,18 @@ impl ProbeRules {
                 Ok(())
             }
         };
-        more_than_zero("period", self.period)?;
-        more_than_zero("timeout", self.timeout)?;
+        let in_time = |field, value: Duration| {
+            if value > Self::LONGEST {
+                Err(InvalidProbe::new(field, "a time of at most a year", value))
+            } else {
+                Ok(())
+            }
+        };
+        in_time("initial_delay", self.initial_delay)?;
+        for (field, value) in [("period", self.period), ("timeout", self.timeout)] {
+            more_than_zero(field, value)?;
+            in_time(field, value)?;
+        }
         at_least_one("success_threshold", self.success_threshold)?;
         at_least_one("failure_threshold", self.failure_threshold)?;
         if kind.may_end_a_life() && self.success_threshold != 1 {
@@ -265,6 +278,10 @@ mod tests {
         let zero = Duration::ZERO;
         refused(Liveness, |r| r.period = zero, "period: expected a time of more than 0, got 0ns");
         refused(Readiness, |r| r.timeout = zero, "timeout: expected a time of more than 0, got 0ns");
+        let year = ProbeRules::LONGEST;
+        refused(Custom, |r| r.initial_delay = year + SECOND, "initial_delay: expected a time of at most a year, got 31536001s");
+        refused(Readiness, |r| r.period = Duration::MAX, "period: expected a time of at most a year, got 18446744073709551615.999999999s");
+        refused(Liveness, |r| r.timeout = year + SECOND, "timeout: expected a time of at most a year, got 31536001s");
         refused(Readiness, |r| r.success_threshold = 0, "success_threshold: expected at least 1, got 0");
         refused(Custom, |r| r.failure_threshold = 0, "failure_threshold: expected at least 1, got 0");
         refused(Liveness, |r| r.success_threshold = 2, "success_threshold: expected 1, as for every liveness probe, got 2");

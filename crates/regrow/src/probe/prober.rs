@@ -14,8 +14,9 @@ use regrow_core::{Health, Phase};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::check::{Kind, Probed};
+use super::check::{Examination, Kind, Probed};
 use super::{MAX_AT_ONCE, Probe, ProbeReport};
+use crate::exit::Panic;
 use crate::panics::{catch, guarded};
 use crate::telemetry::{Payload, ProbeGauge};
 use crate::time;
@@ -92,7 +93,11 @@ impl Probing {
         let (mode, modes) = watch::channel(Mode::On);
         let board = Arc::new(Board::new(&prober));
         let (has_started, is_ready) = (prober.has_started(), prober.is_ready());
-        let examined = probes.iter().map(|probe| probe.check().examine(&life).0);
+        let examined = probes.iter().map(|probe| {
+            let examined = catch(|| probe.check().examine(&life));
+            let impossible = |panic| Examination::impossible(text_of(&panic));
+            examined.unwrap_or_else(impossible).0
+        });
         let tree = &life.context().tree;
         let gauges = prober.plans().iter().enumerate().map(|(probe, plan)| {
             let label = label_of(&life, plan);
@@ -418,6 +423,10 @@ fn since(began: Instant) -> Duration {
     time::now().saturating_duration_since(began)
 }
 
-fn panicked(panic: &crate::exit::Panic) -> CheckResult {
-    CheckResult::failure(format!("the check failed: {panic}"))
+fn panicked(panic: &Panic) -> CheckResult {
+    CheckResult::failure(text_of(panic))
+}
+
+fn text_of(panic: &Panic) -> String {
+    format!("the check failed: {panic}")
 }

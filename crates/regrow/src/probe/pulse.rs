@@ -8,6 +8,7 @@ use regrow_core::probe;
 
 use super::check::{Check, Examination, OwnCheck, Probed};
 use crate::child::StartContext;
+use crate::path::ChildPath;
 use crate::time;
 
 /// What a child says that it is well by. Make one for each child that is to have it, give it to the [`Ttl`] of its probe, and the child a
@@ -17,8 +18,15 @@ pub struct Pulse(Arc<Mutex<Option<Life>>>);
 
 /// The life that is followed.
 struct Life {
+    path: ChildPath,
     generation: u32,
     ttl: probe::Ttl,
+}
+
+impl Life {
+    fn is(&self, path: &ChildPath, generation: u32) -> bool {
+        self.generation == generation && self.path == *path
+    }
 }
 
 impl fmt::Debug for Pulse {
@@ -39,6 +47,7 @@ impl Pulse {
     pub fn of(&self, context: &StartContext) -> Beat {
         Beat {
             pulse: self.clone(),
+            path: context.path().clone(),
             generation: context.generation(),
         }
     }
@@ -52,6 +61,7 @@ impl Pulse {
 #[derive(Clone, Debug)]
 pub struct Beat {
     pulse: Pulse,
+    path: ChildPath,
     generation: u32,
 }
 
@@ -59,7 +69,7 @@ impl Beat {
     /// Says that all is well. Costs a lock that is nearly never contended and a look at the clock.
     pub fn beat(&self) {
         if let Some(life) = &mut *self.pulse.lock()
-            && life.generation == self.generation
+            && life.is(&self.path, self.generation)
         {
             life.ttl.on_word(time::now());
         }
@@ -87,13 +97,15 @@ impl Ttl {
 
 impl Check for Ttl {
     fn examine(&self, life: &Probed) -> Examination {
-        let (pulse, generation) = (self.pulse.clone(), life.generation());
+        let (pulse, path) = (self.pulse.clone(), life.path().clone());
+        let generation = life.generation();
         *pulse.lock() = Some(Life {
+            path: path.clone(),
             generation,
             ttl: probe::Ttl::new(self.ttl, time::now()),
         });
         Examination::at_once(move |now| match &*pulse.lock() {
-            Some(life) if life.generation == generation => life.ttl.check(now),
+            Some(life) if life.is(&path, generation) => life.ttl.check(now),
             Some(_) | None => probe::CheckResult::error("its pulse is taken by another life"),
         })
     }

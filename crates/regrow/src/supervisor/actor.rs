@@ -181,6 +181,9 @@ impl Drop for State {
                 slot.place.clear_of(live.cell.get_id());
             }
             let leaves = slot.dynamic && self.directory.leave_place(&slot.place, myself);
+            if leaves {
+                self.tree.forget_vital(slot.path());
+            }
             let news = slot.let_go(leaves, myself, at);
             let news = news.filter(|(kind, _)| self.tree.registry.board.wants(*kind));
             self.news.extend(news.map(|(_, news)| news));

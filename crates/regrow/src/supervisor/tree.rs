@@ -68,6 +68,12 @@ impl Vital {
         self.roles.is_empty() && self.policies.is_empty()
     }
 
+    /// Nobody is below this path any more.
+    fn leave_below(&mut self, path: &ChildPath) {
+        self.roles.retain(|place, _| !place.is_below(path));
+        self.policies.retain(|place, _| !place.is_below(path));
+    }
+
     /// What a child counts, and by what it is well if it is a supervisor.
     pub(crate) fn note(&mut self, path: &ChildPath, role: Role, policy: HealthPolicy) {
         note(&mut self.roles, path, role);
@@ -160,6 +166,9 @@ impl Tree {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|place, _| place != path && !place.is_below(path));
         self.rings.leave(path, from.clone()..to.clone());
+        if !self.vital().is_empty() {
+            self.vital_mut().leave_below(path);
+        }
         let mut directories = self
             .directories
             .write()

@@ -210,7 +210,7 @@ fn every_recorder_gets_the_times_of_all_types_until_it_is_taken_off() {
     let workforce = Arc::new(Workforce::default());
     let hire = |type_name: &str| {
         let subject = Subject::new("root/a", ChildKind::Actor, type_name, 1, Phase::Running);
-        workforce.hire(&subject.identity)
+        workforce.hire(&subject.identity, 1)
     };
     let timed = |vitals: &Vitals| {
         for _ in 0..64 {

@@ -48,6 +48,7 @@ pub(crate) struct Vitals {
     /// What was begun when somebody last looked, and since when that is known.
     seen: Mutex<(u64, Option<Instant>)>,
     identity: Arc<Identity>,
+    generation: u32,
     stats: Arc<TypeStats>,
     /// Its place in the roll of its type.
     place: usize,
@@ -200,7 +201,7 @@ impl Workforce {
     }
 
     /// The cells for one more life. Those of its type are kept with its class: nothing is looked up but the first time.
-    pub(crate) fn hire(&self, identity: &Arc<Identity>) -> Arc<Vitals> {
+    pub(crate) fn hire(&self, identity: &Arc<Identity>, generation: u32) -> Arc<Vitals> {
         let stats = match &identity.class {
             Some(class) => Arc::clone(class.staff.get_or_init(|| self.of(&identity.type_name))),
             None => self.of(&identity.type_name),
@@ -208,7 +209,7 @@ impl Workforce {
         let of_type = Arc::clone(&stats);
         stats
             .living
-            .enter(|place| Vitals::new(Arc::clone(identity), of_type, place))
+            .enter(|place| Vitals::new(Arc::clone(identity), generation, of_type, place))
     }
 
     fn of(&self, type_name: &Arc<str>) -> Arc<TypeStats> {
@@ -360,7 +361,7 @@ impl TypeStats {
 }
 
 impl Vitals {
-    fn new(identity: Arc<Identity>, stats: Arc<TypeStats>, place: usize) -> Self {
+    fn new(identity: Arc<Identity>, generation: u32, stats: Arc<TypeStats>, place: usize) -> Self {
         Self {
             sent: AtomicU64::new(0),
             _apart: Apart::default(),
@@ -372,6 +373,7 @@ impl Vitals {
             waits_since: Mutex::new(None),
             seen: Mutex::new((0, None)),
             identity,
+            generation,
             stats,
             place,
         }
@@ -380,6 +382,11 @@ impl Vitals {
     /// Whose they are.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    /// Of which life they are.
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The supervisor has heard that it runs, so it need not be let run before the first message.

@@ -176,8 +176,8 @@ impl State {
             return;
         };
         let reason = told_as(slot, reason);
-        // One that was asked to stop before it was up has told nothing of what it needs.
-        let told = slot.timed_out || slot.asked.is_none();
+        // One that was asked to stop before it was up has told nothing of what it needs, unless it took too long or a probe failed it.
+        let told = slot.timed_out || slot.asked.is_none() || slot.failed_start().is_some();
         slot.give_back_pass(match told && reason.kind().is_abnormal() {
             true => Ended::Failure,
             false => Ended::Ignored,

@@ -213,7 +213,7 @@ impl State {
         let index = self.index_of(id)?;
         let slot = self.slots.get(index as usize)?.as_ref()?;
         let mut spec = slot.spec.clone();
-        spec.edit().plan = spec.plan_under(self.otp_compat);
+        spec.edit().plan = spec.said_under(self.otp_compat);
         Some(spec)
     }
 
@@ -325,8 +325,10 @@ impl State {
     }
 
     fn respec(&mut self, index: u32, spec: ChildSpec) {
-        let kin = self.kin(&spec);
+        let (kin, tree) = (self.kin(&spec), Arc::clone(&self.tree));
         if let Some(slot) = self.slot(index) {
+            let path = slot.path().clone();
+            tree.note_vital(&path, &spec);
             slot.respec(spec, Kin::clone(&kin));
             let place = Arc::clone(&slot.place);
             let profile = kin.profile;

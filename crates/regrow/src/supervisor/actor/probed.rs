@@ -26,11 +26,17 @@ impl State {
             // A supervisor that is gone has ended it.
             drop(myself.cast(Message::Probed(who, finding)));
         };
-        slot.probing = Some(Box::new(Probing::begin(&probes, life, tell)));
+        let probing = Probing::begin(&probes, life, tell);
+        let is_ready = probing.is_ready;
+        slot.probing = Some(Box::new(probing));
+        if !is_ready {
+            self.core.on_unready(who);
+        }
     }
 
     /// Its probes have found something.
     pub(super) fn probed(&mut self, who: Who, finding: Finding) {
+        let now = self.emitter.now();
         let Some(slot) = self.current(who) else {
             return;
         };
@@ -42,10 +48,15 @@ impl State {
                 probing.has_started = true;
                 if slot.is_proven() {
                     self.started(who);
+                } else if slot.is_coming_up() {
+                    // Nothing asks it any more, and it has as long as any other to announce itself.
+                    self.core.on_start_pending(who, now);
                 }
             }
             Finding::Ready { ready, why } => self.probed_ready(who, ready, why),
             Finding::Health(to) => self.probed_health(who, to),
+            // What was found as it was asked to stop is nobody's reason any more.
+            Finding::Failed { .. } if slot.asked.is_some() => {}
             Finding::Failed { grace, why } => {
                 probing.failed = Some(Arc::clone(&why));
                 let cause = regrow_core::StopCause::Probe;

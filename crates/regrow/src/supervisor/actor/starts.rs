@@ -25,6 +25,11 @@ impl State {
             return;
         };
         let is_admitted = slot.has_pass();
+        if is_admitted && slot.asked.is_some() {
+            // Let through, and asked to stop before its turn came.
+            let cancelled = StartFailure::new(ExitReason::Cancelled, Follows::Retry);
+            return self.start_failed(who, cancelled);
+        }
         if !is_admitted {
             slot.begin(who, generation, now);
             if let Some(gate) = slot.spec.traits.gate.clone() {

@@ -46,8 +46,12 @@ impl Slot {
     /// succeeded.
     pub(crate) fn is_proven(&self) -> bool {
         let says_so = self.announced || !self.spec.traits.announced;
-        let starts = self.live.is_some() && self.phase == Phase::Starting && self.asked.is_none();
-        starts && says_so && !self.is_unproven()
+        self.is_coming_up() && says_so && !self.is_unproven()
+    }
+
+    /// Whether its start function has returned, and nobody has asked it to stop since.
+    pub(crate) fn is_coming_up(&self) -> bool {
+        self.live.is_some() && self.phase == Phase::Starting && self.asked.is_none()
     }
 
     /// Whether its start waits for a startup probe.
