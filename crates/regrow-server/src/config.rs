@@ -215,8 +215,9 @@ impl AgentConfig {
     /// Whether it has a probe that has to succeed before it may be given work.
     pub(crate) fn is_asked_first(&self) -> bool {
         self.probes.iter().any(|probe| match probe.kind {
-            ProbeKind::Startup | ProbeKind::Readiness => true,
-            ProbeKind::Liveness | ProbeKind::Custom => false,
+            ProbeKind::Readiness => true,
+            // While a startup probe runs the agent is dialled, as one is that comes up without.
+            ProbeKind::Startup | ProbeKind::Liveness | ProbeKind::Custom => false,
         })
     }
 }

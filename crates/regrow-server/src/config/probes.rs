@@ -292,11 +292,21 @@ fn question(
             let words = agent::read_command(reader, field);
             (!words.is_empty()).then_some(Question::Exec(words))
         }
-        _ => log(reader, field),
+        _ => log(reader, field, kind),
     }
 }
 
-fn log(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Question> {
+fn log(reader: &mut Reader<'_>, field: &Field<'_>, kind: ProbeKind) -> Option<Question> {
+    match kind {
+        ProbeKind::Liveness | ProbeKind::Custom => {}
+        // Its line comes every so often; the line that says once that all is well is what `ready` waits for.
+        ProbeKind::Startup | ProbeKind::Readiness => {
+            let expected = "http, tcp, grpc or exec in a startup or readiness probe".to_owned();
+            let hint = "to wait for a line once: ready: { log: TEXT, within: 60s } of the agent";
+            note(reader, field, expected, "log", hint);
+            return None;
+        }
+    }
     let fields = reader.known_fields(field, "log", LOG_KEYS)?;
     let text = Shape::new("a text of one line, such as \"tick\"", &order::line);
     let within = Shape::new(units::A_DURATION, &units::some_duration);

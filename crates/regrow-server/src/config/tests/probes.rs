@@ -230,7 +230,14 @@ fn a_question_that_can_never_be_asked_is_told_without_its_secrets() {
         said_of("readiness: { tcp: { host: db } }, startup: { log: { line: x } }"),
         [
             "28: agents.a.probes.readiness.tcp: expected a port beside the host, got none; add port: 5432, say",
-            "60: agents.a.probes.startup.log: expected line and within, got less; as in log: { line: tick, within: 30s }",
+            "60: agents.a.probes.startup.log: expected http, tcp, grpc or exec in a startup or readiness probe, got log; \
+             to wait for a line once: ready: { log: TEXT, within: 60s } of the agent",
+        ]
+    );
+    assert_eq!(
+        said_of("custom: { ticks: { log: { line: x } } }"),
+        [
+            "34: agents.a.probes.custom.ticks.log: expected line and within, got less; as in log: { line: tick, within: 30s }",
         ]
     );
     let no_port =
