@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::http::front::Front;
 use crate::http::guard::Guard;
 use crate::http::serve;
+use crate::http::stand_in;
 use crate::ports;
 use crate::state_dir::{Run, StateDir, StateDirError};
 use crate::wire::{DaemonPhase, Info, rfc3339};
@@ -199,7 +200,9 @@ impl Daemon {
             down,
             ended: ended.subscribe(),
         });
-        let front = Front::new(Arc::new(guard), Arc::clone(&roster), api);
+        let guard = Arc::new(guard);
+        stand_in::begin(&listeners, &guard, &roster, &stop_signal);
+        let front = Front::new(guard, Arc::clone(&roster), api);
         let serving = tokio::spawn(serve(listeners, Arc::new(front), stop_signal, GRACE));
         let daemon = Self {
             address,

@@ -7,6 +7,7 @@ pub(crate) mod front;
 pub(crate) mod guard;
 pub(crate) mod problem;
 pub(crate) mod routes;
+pub(crate) mod stand_in;
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -83,37 +84,15 @@ async fn serve_at_once<A: Answer>(
     mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let mut server = Server {
-        app,
-        closing: watch::Sender::new(false),
-        connections: JoinSet::new(),
-        tcp_room: Arc::new(Semaphore::new(connections)),
-        socket_room: Arc::new(Semaphore::new(MAX_SOCKET_CONNECTIONS)),
-    };
+    let mut server = Server::new(app, connections, MAX_SOCKET_CONNECTIONS);
     loop {
         tokio::select! {
             () = turned(&mut stop) => break,
-            accepted = listeners.tcp.accept() => match accepted {
-                Ok((stream, from)) => server.accept_tcp(stream, from),
-                Err(error) => pause_after(&error).await,
-            },
-            accepted = listeners.socket.accept() => match accepted {
-                Ok((stream, _)) => server.accept_socket(stream),
-                Err(error) => pause_after(&error).await,
-            },
-            Some(_) = server.connections.join_next() => {}
+            () = server.next(&listeners) => {}
         }
     }
     drop(listeners);
-    server.closing.send_replace(true);
-    let all_ended = async { while server.connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, all_ended).await.is_err() {
-        tracing::debug!(
-            connections = server.connections.len(),
-            "connections cut at the end"
-        );
-    }
-    server.connections.shutdown().await;
+    server.end(grace).await;
 }
 
 /// Waits until the value is true, or nobody is left who could make it so.
@@ -136,6 +115,45 @@ struct Server<A> {
 }
 
 impl<A: Answer> Server<A> {
+    /// One that serves so many connections at once.
+    fn new(app: Arc<A>, over_tcp: usize, over_socket: usize) -> Self {
+        Self {
+            app,
+            closing: watch::Sender::new(false),
+            connections: JoinSet::new(),
+            tcp_room: Arc::new(Semaphore::new(over_tcp)),
+            socket_room: Arc::new(Semaphore::new(over_socket)),
+        }
+    }
+
+    /// Lets in whoever comes next, or sees off who has gone. Nothing is lost when it is dropped.
+    async fn next(&mut self, listeners: &Listeners) {
+        tokio::select! {
+            accepted = listeners.tcp.accept() => match accepted {
+                Ok((stream, from)) => self.accept_tcp(stream, from),
+                Err(error) => pause_after(&error).await,
+            },
+            accepted = listeners.socket.accept() => match accepted {
+                Ok((stream, _)) => self.accept_socket(stream),
+                Err(error) => pause_after(&error).await,
+            },
+            Some(_) = self.connections.join_next() => {}
+        }
+    }
+
+    /// Lets the open requests end, for at most `grace`.
+    async fn end(mut self, grace: Duration) {
+        self.closing.send_replace(true);
+        let all_ended = async { while self.connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_ended).await.is_err() {
+            tracing::debug!(
+                connections = self.connections.len(),
+                "connections cut at the end"
+            );
+        }
+        self.connections.shutdown().await;
+    }
+
     fn accept_tcp(&mut self, stream: TcpStream, from: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.tcp_room).try_acquire_owned() else {
             // One attempt to say so, which costs no task and no wait: the socket does not block.

@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod daemon;
 mod gateway;
+mod health;
 mod http;
 mod ports;
 mod sample_agent;

@@ -3,6 +3,7 @@
 mod ask;
 mod error;
 mod family;
+mod glance;
 mod lookup;
 mod operate;
 mod standing;

@@ -64,15 +64,19 @@ fn probes(config: &AgentConfig, info: Option<&ChildInfo>) -> Vec<ProbeState> {
     if !reports.is_empty() {
         return reports.iter().map(probe).collect();
     }
-    let unknown = |probe: &ProbeConfig| ProbeState {
+    config.probes.iter().map(unknown).collect()
+}
+
+/// A probe of which nothing is known.
+pub(super) fn unknown(probe: &ProbeConfig) -> ProbeState {
+    ProbeState {
         name: probe.name.clone(),
         kind: probe.kind.as_str().to_owned(),
         verdict: ProbeVerdict::Unknown.as_str().to_owned(),
         last: None,
         why: None,
         now: None,
-    };
-    config.probes.iter().map(unknown).collect()
+    }
 }
 
 /// How a probe of an agent stands.

@@ -1,0 +1,51 @@
+//! How the agents are, without asking anybody: by what supervisors have written of them.
+
+use regrow_core::{Health, Phase};
+
+use super::Roster;
+use crate::daemon::{child, view};
+use crate::health::Brief;
+use crate::http::stand_in::Glance;
+use crate::wire::DaemonPhase;
+
+impl Roster {
+    /// Each agent, in the order of the file and of later spawns. It waits for nobody, so it answers when nothing else does; why
+    /// something is as it is, supervisors know alone.
+    pub(crate) fn glance(&self) -> Vec<Brief> {
+        let mut entries: Vec<_> = self.read().values().cloned().collect();
+        entries.sort_by_key(|entry| entry.place);
+        let registry = self.system.registry();
+        let brief = |entry: &super::Entry| {
+            let config = &entry.config;
+            let found = registry.get(&child::path(config));
+            let standing = found.map(|child| (child.phase(), child.health(), child.is_ready()));
+            let (phase, health, ready) =
+                standing.unwrap_or((Phase::Stopped, Health::Unknown, false));
+            Brief {
+                id: config.id.clone(),
+                phase: phase.as_str().to_owned(),
+                health: health.as_str().to_owned(),
+                ready,
+                required: config.required,
+                message: None,
+                trouble: None,
+                probes: config.probes.iter().map(view::unknown).collect(),
+            }
+        };
+        entries.iter().map(brief).collect()
+    }
+}
+
+impl Glance for Roster {
+    fn phase(&self) -> DaemonPhase {
+        Self::phase(self)
+    }
+
+    fn briefs(&self) -> Vec<Brief> {
+        self.glance()
+    }
+
+    fn metrics(&self) -> String {
+        Self::metrics(self)
+    }
+}
