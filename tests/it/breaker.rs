@@ -11,7 +11,7 @@ use regrow::breaker::{
 };
 use regrow::probe::{CheckResult, Probe, call};
 use regrow::testing::{Puppet, PuppetStart, TestSystem};
-use regrow::{Backoff, ChildKind, ChildSpec, Payload, Phase, Supervisor};
+use regrow::{Backoff, ChildKind, ChildSpec, Health, Payload, Phase, Query, Supervisor};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -375,4 +375,56 @@ async fn a_startup_probe_that_fails_is_a_failure_to_the_breaker_before_its_start
     assert!(system.restart_child("root/a").await.is_err());
     let totals = breaker.status().totals;
     assert_eq!((totals.success, totals.failure), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_is_open_is_not_ready_and_who_waits_for_it_waits() {
+    let breaker = breaker();
+    let mut system = system(&breaker).await;
+    let query: Query = "kind:breaker and ready".parse().unwrap();
+    let ready = |system: &TestSystem| system.registry().count(&query);
+    assert_eq!(ready(&system), 1);
+    open(&breaker).await;
+    let event = system.expect("regrow.child.unready", "root/model").await;
+    let Payload::ChildUnready { why } = &event.payload else {
+        unreachable!("{event:?}")
+    };
+    assert_eq!(&**why, "breaker \"model\" is open");
+    assert_eq!(ready(&system), 0);
+    // Its wait is over: somebody has to try.
+    system.expect("regrow.child.ready", "root/model").await;
+    assert_eq!(breaker.state(), CircuitState::HalfOpen);
+    assert_eq!(ready(&system), 1);
+    breaker.set_mode(CircuitMode::ForcedOpen);
+    system.expect("regrow.child.unready", "root/model").await;
+    // A life that begins says anew how it stands.
+    drop(system.bounce_child("root/model").await.unwrap());
+    system.expect("regrow.child.unready", "root/model").await;
+    assert_eq!(ready(&system), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_do_nothing_without_what_is_called_is_as_ready_as_its_breaker() {
+    let breaker = breaker();
+    let probe = Probe::readiness(breaker.clone()).failure_threshold(1);
+    let tree = Supervisor::new("root")
+        .child(&breaker)
+        .child(Puppet::spec("a").probe(probe));
+    let mut system = TestSystem::start(tree).await;
+    system.expect("regrow.child.ready", "root/a").await;
+    breaker.trip(OpenWait::For(SECOND * 60)).unwrap();
+    let event = system.expect("regrow.child.unready", "root/a").await;
+    let Payload::ChildUnready { why } = &event.payload else {
+        unreachable!("{event:?}")
+    };
+    let because = "its readiness probe failed: breaker \"model\" is open, for ";
+    assert!(why.starts_with(because), "{why}");
+    system.expect("regrow.child.ready", "root/a").await;
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!(info.generation, 1, "nobody was restarted for it");
+    assert_eq!(info.health, Health::Degraded, "it is tried out");
+    breaker.set_mode(CircuitMode::ForcedOpen);
+    system.expect("regrow.child.unready", "root/a").await;
+    breaker.close();
+    system.expect("regrow.child.ready", "root/a").await;
 }

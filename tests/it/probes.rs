@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use regrow::probe::{
-    Check, CheckResult, Examination, OwnCheck, Probe, ProbeResult, Probed, Progress, Pulse, Ttl,
-    call, message,
+    Check, CheckResult, Examination, Heartbeat, Memory, OwnCheck, Probe, ProbeResult, Probed,
+    Progress, Pulse, Ttl, call, message,
 };
 use regrow::testing::{Puppet, TestSystem};
 use regrow::{
@@ -380,4 +380,115 @@ async fn a_spec_that_is_given_back_is_as_ready_as_before() {
     system.expect("regrow.child.ready", "root/a").await;
     let spec = system.spec("root/a").await.expect("it is there");
     assert_eq!(spec.plan().ready_within, said);
+}
+
+/// Beats every 100 ms until it is told to fall silent.
+fn beats(pulse: &Pulse, silent: &Arc<AtomicUsize>) -> ChildSpec {
+    let (pulse, silent) = (pulse.clone(), Arc::clone(silent));
+    ChildSpec::task("a", move |context: TaskContext| {
+        let (beat, silent) = (pulse.of(&context), Arc::clone(&silent));
+        async move {
+            while silent.load(Ordering::SeqCst) == 0 {
+                beat.beat();
+                tokio::time::sleep(SECOND / 10).await;
+            }
+            context.stopped().await;
+            Ok::<(), BoxError>(())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heart_that_has_beaten_evenly_is_soon_missed_and_its_child_restarted() {
+    let (pulse, silent) = (Pulse::new(), Arc::new(AtomicUsize::new(0)));
+    let heart = Heartbeat::every(&pulse, SECOND / 10);
+    let probe = Probe::liveness(heart).period(SECOND).failure_threshold(1);
+    // Two may listen to one pulse.
+    let slow = Probe::custom("slow", Ttl::new(&pulse, SECOND * 3_600));
+    let spec = beats(&pulse, &silent).probe(probe).probe(slow);
+    let mut system = TestSystem::start(root().child(spec)).await;
+    tokio::time::sleep(SECOND * 600).await;
+    let info = system.which_child("root/a").await.expect("it is there");
+    assert_eq!((info.generation, info.health), (1, Health::Up));
+    let fell_silent = tokio::time::Instant::now();
+    silent.store(1, Ordering::SeqCst);
+    let event = system.expect("regrow.child.stopping", "root/a").await;
+    // The pause of 3 s, what is usual, and a period until it is seen, with its jitter.
+    let took = fell_silent.elapsed();
+    assert!((SECOND * 3..SECOND * 6).contains(&took), "{took:?}");
+    let Payload::ChildStopping { why, .. } = &event.payload else {
+        panic!("{event:?}")
+    };
+    let why = why.as_deref().unwrap_or_default();
+    let because = "its liveness probe failed: has been silent for ";
+    assert!(
+        why.starts_with(because) && why.ends_with("may be 8.0"),
+        "{why}"
+    );
+    // The next life never beats, and that is missed too.
+    system.expect("regrow.child.started", "root/a").await;
+    system.expect("regrow.child.stopping", "root/a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_uses_much_memory_is_degraded_and_who_uses_too_much_has_failed() {
+    let used = Arc::new(AtomicUsize::new(0));
+    let dial = Arc::clone(&used);
+    let check = Memory::at_most(100 << 20, move || dial.load(Ordering::SeqCst) as u64);
+    let probe = Probe::readiness(check).failure_threshold(1);
+    let mut system = TestSystem::start(root().child(Puppet::spec("a").probe(probe))).await;
+    system.expect("regrow.child.ready", "root/a").await;
+    system.expect("regrow.health.changed", "root/a").await;
+    used.store(95 << 20, Ordering::SeqCst);
+    system.expect("regrow.health.changed", "root/a").await;
+    let info = system.which_child("root/a").await.expect("it is there");
+    assert_eq!((info.health, info.ready), (Health::Degraded, true));
+    used.store(101 << 20, Ordering::SeqCst);
+    let event = system.expect("regrow.child.unready", "root/a").await;
+    let Payload::ChildUnready { why } = &event.payload else {
+        panic!("{event:?}")
+    };
+    assert_eq!(
+        &**why,
+        "its readiness probe failed: uses 101 MiB, and may 100"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_may_say_that_it_can_do_no_work_and_that_it_can_again() {
+    let orders = Arc::new(tokio::sync::Notify::new());
+    let turn = Arc::clone(&orders);
+    let spec = ChildSpec::task("a", move |context: TaskContext| {
+        let turn = Arc::clone(&turn);
+        async move {
+            loop {
+                turn.notified().await;
+                context.unready("the database is away");
+                context.unready("it still is");
+                turn.notified().await;
+                context.ready();
+            }
+            #[expect(unreachable_code, reason = "it says what it ends with")]
+            Ok::<(), BoxError>(())
+        }
+    });
+    let mut system = TestSystem::start(root().child(spec)).await;
+    let is_ready = |system: &TestSystem| {
+        let found = system.registry().get("root/a");
+        found.is_some_and(|child| child.is_ready())
+    };
+    assert!(is_ready(&system));
+    orders.notify_one();
+    let event = system.expect("regrow.child.unready", "root/a").await;
+    let Payload::ChildUnready { why } = &event.payload else {
+        panic!("{event:?}")
+    };
+    assert_eq!(&**why, "the database is away");
+    assert!(!is_ready(&system));
+    orders.notify_one();
+    system.expect("regrow.child.ready", "root/a").await;
+    assert!(is_ready(&system));
+    let told = system.happened().await;
+    let unready = told.iter().filter(|line| line.contains("unready"));
+    assert_eq!(unready.count(), 0, "to say it twice says no more: {told:?}");
 }

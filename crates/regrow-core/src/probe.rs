@@ -38,7 +38,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use judge::{Ttl, memory, queue_age};
+pub use judge::{Ttl, heartbeat, memory, queue_age};
 pub use prober::{Directive, Prober, Run};
 pub use rules::{InvalidProbe, ProbePlan, ProbeRules, check_plans};
 

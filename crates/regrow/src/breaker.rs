@@ -50,6 +50,7 @@ use crate::path::ChildPath;
 use crate::system::System;
 
 mod book;
+mod check;
 mod error;
 mod gate;
 mod keeper;

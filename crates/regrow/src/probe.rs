@@ -43,6 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regrow_core::ChildKind;
+pub use regrow_core::phi::{InvalidPhi, PhiRules};
 pub use regrow_core::probe::{
     CheckResult, InvalidProbe, ProbeKind, ProbePlan, ProbeResult, ProbeRules, ProbeVerdict,
 };
@@ -55,9 +56,9 @@ mod pulse;
 pub use check::{
     Call, Check, Examination, Message, OfTheChildAlone, OwnCheck, Probed, call, message,
 };
-pub use own::{Progress, QueueAge};
+pub use own::{Memory, Progress, QueueAge};
 pub(crate) use prober::{Finding, Probing, Turns};
-pub use pulse::{Beat, Pulse, Ttl};
+pub use pulse::{Beat, Heartbeat, Pulse, Ttl};
 
 /// How many checks that wait for something run at once in a system. More stand in line; their time begins when they run.
 pub const MAX_AT_ONCE: usize = 32;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::CheckResult;
+use crate::phi::Heartbeats;
 
 /// A child that has to say that it is well at least once in a time, as Consul's TTL checks.
 ///
@@ -48,6 +49,21 @@ impl Ttl {
             self.ttl
         ))
     }
+}
+
+/// Whether a source of heartbeats is alive, by its φ; the time is told to it, too.
+#[must_use]
+pub fn heartbeat(heartbeats: &mut Heartbeats, now: Instant) -> CheckResult {
+    // What is new is of no interest, only how it is.
+    heartbeats.on_tick(now);
+    if !heartbeats.is_missed() {
+        return CheckResult::success();
+    }
+    let (phi, most) = (heartbeats.phi(now), heartbeats.rules().threshold);
+    let silent = heartbeats.age(now).unwrap_or_default();
+    CheckResult::failure(format!(
+        "has been silent for {silent:.1?}: φ is {phi:.1}, and may be {most:.1}"
+    ))
 }
 
 /// Whether what waits has waited for too long: a failure when the oldest of a queue has reached `limit`, and a warning from half of

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use regrow_core::circuit::{Ended, Transition};
+use regrow_core::circuit::{CircuitState, Ended, Transition};
 use regrow_core::{ChildKind, Phase};
 use thiserror::Error;
 
@@ -80,6 +80,7 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
     context.keep_breaker(&breaker);
     // Until when it is not told again that calls are refused.
     let mut quiet_until = time::now();
+    let mut standing = Readiness::default();
     loop {
         let mut wakeup = shared.wake_up();
         let now = time::now();
@@ -91,6 +92,12 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
             wakeup = Some(wakeup.map_or(quiet_until, |at| at.min(quiet_until)));
         }
         tell(&context, news);
+        if let Some(ready) = standing.changed(breaker.state()) {
+            match ready {
+                true => context.ready(),
+                false => context.unready(format!("breaker {:?} is open", breaker.id())),
+            }
+        }
         let alarm = async {
             match wakeup {
                 Some(at) => time::sleep_until(at).await,
@@ -105,6 +112,30 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
     }
     tell(&context, shared.take_news(true));
     Ok(())
+}
+
+/// Whether the child is ready, as it has last said: it is while calls are let through.
+struct Readiness(bool);
+
+impl Default for Readiness {
+    /// As every child is that says nothing.
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl Readiness {
+    /// What it has to say in this state, if that is news.
+    fn changed(&mut self, state: CircuitState) -> Option<bool> {
+        let ready = match state {
+            CircuitState::Open | CircuitState::ForcedOpen => false,
+            CircuitState::Closed
+            | CircuitState::HalfOpen
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => true,
+        };
+        (std::mem::replace(&mut self.0, ready) != ready).then_some(ready)
+    }
 }
 
 /// Tells each change by one event, in the order in which they came, then what was summed up.

@@ -41,10 +41,17 @@ impl StartContext {
         }
     }
 
-    /// The child may be given work from now on; for children that [say so](crate::ChildSpec::ready_within). It may say so before it counts
-    /// as started: it is ready then as soon as it does. To say it twice says no more.
+    /// The child may be given work from now on; for children that [say so](crate::ChildSpec::ready_within), or have said that they may not.
+    /// It may say so before it counts as started: it is ready then as soon as it does. To say it twice says no more.
     pub fn ready(&self) {
         // A supervisor that is gone needs no news.
         drop(self.supervisor.cast(Message::Ready(self.who)));
+    }
+
+    /// The child may be given no work until it says [`ready`](Self::ready) again: it has lost what it needs, say. It runs on, and nobody
+    /// finds it as `ready`. `why` is for people: it is told with `regrow.child.unready`.
+    pub fn unready(&self, why: impl Into<Arc<str>>) {
+        // A supervisor that is gone needs no news.
+        drop(self.supervisor.cast(Message::Unready(self.who, why.into())));
     }
 }

@@ -1,9 +1,10 @@
 //! What can be seen of an actor without asking it.
 
+use std::fmt;
 use std::time::Duration;
 
 use regrow_core::ChildKind;
-use regrow_core::probe::queue_age;
+use regrow_core::probe::{memory, queue_age};
 
 use super::check::{Check, Examination, OwnCheck, Probed};
 
@@ -78,6 +79,47 @@ impl Check for QueueAge {
         actors_only(kind)
     }
 }
+
+/// Whether a child uses too much memory, by a function that says how much it uses: a failure above so many bytes, a warning above nine
+/// tenths of it. For what regrow cannot see from outside: a cache, an arena, a model that is loaded.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use regrow::probe::{Memory, Probe};
+///
+/// let cached = Arc::new(AtomicU64::new(0));
+/// let probe = Probe::liveness(Memory::at_most(512 << 20, move || cached.load(Ordering::Relaxed)));
+/// ```
+#[derive(Clone)]
+pub struct Memory<F> {
+    limit: u64,
+    used: F,
+}
+
+impl<F> fmt::Debug for Memory<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> u64 + Send + Sync + Clone + 'static> Memory<F> {
+    /// How many bytes it may use, and what says how many it does. The function must not wait.
+    pub fn at_most(bytes: u64, used: F) -> Self {
+        Self { limit: bytes, used }
+    }
+}
+
+impl<F: Fn() -> u64 + Send + Sync + Clone + 'static> Check for Memory<F> {
+    fn examine(&self, _: &Probed) -> Examination {
+        let (limit, used) = (self.limit, self.used.clone());
+        Examination::at_once(move |_| memory(used(), limit))
+    }
+}
+
+impl<F: Fn() -> u64 + Send + Sync + Clone + 'static> OwnCheck for Memory<F> {}
 
 /// What a check of an actor's messages finds where regrow does not run the actor.
 const NOT_COUNTED: &str =

@@ -56,6 +56,8 @@ pub(crate) enum Message {
     Admitted(Who, Result<Permit<'static>, StartFailure>),
     Announced(Who),
     Ready(Who),
+    /// It may be given no work, by its own word, and why.
+    Unready(Who, Arc<str>),
     /// It is held now, or goes on.
     Held(Who),
     /// It has finished what it had to, after it was asked to stop.
@@ -427,6 +429,7 @@ impl State {
             Message::Admitted(who, pass) => return self.admitted(who, pass),
             Message::Announced(who) => return self.announced(who),
             Message::Ready(who) => return self.says_ready(who),
+            Message::Unready(who, why) => return self.says_unready(who, why),
             Message::Held(who) => return self.held(who),
             Message::Drained(who) => return self.drained(who),
             Message::Condemned(who, verdict) => return self.condemned(who, verdict),

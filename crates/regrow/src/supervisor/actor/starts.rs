@@ -206,6 +206,21 @@ impl State {
         }
     }
 
+    /// It may be given no work, it says.
+    pub(super) fn says_unready(&mut self, who: Who, why: Arc<str>) {
+        let Some(slot) = self.current(who) else {
+            return;
+        };
+        let was_ready = slot.is_ready();
+        if !slot.says_unready() {
+            return;
+        }
+        if was_ready {
+            self.tell(who.slot, || Payload::ChildUnready { why });
+        }
+        self.core.on_unready(who);
+    }
+
     /// It may be given work from now on, by its own word and that of its probes.
     pub(super) fn is_ready_now(&mut self, who: Who) {
         let now = self.emitter.now();

@@ -8,6 +8,11 @@ use super::Slot;
 use crate::registry::Fitness;
 
 impl Slot {
+    /// It says that it may be given no work; whether that is news.
+    pub(crate) fn says_unready(&mut self) -> bool {
+        std::mem::take(&mut self.may_work)
+    }
+
     /// Whether it may be given work as soon as it is up, by its own word and that of its probes.
     pub(crate) fn may_be_given_work(&self) -> bool {
         let probed = self.probing.as_ref().is_none_or(|probing| probing.is_ready);
