@@ -59,6 +59,15 @@ async fn a_system_is_as_well_as_its_parts_by_policy_and_criticality() {
         .await;
     let report = system.health();
     assert_eq!((report.health, report.why.as_str()), (Some(Health::Up), ""));
+    let text = system.exporter().render();
+    for line in [
+        "regrow_health_status{component=\"root\",status=\"up\"} 1",
+        "regrow_health_status{component=\"root/extra\",status=\"down\"} 1",
+        "regrow_health_status{component=\"root/extra\",status=\"up\"} 0",
+        "regrow_health_status{component=\"root/pool\",status=\"up\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
     assert_eq!(find(&report, "root/extra").health, Some(Health::Down));
     assert_eq!(find(&report, "root/job").health, None, "it is done");
 

@@ -114,6 +114,17 @@ pub struct ShutdownReport {
     pub only_begun_by: Option<ChildPath>,
 }
 
+/// Whoever waits for the boot waits in vain.
+fn tell_the_end(
+    path: ChildPath,
+    reason: &ExitReason,
+    booted: &watch::Sender<Option<Result<(), StartError>>>,
+) {
+    let reason = reason.clone();
+    let early = StartError::Ended { path, reason };
+    booted.send_if_modified(|booted| booted.is_none() && booted.replace(Err(early)).is_none());
+}
+
 /// A running tree.
 ///
 /// Dropping it without [`System::shut_down`] kills the tree: nobody is asked, no order is kept.
@@ -210,13 +221,7 @@ impl System {
             // However the root ends, whoever waits is told.
             drop(join.await);
             let reason = reason.get().cloned().unwrap_or(ExitReason::Killed);
-            let early = StartError::Ended {
-                path: root_path,
-                reason: reason.clone(),
-            };
-            booted_sender.send_if_modified(|booted| {
-                booted.is_none() && booted.replace(Err(early)).is_none()
-            });
+            tell_the_end(root_path, &reason, &booted_sender);
             ended_sender.send_replace(Some(reason));
         });
         tokio::spawn(watchdog::keep(
@@ -231,7 +236,7 @@ impl System {
             registry,
             ended.clone(),
         ));
-        Ok(Self {
+        let system = Self {
             root: actor,
             path,
             tree,
@@ -240,7 +245,9 @@ impl System {
             closing: AtomicBool::new(false),
             #[cfg(feature = "prometheus")]
             exporter,
-        })
+        };
+        system.follow_health();
+        Ok(system)
     }
 
     /// Waits until every child has started or was given up on.

@@ -35,6 +35,7 @@ mod roll;
 mod schema;
 mod span;
 mod vitals;
+mod whole;
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::deployed;
 use super::grafana::{Dashboard, Panel, Row, Unit, Variable};
 
+mod probes;
+
 /// Series of a metric of the systems that were chosen; `labels` narrow them further.
 fn of(metric: &str, labels: &str) -> String {
     let and = if labels.is_empty() { "" } else { "," };
@@ -81,7 +83,7 @@ fn tree() -> Dashboard {
             restarts(),
             lives(),
             actors(),
-            probes(),
+            probes::probes(),
             breakers(),
             registry(),
             telemetry(),
@@ -268,33 +270,6 @@ fn actors() -> Row {
                 max("regrow_handler_oldest_age_seconds"),
             )
             .limits(10.0, 60.0),
-        ],
-    }
-}
-
-fn probes() -> Row {
-    let all = |metric| of(metric, "");
-    Row {
-        title: "Probes",
-        panels: vec![
-            Panel::lines("Well", Unit::Count)
-                .with(
-                    format!("min by (probe) ({})", all("regrow_probe_up")),
-                    "{{probe}}",
-                )
-                .help("0 while one of those that have the probe fails it."),
-            Panel::stack("Asked", Unit::PerSecond).with(
-                rate("result", &all("regrow_probe_executions_total")),
-                "{{result}}",
-            ),
-            Panel::lines("Verdicts change", Unit::PerSecond).with(
-                rate("probe, to", &all("regrow_probe_transitions_total")),
-                "{{probe}}: {{to}}",
-            ),
-            Panel::lines("Answers take, 95%", Unit::Seconds).with(
-                quantile(0.95, "probe", "regrow_probe_seconds", ""),
-                "{{probe}}",
-            ),
         ],
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regrow::breaker::{CircuitCause, CircuitState};
 use regrow::telemetry::{MetricKind, MetricSchema, Payload, catalogue};
-use regrow::{ChildKind, ExitKind, Phase};
+use regrow::{ChildKind, ExitKind, Health, Phase};
 
 use super::dashboards;
 use super::rules::{Makes, rules, rules_text, series, tests_text};
@@ -214,6 +214,9 @@ fn wrong_words(metric: &str, label: &str, value: &str) -> Vec<String> {
         "cause" if of_breakers => {
             let causes = CircuitCause::ALL.iter();
             causes.map(|cause| cause.as_str()).collect()
+        }
+        "status" if metric == "regrow_health_status" => {
+            Health::ALL.iter().map(|health| health.as_str()).collect()
         }
         "state" | "status" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
         "reason" if of_children => ExitKind::ALL.iter().map(|kind| kind.as_str()).collect(),

@@ -1,12 +1,16 @@
 //! How a system is, as a whole and in its parts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use regrow_core::health::{Criticality, Part, explain};
 use regrow_core::{ChildKind, Health, Phase};
+use tokio::sync::watch;
 
-use super::System;
+use super::{StartError, System};
+use crate::exit::ExitReason;
 use crate::path::ChildPath;
+use crate::supervisor::Tree;
 
 /// How one place of a tree is, with all that is below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,44 +57,75 @@ impl System {
     /// places.
     #[must_use]
     pub fn health(&self) -> HealthReport {
-        let mut seen = BTreeMap::new();
-        self.tree.each_place(|place| {
-            let word = place.standing.word();
-            // Actors that regrow did not start are nobody's children.
-            if !word.is_gone() && !place.path().as_str().starts_with('@') {
-                let (kind, phase) = (place.standing.profile().kind, word.phase());
-                let own = word.for_health().health();
-                seen.insert(place.path().clone(), Seen { kind, phase, own });
-            }
-        });
-        let mut below: BTreeMap<&str, Vec<&ChildPath>> = BTreeMap::new();
-        for path in seen.keys() {
-            below
-                .entry(path.parent().unwrap_or_default())
-                .or_default()
-                .push(path);
-        }
-        let (phase, own) = self.own_health();
-        let root = Seen {
-            kind: ChildKind::Supervisor,
-            phase,
-            own,
-        };
-        Judge {
-            seen: &seen,
-            below: &below,
-            vital: &self.tree.vital(),
-        }
-        .report(&self.path, &root)
+        let (booted, ended) = (self.booted.clone(), self.ended.clone());
+        report(&self.tree, &self.path, own_health(&booted, &ended))
     }
 
-    /// Of the root itself: there is nobody above it who would have written anything.
-    fn own_health(&self) -> (Phase, Option<Health>) {
-        match (self.end_reason(), self.is_booted()) {
-            (Some(_), _) => (Phase::Stopped, Some(Health::Down)),
-            (None, true) => (Phase::Running, Some(Health::Up)),
-            (None, false) => (Phase::Starting, Some(Health::Up)),
+    /// From now on metrics tell how the system and the children of its root are.
+    pub(super) fn follow_health(&self) {
+        let (tree, path) = (Arc::downgrade(&self.tree), self.path.clone());
+        let (booted, ended) = (self.booted.clone(), self.ended.clone());
+        self.tree.census.whole.follow(move || {
+            let Some(tree) = tree.upgrade() else {
+                return Vec::new();
+            };
+            let whole = report(&tree, &path, own_health(&booted, &ended));
+            let of = |report: &HealthReport| (report.path.shared(), report.health);
+            let children = whole.children.iter().take(MOST_TOLD).map(of);
+            std::iter::once(of(&whole)).chain(children).collect()
+        });
+    }
+}
+
+/// Of so many children of a root is told how they are.
+const MOST_TOLD: usize = 199;
+
+fn report(tree: &Tree, path: &ChildPath, (phase, own): (Phase, Option<Health>)) -> HealthReport {
+    let mut seen = BTreeMap::new();
+    tree.each_place(|place| {
+        let word = place.standing.word();
+        // Actors that regrow did not start are nobody's children.
+        if !word.is_gone() && !place.path().as_str().starts_with('@') {
+            let (kind, phase) = (place.standing.profile().kind, word.phase());
+            let own = word.for_health().health();
+            seen.insert(place.path().clone(), Seen { kind, phase, own });
         }
+    });
+    let mut below: BTreeMap<&str, Vec<&ChildPath>> = BTreeMap::new();
+    for path in seen.keys() {
+        below
+            .entry(path.parent().unwrap_or_default())
+            .or_default()
+            .push(path);
+    }
+    let root = Seen {
+        kind: ChildKind::Supervisor,
+        phase,
+        own,
+    };
+    Judge {
+        seen: &seen,
+        below: &below,
+        vital: &tree.vital(),
+    }
+    .report(path, &root)
+}
+
+type Booted = watch::Receiver<Option<Result<(), StartError>>>;
+
+/// Of the root itself: there is nobody above it who would have written anything.
+fn own_health(
+    booted: &Booted,
+    ended: &watch::Receiver<Option<ExitReason>>,
+) -> (Phase, Option<Health>) {
+    let (is_booted, has_ended) = (
+        matches!(*booted.borrow(), Some(Ok(()))),
+        ended.borrow().is_some(),
+    );
+    match (has_ended, is_booted) {
+        (true, _) => (Phase::Stopped, Some(Health::Down)),
+        (false, true) => (Phase::Running, Some(Health::Up)),
+        (false, false) => (Phase::Starting, Some(Health::Up)),
     }
 }
 

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use regrow_core::circuit::CircuitState;
-use regrow_core::{ChildKind, Phase};
+use regrow_core::{ChildKind, Health, Phase};
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::metrics::Metered;
 use super::roll::Roll;
 use super::vitals::TypeStats;
+use super::whole::WholeBook;
 use super::{FiguresBook, PortTables, ProbesBook, Workforce};
 use crate::breaker::Breakers;
 use crate::path::ChildPath;
@@ -131,6 +132,8 @@ pub(crate) struct Census {
     pub(crate) breakers: Breakers,
     /// What probes say.
     pub(crate) probes: Arc<ProbesBook>,
+    /// How the system is.
+    pub(crate) whole: WholeBook,
     /// Who is found by what they are.
     registry: OnceLock<Weak<Shared>>,
 }
@@ -189,6 +192,8 @@ computed! {
         "Slow-call ratio of the current window; NaN below the minimum calls.";
     PROBE_UP = Gauge "regrow_probe_up" ["probe", "kind"],
         "1 when the probe verdict is success or degraded, of every child that has the probe.";
+    HEALTH = Gauge "regrow_health_status" ["component", "status"],
+        "Of the system and of each child of its root, up to 20,000 children in all: one of the statuses is 1 (up, degraded, down, unknown).";
     HANDLED = Counter "regrow_messages_handled_total" ["type", "outcome"], "Messages handled (ok, error, panic).";
     QUEUED = Gauge "regrow_mailbox_messages" ["type"], "Messages queued now, summed over actors of the type.";
     DEEPEST = Gauge "regrow_mailbox_messages_max" ["type"], "Deepest single mailbox of the type.";
@@ -198,6 +203,9 @@ computed! {
     HANDLER = Gauge "regrow_handler_oldest_age_seconds" ["type"],
         "Age of the longest running handler of the type, as seen between two scrapes.";
 }
+
+/// To judge a whole costs a look at each child: more than a scrape of all else, from some number on.
+const MOST_JUDGED: f64 = 20_000.0;
 
 /// One family that is computed when somebody looks: the value of each label set.
 #[derive(Debug)]
@@ -340,6 +348,8 @@ impl Census {
         *build.at([env!("CARGO_PKG_VERSION")]) = 1.0;
         let unresponsive = self.unresponsive();
         let registry = self.registry(children.values.values().sum());
+        let is_small = children.values.values().sum::<f64>() <= MOST_JUDGED;
+        let whole = whole_family(is_small.then_some(&self.whole));
         let families = [
             build,
             children,
@@ -352,7 +362,7 @@ impl Census {
             .into_iter()
             .chain(registry)
             .chain(figure_families(&self.figures))
-            .chain([self.ports(), probe_family(&self.probes)])
+            .chain([self.ports(), probe_family(&self.probes), whole])
             .chain(breaker_families(&self.breakers))
             .filter(|family| !family.values.is_empty())
             .collect()
@@ -435,6 +445,19 @@ fn probe_family(book: &ProbesBook) -> ComputedFamily {
     let mut up = ComputedFamily::new(&PROBE_UP);
     book.each(|probe, kind, is_up| *up.at([probe, kind.as_str()]) = f64::from(u8::from(is_up)));
     up
+}
+
+/// How the system is, where somebody may be asked.
+fn whole_family(book: Option<&WholeBook>) -> ComputedFamily {
+    let mut family = ComputedFamily::new(&HEALTH);
+    let components = book.map_or_else(Vec::new, WholeBook::components);
+    for (component, health) in components {
+        for status in Health::ALL {
+            let is_it = health == Some(*status);
+            *family.at([&component, status.as_str()]) = if is_it { 1.0 } else { 0.0 };
+        }
+    }
+    family
 }
 
 /// What the actors of each type do.
