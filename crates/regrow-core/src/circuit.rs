@@ -228,6 +228,7 @@ impl Circuit {
         clippy::needless_pass_by_value,
         reason = "taken, so that it is not used again"
     )]
+    #[inline]
     pub fn on_result(&mut self, ticket: Ticket, ended: Ended, now: Instant) -> Settled {
         // Trials that are back too late are of the past.
         let is_trying = self.state == CircuitState::HalfOpen;
@@ -326,6 +327,7 @@ impl Circuit {
         }
     }
 
+    #[inline]
     fn count(&mut self, ended: Ended, slow: bool, late: bool) {
         let totals = &mut self.totals;
         let (count, slow_count) = match ended {
@@ -344,6 +346,7 @@ impl Circuit {
     }
 
     /// One result into the window, and what it means.
+    #[inline]
     fn record(&mut self, ended: Ended, slow: bool, now: Instant) -> Option<CircuitCause> {
         let failed = match ended {
             Ended::Ignored | Ended::Cancelled => return None,
@@ -355,7 +358,11 @@ impl Circuit {
         } else {
             0
         };
-        self.window.record(failed, slow, now);
+        let figures = self.window.record(failed, slow, now);
+        // What has happened to nobody opens nothing: so it is with most calls.
+        if figures.failures == 0 && figures.slow == 0 {
+            return None;
+        }
         if matches!(ended, Ended::Trip(_)) {
             return Some(CircuitCause::Trip);
         }
@@ -363,7 +370,6 @@ impl Circuit {
         if limit.is_some_and(|limit| self.consecutive >= limit) {
             return Some(CircuitCause::ConsecutiveFailures);
         }
-        let figures = self.window.figures(now);
         if figures.calls < self.needed_calls {
             return None;
         }

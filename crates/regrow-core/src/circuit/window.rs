@@ -75,11 +75,12 @@ enum Ring {
         seconds: Box<[Figures]>,
         /// The place of the present second.
         head: usize,
-        /// Which second that is, counted from the begin.
-        second: u64,
-        begin: Instant,
+        /// When that is over.
+        until: Instant,
     },
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 const FAILED: u8 = 1;
 const SLOW: u8 = 2;
@@ -97,8 +98,7 @@ impl Window {
                 Ring::Time {
                     seconds: vec![Figures::default(); seconds].into(),
                     head: 0,
-                    second: 0,
-                    begin: now,
+                    until: now + SECOND,
                 }
             }
         };
@@ -116,17 +116,17 @@ impl Window {
             Ring::Time {
                 seconds,
                 head,
-                second,
-                begin,
+                until,
             } => {
                 seconds.fill(Figures::default());
-                (*head, *second, *begin) = (0, 0, now);
+                (*head, *until) = (0, now + SECOND);
             }
         }
     }
 
-    /// One more result, at `now`. A time before that of the newest counts as that.
-    pub(super) fn record(&mut self, failed: bool, slow: bool, now: Instant) {
+    /// One more result, at `now`, and what the window holds with it. A time before that of the newest counts as that.
+    #[inline]
+    pub(super) fn record(&mut self, failed: bool, slow: bool, now: Instant) -> Figures {
         self.advance(now);
         let one = Figures::of(failed, slow);
         match &mut self.ring {
@@ -148,6 +148,7 @@ impl Window {
             Ring::Time { seconds, head, .. } => seconds[*head].add(one),
         }
         self.sum.add(one);
+        self.sum
     }
 
     /// What the window holds at `now`.
@@ -157,23 +158,28 @@ impl Window {
     }
 
     /// Time has passed: seconds that are out of the window are subtracted.
+    #[inline]
     fn advance(&mut self, now: Instant) {
+        match &self.ring {
+            // One comparison is all that most calls pay.
+            Ring::Time { until, .. } if now >= *until => self.move_on(now),
+            Ring::Time { .. } | Ring::Count { .. } => {}
+        }
+    }
+
+    /// The present second is over.
+    #[cold]
+    fn move_on(&mut self, now: Instant) {
         let Ring::Time {
             seconds,
             head,
-            second,
-            begin,
+            until,
         } = &mut self.ring
         else {
             return;
         };
-        let present = now.saturating_duration_since(*begin);
-        // One comparison is all that most calls pay.
-        if present < Duration::from_secs(*second + 1) {
-            return;
-        }
-        let gone = present.as_secs() - *second;
-        *second = present.as_secs();
+        let gone = now.saturating_duration_since(*until).as_secs() + 1;
+        *until += Duration::from_secs(gone);
         for _ in 0..gone.min(seconds.len() as u64) {
             *head = if *head + 1 == seconds.len() {
                 0
