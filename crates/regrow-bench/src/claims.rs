@@ -109,6 +109,7 @@ pub const CLAIMS: &[Claim] = &[
         bound: AtMost(1.3),
     },
     claim(19, "a call through a breaker, against a lock and a look at the clock", "mean", "breaker", "lock-and-clock", AtMost(2.0)),
+    claim(20, "10,000 actors are asked how they are, against a processor that has nothing else to do", "share", "probes", "core", AtMost(0.05)),
     claim(3, "memory of a child, against bare ractor", "resident", "start.100000", "ractor", AtMost(1.10)),
     claim(3, "allocations of a child: 16 where bare ractor has 11", "allocations", "allocations", "ractor", AtMost(16.0 / 11.0)),
     claim(4, "restart, no sibling", "p50", "restart.1", "ractor-mini", AtMost(1.3)),

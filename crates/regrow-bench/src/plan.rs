@@ -1,5 +1,6 @@
 //! What is measured, and on whom.
 
+mod health;
 mod processes;
 mod registry;
 
@@ -470,24 +471,8 @@ pub const CELLS: &[Cell] = &[
         figures: &[("line", "ns"), ("11000", "ms")],
         arms: &[arm("exporter", Arms, "exporter"), REGROW],
     },
-    Cell {
-        row: 19,
-        name: "breaker",
-        what: "a call that a circuit breaker lets through, beside an uncontended lock and unlock with one look at the clock",
-        cell: "breaker",
-        n: 1,
-        ops: 100_000,
-        inner: 24,
-        warm_up: 1,
-        together: true,
-        figures: MEAN,
-        arms: &[
-            here("lock-and-clock"),
-            REGROW,
-            here("regrow-timed"),
-            here("regrow-call"),
-        ],
-    },
+    health::BREAKER,
+    health::PROBES,
     processes::KILLED,
     processes::OF_A_LARGE_PARENT,
 ];

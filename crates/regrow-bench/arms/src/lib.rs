@@ -8,6 +8,7 @@ mod meter;
 mod mini;
 mod named;
 mod ours;
+mod probes;
 mod processes;
 mod raw;
 mod tagged;
@@ -100,6 +101,9 @@ pub fn arms() -> Vec<Arm> {
         arm!("event", "regrow-unheard", telemetry::event_unheard),
         arm!("scrape", "exporter", telemetry::scrape_floor),
         arm!("scrape", "regrow", telemetry::scrape),
+        arm!("probes", "core", probes::core),
+        arm!("probes", "unprobed", probes::unprobed),
+        arm!("probes", "regrow", probes::regrow),
         arm!("process", "tokio", processes::tokio),
         arm!("process", "tokio-piped", processes::tokio_piped),
         arm!("process", "regrow", processes::regrow),

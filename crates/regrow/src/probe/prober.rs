@@ -202,6 +202,10 @@ impl Board {
     }
 }
 
+/// So late may a run begin, or by a twentieth of its period, so that many begin at once: to wake a thread costs more than to look at
+/// an actor.
+const GRAIN: Duration = Duration::from_millis(20);
+
 /// What came out of a run, and how long it took.
 type Outcome = (Run, CheckResult, Duration);
 
@@ -220,11 +224,14 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut modes: watch::Receiver<Mode>) {
+        let plans = self.prober.plans().iter();
+        let shortest = plans.map(|plan| plan.rules.period).min();
+        let grain = shortest.map_or(GRAIN, |period| GRAIN.min(period / 20));
         loop {
             let deadline = self.prober.next_deadline();
             let due = async {
                 match deadline {
-                    Some(at) => time::sleep_until(at).await,
+                    Some(at) => time::sleep_until(time::together(at, grain)).await,
                     None => std::future::pending().await,
                 }
             };
