@@ -429,7 +429,11 @@ impl Driver {
             Action::KillGroup => self.signal(Signal::Kill),
             Action::Reap => self.reap(),
             Action::Sweep { until } => {
-                self.sweep = Some(tokio::spawn(os::sweep(self.quarry(), until)));
+                let quarry = self.quarry();
+                self.sweep = Some(match self.reaped {
+                    Reaped::Yes => tokio::spawn(os::sweep_life(quarry, until)),
+                    Reaped::No => tokio::spawn(os::sweep(quarry, until)),
+                });
             }
             Action::AbandonPipes => self.readers.abort_all(),
             Action::Announce | Action::Expire | Action::Finish(_) => {

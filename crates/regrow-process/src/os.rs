@@ -302,6 +302,15 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
     Vec::new()
 }
 
+/// The same for a life of ours whose leader is gone and reaped. Mostly it has left nobody behind, and then our own children tell so at
+/// once, without a walk over all processes of the machine.
+pub(crate) async fn sweep_life(quarry: Quarry, until: Instant) -> Vec<u32> {
+    match blocking(|| Ok(imp::is_alone())).await {
+        Ok(Some(true)) => Vec::new(),
+        Ok(Some(false) | None) | Err(_) => sweep(quarry, until).await,
+    }
+}
+
 /// Whether nobody of `quarry` can be left; `None` where that cannot be told from our own children.
 async fn is_clear(quarry: &Quarry) -> Option<bool> {
     let quarry = quarry.clone();

@@ -289,25 +289,38 @@ pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
     if !SUBREAPER.load(Ordering::Acquire) {
         return None;
     }
-    let before = stray_pids()?;
-    let entries: Vec<Entry> = before.iter().copied().filter_map(read_entry).collect();
-    let ended = |entry: &&Entry| entry.life == Life::Zombie;
-    let is_restless = entries.len() < before.len() || entries.iter().any(|entry| ended(&entry));
-    entries.iter().filter(ended).for_each(reap_if_ended);
+    let before = child_pids()?;
+    let strays = before.iter().filter(|pid| !super::is_own(**pid));
+    let entries: Vec<Option<Entry>> = strays.map(|pid| read_entry(*pid)).collect();
+    let is_restless = entries
+        .iter()
+        .any(|entry| entry.is_none_or(|entry| entry.life == Life::Zombie));
+    let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+    entries.iter().for_each(reap_if_ended);
     let sight = Sight::in_table(quarry, Arc::new(Table::of(entries)));
     let is_quiet = sight.vanished == 0 && sight.family.is_empty();
-    Some(!is_restless && is_quiet && stray_pids()? == before)
+    Some(!is_restless && is_quiet && child_pids()? == before)
 }
 
-/// The pids of those children of ours that tokio does not wait for; `None` where the system does not tell.
-fn stray_pids() -> Option<Vec<i32>> {
+/// Whether we have no children but those that tokio waits for; `None` where that does not tell whether anybody else is left of a life
+/// whose leader is gone. As true as [`is_clear`], and the quickest way to know.
+pub(super) fn is_alone() -> Option<bool> {
+    if !SUBREAPER.load(Ordering::Acquire) {
+        return None;
+    }
+    let before = child_pids()?;
+    let is_alone = before.iter().all(|pid| super::is_own(*pid));
+    Some(is_alone && child_pids()? == before)
+}
+
+/// The pids of our children; `None` where the system does not tell.
+fn child_pids() -> Option<Vec<i32>> {
     let mut pids = Vec::new();
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let children = fs::read_to_string(thread.ok()?.path().join("children")).ok()?;
         let children = children.split_ascii_whitespace();
         pids.extend(children.filter_map(|pid| pid.parse::<i32>().ok()));
     }
-    pids.retain(|pid| !super::is_own(*pid));
     Some(pids)
 }
 

@@ -85,6 +85,11 @@ pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
 }
 
 /// Not told by the system.
+pub(super) fn is_alone() -> Option<bool> {
+    None
+}
+
+/// Not told by the system.
 pub(super) fn is_clear(_quarry: &Quarry) -> Option<bool> {
     None
 }
