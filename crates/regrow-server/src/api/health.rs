@@ -164,7 +164,7 @@ fn health(agents: &[Agent]) -> Health {
     let required_is_down = agents.iter().any(|agent| agent.required && is_down(agent));
     let some_are_unwell = agents
         .iter()
-        .any(|agent| matches!(agent.health.as_str(), "degraded" | "down"));
+        .any(|agent| agent.is_cut_off() || matches!(agent.health.as_str(), "degraded" | "down"));
     let status = if required_is_down {
         "down"
     } else if !parked.is_empty() || some_are_unwell {

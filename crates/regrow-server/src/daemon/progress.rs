@@ -181,6 +181,9 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::ProcessLogDropped { .. }
         | Payload::ProcessNoticeRefused { .. }
         | Payload::HttpRequest { .. }
+        | Payload::BreakerCall { .. }
+        | Payload::BreakerRejected { .. }
+        | Payload::BreakerLateResult { .. }
         | Payload::MessageHandle { .. }
         | Payload::GenAiOperation { .. }
         | Payload::TelemetryHandlerFailure { .. }

@@ -28,6 +28,10 @@ impl Agents for AllAt {
         })
     }
 
+    fn breaker(&self, _id: &str) -> Option<regrow::breaker::Breaker> {
+        None
+    }
+
     fn begin(&self, _id: &str) -> Option<regrow_process::InFlight> {
         None
     }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use regrow::breaker::Breaker;
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use regrow_core::{Desired, Phase};
@@ -63,6 +64,10 @@ impl Agents for Roster {
                 ..standing
             },
         })
+    }
+
+    fn breaker(&self, id: &str) -> Option<Breaker> {
+        self.read().get(id)?.breaker.clone()
     }
 
     fn begin(&self, id: &str) -> Option<InFlight> {
