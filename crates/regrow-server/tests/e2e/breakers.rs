@@ -58,6 +58,7 @@ fn a_dead_dependency_opens_its_breaker_and_restarts_nobody() {
         is_it.then_some(breaker)
     });
     assert!(open["next_trial_at"].is_string(), "{open}");
+    daemon.until_line(&["breaker/store", "open", "consecutive failures; tries in "]);
     assert_eq!(open["agents"], serde_json::json!(["worker"]));
     let refused = until("the worker is not asked", || {
         let answer = daemon.get("/agents/worker/healthz");
@@ -81,6 +82,7 @@ fn a_dead_dependency_opens_its_breaker_and_restarts_nobody() {
 
     assert_eq!(daemon.regrow(&["start", "store"]).code, 0);
     until_state(&daemon, "store", "closed");
+    daemon.until_line(&["breaker/store", "closed", "recovered"]);
     assert_eq!(daemon.get("/agents/worker/healthz").status, 200);
     assert_eq!(daemon.pid_of("worker"), pid);
     let agent = daemon.agent("worker");
@@ -164,6 +166,38 @@ fn an_operator_opens_closes_and_resets_a_breaker() {
     assert_eq!(all["breakers"].as_array().unwrap().len(), 1, "{all}");
     let unknown = daemon.post("/v1/breakers/other/close", "");
     assert_eq!(unknown.problem(), "404 breaker_not_found");
+}
+
+#[test]
+fn the_command_line_shows_breakers_and_orders_them_about() {
+    let daemon = Daemon::up(TEAM).settled();
+    let regrow = |arguments: &[&str]| {
+        let said = daemon.regrow(&[&["breaker"], arguments].concat());
+        (said.code, said.stdout.trim_end().to_owned())
+    };
+    until("the store is well", || {
+        let row = row(&daemon, &["breaker", "ls"], "store");
+        let is_it = row.starts_with("store  closed") && row.ends_with("worker  well");
+        is_it.then_some(())
+    });
+    assert_eq!(
+        regrow(&["open", "store"]),
+        (0, "store   forced_open".into())
+    );
+    assert_eq!(regrow(&["open", "store", "--for", "30s"]).0, 5);
+    assert_eq!(
+        regrow(&["reset", "store"]),
+        (0, "store   forced_open".into())
+    );
+    assert_eq!(regrow(&["close", "store"]), (0, "store   closed".into()));
+    let (code, said) = regrow(&["open", "store", "--for", "30s"]);
+    assert_eq!(code, 0);
+    assert!(said.starts_with("store   open, next trial in "), "{said}");
+    assert_eq!(regrow(&["reset", "store"]), (0, "store   closed".into()));
+    let (_, json) = regrow(&["ls", "store", "--json"]);
+    let shown: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(shown["path"], "root/breakers/store");
+    assert_eq!(regrow(&["ls", "other"]).0, 4);
 }
 
 #[test]
