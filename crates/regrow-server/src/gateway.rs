@@ -10,7 +10,6 @@ mod in_flight;
 pub(crate) mod route;
 mod verdict;
 
-use regrow::breaker::Breaker;
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use std::collections::HashMap;
@@ -29,6 +28,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use self::call::Call;
+pub(crate) use self::call::{Before, Judge};
 use self::forward::ForwardError;
 pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
 use self::route::Route;
@@ -55,7 +55,7 @@ pub(crate) trait Agents: Send + Sync + 'static {
     fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
 
     /// What requests to an agent go through, if they do.
-    fn breaker(&self, id: &str) -> Option<Breaker>;
+    fn before(&self, id: &str) -> Option<Before>;
 
     /// Notes that something begins that is done with an agent, until what is returned is dropped.
     fn begin(&self, id: &str) -> Option<InFlight>;
@@ -105,7 +105,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         headers::prepare(&mut parts.headers, route.id, peer, &self.guard);
         let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
         let request = Request::from_parts(parts, body);
-        let mut call = Call::new(self.agents.breaker(route.id));
+        let mut call = Call::new(self.agents.before(route.id));
         let answer = self.once(route, request, &mut call).await;
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: the next life may answer.

@@ -40,6 +40,9 @@ const CHECK_KEYS: &[&str] = &["agent", "http", "tcp", "grpc", "exec", "period", 
 
 const QUESTIONS: [&str; 4] = ["http", "tcp", "grpc", "exec"];
 
+/// How many breakers there may be; an agent's own are as many as there are agents at most.
+const MOST_BREAKERS: usize = 1000;
+
 /// One breaker of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BreakerConfig {
@@ -94,12 +97,18 @@ pub(crate) fn read(
     ids: &[&str],
 ) -> Breakers {
     let mut breakers = Breakers::default();
-    let Some(fields) = fields
-        .get("breakers")
-        .and_then(|field| reader.fields(&field, "a mapping of ids to breakers"))
-    else {
+    let Some(field) = fields.get("breakers") else {
         return breakers;
     };
+    let Some(fields) = reader.fields(&field, "a mapping of ids to breakers") else {
+        return breakers;
+    };
+    let count = fields.all().count();
+    if count > MOST_BREAKERS {
+        let expected = format!("at most {MOST_BREAKERS} breakers");
+        note(reader, &field, expected, &count.to_string(), "remove some");
+        return breakers;
+    }
     for (id, field) in fields.all() {
         match units::id(id) {
             Ok(_) if ["true", "false"].contains(&id) => {

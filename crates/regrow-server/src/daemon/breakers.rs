@@ -21,6 +21,7 @@ use regrow_process::ProcessHandle;
 use super::child;
 use super::probes::Asked;
 use crate::config::{AgentBreaker, AgentConfig, BREAKERS, BreakerCheck, Config};
+use crate::gateway::{Before, Judge};
 
 /// What a check is called among probes.
 const CHECK: &str = "check";
@@ -66,12 +67,19 @@ impl Breakers {
     }
 
     /// What requests to an agent go through, if they do.
-    pub(super) fn of_agent(&self, agent: &AgentConfig) -> Option<&Breaker> {
-        self.get(id_for(agent)?)
+    pub(super) fn before(&self, config: &Config, agent: &AgentConfig) -> Option<Before> {
+        let id = id_for(agent)?;
+        Some(Before {
+            breaker: self.get(id)?.clone(),
+            judge: match check_of(config, id) {
+                Some(_) => Judge::Check,
+                None => Judge::Answers,
+            },
+        })
     }
 
     /// What the starts of an agent wait for, if they do.
-    pub(super) fn before(&self, agent: &AgentConfig) -> Option<&Breaker> {
+    pub(super) fn gate(&self, agent: &AgentConfig) -> Option<&Breaker> {
         self.get(agent.gate.as_deref()?)
     }
 
@@ -87,9 +95,7 @@ impl Breakers {
         let mut supervisor = Supervisor::new(BREAKERS).no_intensity_limit();
         for (id, breaker) in &self.0 {
             let mut spec = ChildSpec::from(breaker);
-            let mut named = config.breakers.iter();
-            let check = named.find(|one| one.id == *id);
-            if let Some(check) = check.and_then(|one| one.check.as_ref()) {
+            if let Some(check) = check_of(config, id) {
                 let agent = check.agent.as_deref().and_then(&process);
                 spec = spec.probe(probe(breaker, check, agent.as_ref(), &config.folder));
             }
@@ -125,6 +131,12 @@ impl Breakers {
             tracing::warn!(%error, "breakers of agents are not reset when these are restarted");
         }
     }
+}
+
+/// What calls through a breaker by itself, if there is something. An agent's own has no check, and an id of its own.
+fn check_of<'c>(config: &'c Config, id: &str) -> Option<&'c BreakerCheck> {
+    let mut named = config.breakers.iter();
+    named.find(|one| one.id == id)?.check.as_ref()
 }
 
 /// The id of the breaker that requests to an agent go through.

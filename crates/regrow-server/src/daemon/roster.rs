@@ -31,6 +31,7 @@ use self::family::Family;
 use super::breakers::Breakers;
 use super::{child, tree, view};
 use crate::config::{AgentConfig, AgentParts, BREAKERS, Config, ConfigError, PortSetting, Problem};
+use crate::gateway::Before;
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
 
 /// What can be done with an agent.
@@ -77,7 +78,7 @@ pub(super) struct Entry {
     lease: Option<Lease>,
     pub(super) socket: Option<Arc<Path>>,
     /// What requests to it go through.
-    pub(super) breaker: Option<Breaker>,
+    pub(super) before: Option<Before>,
     /// What its starts wait for.
     pub(super) gate: Option<Breaker>,
     /// Its place in the order of the file and of later spawns. No other agent ever has it, not
@@ -179,8 +180,8 @@ impl Cast {
                 handle: process.handle(),
                 lease,
                 socket: child::socket(agent, host).map(Into::into),
-                breaker: cast.breakers.of_agent(agent).cloned(),
-                gate: cast.breakers.before(agent).cloned(),
+                before: cast.breakers.before(config, agent),
+                gate: cast.breakers.gate(agent).cloned(),
                 place,
                 known: Known::Yes,
             };
@@ -464,7 +465,7 @@ impl Roster {
             handle: process.handle(),
             lease,
             socket,
-            breaker: None,
+            before: None,
             gate: None,
             place,
             known: Known::NotYet,

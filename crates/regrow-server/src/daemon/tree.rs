@@ -29,7 +29,7 @@ pub(super) fn root(config: &Config, cast: &mut Cast) -> Supervisor {
         .collect();
     for (agent, process) in config.agents.iter().zip(processes) {
         let mut spec = ChildSpec::from(waits_for(config, agent, process));
-        if let Some(gate) = cast.breakers.before(agent) {
+        if let Some(gate) = cast.breakers.gate(agent) {
             spec = spec.gate(gate);
         }
         let group = agent.group.as_deref();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use regrow::breaker::{Breaker, CircuitState};
+use regrow::breaker::CircuitState;
 use regrow::{ChildInfo, ExitReason};
 use regrow_core::probe::{ProbeKind, ProbeVerdict};
 use regrow_core::{Desired, ExitKind, Phase};
@@ -12,7 +12,7 @@ use regrow_process::{Figures, Host, Reading};
 use super::child;
 use super::roster::{Entry, status};
 use crate::config::{AgentConfig, Dependency, ProbeConfig};
-use crate::gateway::{Standing, Unready};
+use crate::gateway::{Before, Standing, Unready};
 use crate::wire::{
     Agent, AgentBreaker, AgentFigures, LastExit, ProbeState, Sampling, TreeProcess, rfc3339,
 };
@@ -42,7 +42,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         ready: status.ready,
         health: status.health.as_str().to_owned(),
         probes: probes(config, info),
-        breaker: entry.breaker.as_ref().map(breaker),
+        breaker: entry.before.as_ref().map(breaker),
         required: config.required,
         generation: status.generation,
         restarts: info.map_or(0, |info| info.restarts),
@@ -80,7 +80,8 @@ fn probes(config: &AgentConfig, info: Option<&ChildInfo>) -> Vec<ProbeState> {
 }
 
 /// What the requests to an agent go through.
-fn breaker(breaker: &Breaker) -> AgentBreaker {
+fn breaker(before: &Before) -> AgentBreaker {
+    let breaker = &before.breaker;
     let status = breaker.status();
     let next_trial_at = status.retry_after.map(|wait| SystemTime::now() + wait);
     AgentBreaker {

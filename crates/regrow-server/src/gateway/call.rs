@@ -7,17 +7,35 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use regrow::breaker::{Breaker, CircuitState, Ended, Permit, Rejected};
+use regrow::breaker::{Breaker, CircuitState, Ended, Permit};
 
 use super::Failure;
 use super::forward::ForwardError;
 use super::verdict::{Refusal, ceil_seconds};
 use crate::wire::Problem;
 
+/// What the requests to an agent go through.
+#[derive(Debug, Clone)]
+pub(crate) struct Before {
+    /// The breaker.
+    pub(crate) breaker: Breaker,
+    /// Who says how what it stands before is.
+    pub(crate) judge: Judge,
+}
+
+/// Who says how what a breaker stands before is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// Those who go through it, by the answers that they get.
+    Answers,
+    /// Its check of a dependency. What the agent answers says how the agent is, so it opens and closes nothing.
+    Check,
+}
+
 /// One request on its way. Dropped before its end, as when the client leaves, it is a call that was cancelled.
 #[derive(Debug)]
 pub(super) struct Call {
-    breaker: Option<Breaker>,
+    before: Option<Before>,
     permit: Option<Permit<'static>>,
     progress: Progress,
 }
@@ -31,10 +49,10 @@ enum Progress {
 }
 
 impl Call {
-    /// A request to an agent with this breaker, or none.
-    pub(super) fn new(breaker: Option<Breaker>) -> Self {
+    /// A request to an agent behind a breaker, or none.
+    pub(super) fn new(before: Option<Before>) -> Self {
         Self {
-            breaker,
+            before,
             permit: None,
             progress: Progress::Unheard,
         }
@@ -42,15 +60,28 @@ impl Call {
 
     /// Whether the agent may be dialled now.
     pub(super) fn admit(&mut self, id: &str) -> Result<(), Refusal> {
-        let Some(breaker) = self.breaker.as_ref().filter(|_| self.permit.is_none()) else {
+        let Some(before) = self.before.as_ref().filter(|_| self.permit.is_none()) else {
             return Ok(());
         };
-        match breaker.try_acquire_owned() {
-            Ok(permit) => {
+        let Before { breaker, judge } = before;
+        let permit = match breaker.try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(rejected) => {
+                let why = rejected.to_string();
+                let (state, retry_after) = (rejected.state, rejected.retry_after);
+                return Err(refusal(id, breaker, state, retry_after, &why));
+            }
+        };
+        match (permit.admitted_in(), judge) {
+            // The trial is the check's. Dropped, it is free for that at once.
+            (state @ CircuitState::HalfOpen, Judge::Check) => {
+                let why = format!("breaker {:?} waits for its check", breaker.id());
+                Err(refusal(id, breaker, state, None, &why))
+            }
+            (_, Judge::Answers | Judge::Check) => {
                 self.permit = Some(permit);
                 Ok(())
             }
-            Err(rejected) => Err(refusal(id, &rejected)),
         }
     }
 
@@ -69,14 +100,18 @@ impl Call {
 
     /// How long the answer may take to begin, if the breaker says so.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.breaker.as_ref()?.call_timeout()
+        self.before.as_ref()?.breaker.call_timeout()
     }
 
     /// It is over.
     pub(super) fn end(self, answer: &Result<Response<Body>, Failure>) {
-        if let Some(permit) = self.permit {
-            permit.settle(ended(answer, self.progress));
-        }
+        let (Some(permit), Some(before)) = (self.permit, self.before) else {
+            return;
+        };
+        permit.settle(match (before.judge, ended(answer, self.progress)) {
+            (Judge::Check, Ended::Success | Ended::Failure) => Ended::Ignored,
+            (Judge::Answers | Judge::Check, ended) => ended,
+        });
     }
 }
 
@@ -117,18 +152,26 @@ fn of_refusal(refusal: &Refusal, progress: Progress) -> Ended {
 }
 
 /// The breaker does not let it through: the agent is not asked.
-fn refusal(id: &str, rejected: &Rejected) -> Refusal {
-    let breaker = rejected.breaker.as_ref();
-    let detail = format!("agent {id:?} is not asked: {rejected}");
-    let (hint, retry_after) = match rejected.state {
-        CircuitState::ForcedOpen => (format!("close it: regrow breaker close {breaker}"), None),
+fn refusal(
+    id: &str,
+    breaker: &Breaker,
+    state: CircuitState,
+    retry_after: Option<Duration>,
+    why: &str,
+) -> Refusal {
+    let detail = format!("agent {id:?} is not asked: {why}");
+    let (hint, retry_after) = match state {
+        CircuitState::ForcedOpen => {
+            let close = format!("close it: regrow breaker close {}", breaker.id());
+            (close, None)
+        }
         // Half-open: a trial is out, and may be back any moment.
         CircuitState::Open
         | CircuitState::HalfOpen
         | CircuitState::Closed
         | CircuitState::Disabled
         | CircuitState::MetricsOnly => {
-            let wait = rejected.retry_after.unwrap_or_default();
+            let wait = retry_after.unwrap_or_default();
             let hint = "see what it was judged by: regrow breaker ls".to_owned();
             (hint, Some(ceil_seconds(wait).max(1)))
         }
@@ -136,7 +179,7 @@ fn refusal(id: &str, rejected: &Rejected) -> Refusal {
     Refusal {
         problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, "breaker_open", detail).hint(hint),
         retry_after,
-        breaker: Some(rejected.state),
+        breaker: Some(state),
         is_agents_fault: false,
     }
 }

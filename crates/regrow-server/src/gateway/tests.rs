@@ -14,14 +14,14 @@ use super::*;
 mod breakers;
 
 /// One agent, `a`, that stands as the test says, behind a breaker if it says so.
-struct One(watch::Sender<Standing>, Option<Breaker>);
+struct One(watch::Sender<Standing>, Option<Before>);
 
 impl Agents for One {
     async fn standing(&self, id: &str) -> Option<Standing> {
         (id == "a").then(|| self.0.borrow().clone())
     }
 
-    fn breaker(&self, _id: &str) -> Option<Breaker> {
+    fn before(&self, _id: &str) -> Option<Before> {
         self.1.clone()
     }
 
@@ -61,8 +61,8 @@ fn gateway(standing: Standing) -> Fixture {
     gateway_through(None, standing)
 }
 
-fn gateway_through(breaker: Option<Breaker>, standing: Standing) -> Fixture {
-    let agents = Arc::new(One(watch::channel(standing).0, breaker));
+fn gateway_through(before: Option<Before>, standing: Standing) -> Fixture {
+    let agents = Arc::new(One(watch::channel(standing).0, before));
     let guard = Guard::new(
         "127.0.0.1:8000".parse().unwrap(),
         "token".into(),

@@ -28,7 +28,7 @@ impl Agents for AllAt {
         })
     }
 
-    fn breaker(&self, _id: &str) -> Option<regrow::breaker::Breaker> {
+    fn before(&self, _id: &str) -> Option<crate::gateway::Before> {
         None
     }
 

@@ -80,6 +80,14 @@ fn a_dead_dependency_opens_its_breaker_and_restarts_nobody() {
         (daemon.get("/health").json()["status"] == "degraded").then_some(())
     });
 
+    // That the worker works says nothing of the store, also not while the breaker tries.
+    until("a trial has found the store down", || {
+        let answer = daemon.get("/agents/worker/healthz");
+        assert_eq!(answer.problem(), "503 breaker_open", "{answer:?}");
+        let tried = "store\",from=\"half_open\",to=\"open\"";
+        daemon.get("/metrics").body.contains(tried).then_some(())
+    });
+
     assert_eq!(daemon.regrow(&["start", "store"]).code, 0);
     until_state(&daemon, "store", "closed");
     daemon.until_line(&["breaker/store", "closed", "recovered"]);

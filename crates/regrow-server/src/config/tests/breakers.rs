@@ -237,6 +237,20 @@ fn who_names_a_breaker_names_one_that_there_is() {
 }
 
 #[test]
+fn there_are_so_many_breakers_and_no_more() {
+    let many = |count: usize| {
+        let all: Vec<_> = (0..count)
+            .map(|number| format!("b{number}: {{}}"))
+            .collect();
+        format!("breakers: {{ {} }}\nagents: {{}}\n", all.join(", "))
+    };
+    assert_eq!(good(&many(1000)).breakers.len(), 1000);
+    let one_more =
+        "agents.yaml:1:1: breakers: expected at most 1000 breakers, got 1001; remove some";
+    assert_eq!(errors(&many(1001)), [one_more]);
+}
+
+#[test]
 fn two_breakers_have_two_ids_and_none_waits_for_itself() {
     says(
         "{ a: {}, s: { check: { agent: s, tcp: {} } } }",

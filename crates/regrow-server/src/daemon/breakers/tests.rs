@@ -75,6 +75,19 @@ async fn a_check_is_a_call_and_while_the_breaker_is_open_none_is_made() {
     drop(listener);
 }
 
+#[tokio::test]
+async fn a_command_of_nobody_runs_in_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("up"), "").unwrap();
+    let words = |file: &str| ["test", "-e", file].map(str::to_owned).to_vec();
+    for (file, expected) in [("up", Ended::Success), ("down", Ended::Failure)] {
+        let question = crate::config::Question::Exec(words(file));
+        let asked = Asked::of_breaker(&question, None, folder.path());
+        let found = asked.timeout(Duration::from_secs(10)).run().await;
+        assert_eq!(ended(found.result), expected, "{found:?}");
+    }
+}
+
 #[test]
 fn what_lies_in_the_check_itself_says_nothing_of_the_dependency() {
     for (result, expected) in [

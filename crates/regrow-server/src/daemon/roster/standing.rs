@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use regrow::breaker::Breaker;
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use regrow_core::{Desired, Phase};
@@ -11,7 +10,7 @@ use regrow_process::InFlight;
 use super::super::{child, request, view};
 use super::Roster;
 use crate::config::AgentConfig;
-use crate::gateway::{Agents, At, Standing};
+use crate::gateway::{Agents, At, Before, Standing};
 use crate::wire::DaemonPhase;
 
 impl Roster {
@@ -66,8 +65,8 @@ impl Agents for Roster {
         })
     }
 
-    fn breaker(&self, id: &str) -> Option<Breaker> {
-        self.read().get(id)?.breaker.clone()
+    fn before(&self, id: &str) -> Option<Before> {
+        self.read().get(id)?.before.clone()
     }
 
     fn begin(&self, id: &str) -> Option<InFlight> {

@@ -52,13 +52,13 @@ fn only_what_is_the_agents_own_fault_is_a_failure() {
 fn a_refusal_says_when_to_ask_again_if_that_is_known() {
     let refused = |state, millis: Option<u64>| {
         let breaker = Breaker::new("b", regrow::breaker::CircuitRules::default()).unwrap();
-        breaker.set_mode(regrow::breaker::CircuitMode::ForcedOpen);
-        let mut rejected = breaker.try_acquire().unwrap_err();
-        rejected.state = state;
-        rejected.retry_after = millis.map(Duration::from_millis);
-        let refusal = refusal("a", &rejected);
-        let Problem { code, hint, .. } = *refusal.problem;
+        let left = millis.map(Duration::from_millis);
+        let refusal = refusal("a", &breaker, state, left, "so");
+        let Problem {
+            code, detail, hint, ..
+        } = *refusal.problem;
         assert_eq!((&*code, refusal.breaker), ("breaker_open", Some(state)));
+        assert_eq!(detail, "agent \"a\" is not asked: so");
         (refusal.retry_after, hint.unwrap())
     };
     for (state, left, expected) in [

@@ -1,6 +1,6 @@
 //! Agents behind a breaker.
 
-use regrow::breaker::{CircuitRules, CircuitState};
+use regrow::breaker::{Breaker, CircuitRules, CircuitState};
 use regrow_core::Backoff;
 
 use super::*;
@@ -16,6 +16,12 @@ fn breaker(wait: Duration) -> Breaker {
         .half_open_permits(1)
         .open_wait(Backoff::exponential(wait..=wait));
     Breaker::new("b", rules).unwrap()
+}
+
+/// A gateway to an agent behind it.
+fn judged_by(judge: Judge, breaker: &Breaker, standing: Standing) -> Fixture {
+    let breaker = breaker.clone();
+    gateway_through(Some(Before { breaker, judge }), standing)
 }
 
 /// `(success, failure, ignored, cancelled, rejected)`.
@@ -34,7 +40,7 @@ fn totals(breaker: &Breaker) -> [u64; 5] {
 async fn failures_open_it_and_an_open_one_refuses_without_a_dial() {
     let breaker = breaker(SECOND * 4);
     let (port, agent) = agent(&[FAILS, NOT_FOUND, FAILS, FAILS]).await;
-    let fixture = gateway_through(Some(breaker.clone()), running_at(port));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
     for expected in [500, 404, 500, 500] {
         let answer = fixture.get("/agents/a/x").await;
         assert_eq!(answer.status(), expected);
@@ -60,7 +66,7 @@ async fn failures_open_it_and_an_open_one_refuses_without_a_dial() {
 async fn the_next_request_after_the_wait_is_the_trial() {
     let breaker = breaker(SECOND * 4);
     let (port, agent) = agent(&[FAILS, FAILS, OK]).await;
-    let fixture = gateway_through(Some(breaker.clone()), running_at(port));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
     for _ in 0..2 {
         fixture.get("/agents/a/x").await;
     }
@@ -74,7 +80,7 @@ async fn the_next_request_after_the_wait_is_the_trial() {
 async fn a_connection_that_breaks_twice_is_one_failure() {
     let breaker = breaker(SECOND * 4);
     let (port, agent) = agent(&[b"", b""]).await;
-    let fixture = gateway_through(Some(breaker.clone()), running_at(port));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
     let answer = problem(fixture.get("/agents/a/x").await).await;
     assert_eq!(answer.code, "agent_connection_broken");
     assert_eq!(totals(&breaker), [0, 1, 0, 0, 0]);
@@ -84,7 +90,7 @@ async fn a_connection_that_breaks_twice_is_one_failure() {
 #[tokio::test]
 async fn an_agent_that_takes_no_connection_has_failed() {
     let breaker = breaker(SECOND * 4);
-    let fixture = gateway_through(Some(breaker.clone()), running_at(free_port().await));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(free_port().await));
     let answer = problem(fixture.get("/agents/a/x").await).await;
     assert_eq!(answer.code, "agent_unreachable");
     let [_, failures, ..] = totals(&breaker);
@@ -97,7 +103,7 @@ async fn an_answer_that_does_not_begin_in_the_breakers_time_is_a_failure() {
     let rules = CircuitRules::default().call_timeout(Duration::from_millis(50));
     let breaker = Breaker::new("b", rules).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let fixture = gateway_through(Some(breaker.clone()), running_at(port));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
     let answer = problem(fixture.get("/agents/a/x").await).await;
     assert_eq!((answer.status, &*answer.code), (504, "agent_timeout"));
     assert_eq!(
@@ -112,7 +118,7 @@ async fn a_client_that_leaves_says_nothing_of_the_agent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let breaker = breaker(SECOND * 4);
     let port = listener.local_addr().unwrap().port();
-    let fixture = gateway_through(Some(breaker.clone()), running_at(port));
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
     let request = Box::pin(fixture.get("/agents/a/x"));
     let asked = async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -132,7 +138,7 @@ async fn who_waits_for_an_agent_on_its_way_holds_no_trial() {
         up_for: Some(Duration::ZERO),
         ..running_at(free_port().await)
     };
-    let fixture = gateway_through(Some(breaker.clone()), standing);
+    let fixture = judged_by(Judge::Answers, &breaker, standing);
     breaker.trip(regrow::breaker::OpenWait::Backoff).unwrap();
     breaker.half_open().unwrap();
     let waits = fixture.get("/agents/a/x");
@@ -157,4 +163,35 @@ async fn who_waits_for_an_agent_on_its_way_holds_no_trial() {
     let answer = problem(fixture.get("/agents/a/x").await).await;
     assert_eq!(answer.code, "agent_stopped");
     assert_eq!(totals(&breaker)[1], 0);
+}
+
+#[tokio::test]
+async fn what_an_agent_answers_says_nothing_of_a_dependency_that_is_checked() {
+    let breaker = breaker(SECOND * 4);
+    let (port, agent) = agent(&[FAILS, FAILS, OK]).await;
+    let fixture = judged_by(Judge::Check, &breaker, running_at(port));
+    for expected in [500, 500, 200] {
+        assert_eq!(fixture.get("/agents/a/x").await.status(), expected);
+    }
+    assert_eq!(breaker.state(), CircuitState::Closed);
+    assert_eq!(totals(&breaker), [0, 0, 3, 0, 0]);
+    drop(agent.await);
+}
+
+#[tokio::test]
+async fn the_trial_of_a_dependency_is_its_checks_and_a_request_leaves_it_to_that() {
+    let breaker = breaker(SECOND * 4);
+    let fixture = judged_by(Judge::Check, &breaker, running_at(free_port().await));
+    breaker.trip(regrow::breaker::OpenWait::Backoff).unwrap();
+    breaker.half_open().unwrap();
+    let refused = fixture.get("/agents/a/x").await;
+    assert_eq!(refused.headers()["x-regrow-breaker"], "half_open");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let problem = problem(refused).await;
+    assert_eq!(
+        problem.detail,
+        "agent \"a\" is not asked: breaker \"b\" waits for its check"
+    );
+    breaker.try_acquire().unwrap().success();
+    assert_eq!(breaker.state(), CircuitState::Closed);
 }
