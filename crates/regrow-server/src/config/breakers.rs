@@ -36,7 +36,16 @@ const BREAKER_KEYS: &[&str] = &[
     "call_timeout",
 ];
 
-const CHECK_KEYS: &[&str] = &["agent", "http", "tcp", "grpc", "exec", "period", "timeout"];
+const CHECK_KEYS: &[&str] = &[
+    "agent",
+    "http",
+    "tcp",
+    "grpc",
+    "exec",
+    "initial_delay",
+    "period",
+    "timeout",
+];
 
 const QUESTIONS: [&str; 4] = ["http", "tcp", "grpc", "exec"];
 

@@ -83,7 +83,7 @@ fn a_breaker_may_say_everything() {
 fn a_check_asks_an_agent_or_another_host_and_few_failures_are_enough() {
     let config = good(concat!(
         "breakers:\n",
-        "  store: { check: { agent: store, http: /healthz, period: 1s, timeout: 2s } }\n",
+        "  store: { check: { agent: store, http: /healthz, initial_delay: 3s, period: 1s, timeout: 2s } }\n",
         "  db: { check: { tcp: { host: db.local, port: 5432 } } }\n",
         "  cache: { check: { tcp: { port: 6379 } } }\n",
         "  api: { check: { http: { host: api.local, path: /up } } }\n",
@@ -100,6 +100,7 @@ fn a_check_asks_an_agent_or_another_host_and_few_failures_are_enough() {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let store = BreakerCheck {
         rules: ProbeRules {
+            initial_delay: SECOND * 3,
             period: SECOND,
             timeout: SECOND * 2,
             ..ProbeRules::default()
