@@ -251,8 +251,8 @@ fn seconds(time: Duration) -> String {
 fn the_defaults_of_the_program_are_as_written_down() {
     let vocabulary = read("docs/vocabulary.md");
     let program = |setting| default_of(&vocabulary, setting).1;
-    let config = read("crates/regrow-server/src/config.rs");
-    let restart = between(&config, "impl Default for RestartConfig {", "\n}\n");
+    let code = read("crates/regrow-server/src/config/policy.rs");
+    let restart = between(&code, "impl Default for RestartConfig {", "\n}\n");
     let policy = quoted(program("restart"))[0];
     assert_eq!(
         field(restart, "policy").to_lowercase(),

@@ -59,15 +59,6 @@ async fn a_system_is_as_well_as_its_parts_by_policy_and_criticality() {
         .await;
     let report = system.health();
     assert_eq!((report.health, report.why.as_str()), (Some(Health::Up), ""));
-    let text = system.exporter().render();
-    for line in [
-        "regrow_health_status{component=\"root\",status=\"up\"} 1",
-        "regrow_health_status{component=\"root/extra\",status=\"down\"} 1",
-        "regrow_health_status{component=\"root/extra\",status=\"up\"} 0",
-        "regrow_health_status{component=\"root/pool\",status=\"up\"} 1",
-    ] {
-        assert!(text.contains(line), "{line} in\n{text}");
-    }
     assert_eq!(find(&report, "root/extra").health, Some(Health::Down));
     assert_eq!(find(&report, "root/job").health, None, "it is done");
 
@@ -106,6 +97,28 @@ async fn a_system_is_as_well_as_its_parts_by_policy_and_criticality() {
         Some(Health::Degraded),
         "nobody wants it up"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_say_how_the_whole_is_and_each_child_of_the_root() {
+    let optional = Puppet::refusing("extra", 9)
+        .criticality(Criticality::Optional)
+        .give_up(GiveUp::Park)
+        .limit(regrow::RestartIntensity::new(1, Duration::from_secs(5)));
+    let pool = Supervisor::new("pool").child(Puppet::spec("w1"));
+    let tree = Supervisor::new("root").child(pool).child(optional);
+    let mut system = TestSystem::launch(tree).await;
+    system.booted().await.expect("the others are up");
+    drop(system.happened().await);
+    let text = system.exporter().render();
+    for line in [
+        "regrow_health_status{component=\"root\",status=\"up\"} 1",
+        "regrow_health_status{component=\"root/extra\",status=\"down\"} 1",
+        "regrow_health_status{component=\"root/extra\",status=\"up\"} 0",
+        "regrow_health_status{component=\"root/pool\",status=\"up\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

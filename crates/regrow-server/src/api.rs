@@ -1,6 +1,7 @@
 //! The HTTP API: what regrow tells of itself, and what it lets be done.
 
 mod agents;
+mod breakers;
 mod health;
 mod logs;
 mod params;
@@ -52,6 +53,11 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/agents/{id}/signal", post(agents::signal))
         .route("/v1/agents/{id}/logs", get(logs::of_one))
         .route("/v1/agents/{id}/tree", get(agents::tree))
+        .route("/v1/breakers", get(breakers::all))
+        .route("/v1/breakers/{id}", get(breakers::one))
+        .route("/v1/breakers/{id}/open", post(breakers::open))
+        .route("/v1/breakers/{id}/close", post(breakers::close))
+        .route("/v1/breakers/{id}/reset", post(breakers::reset))
         .route("/v1/logs", get(logs::of_many))
         .route("/v1/wait", get(wait::wait))
         .route("/v1/down", post(down))

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and who does it.
 
+mod breaker;
 mod config_check;
 mod console;
 mod doctor;
@@ -79,6 +80,11 @@ enum Command {
     Resume(Operate),
     /// Send a signal to an agent
     Signal(SignalAgent),
+    /// Look at breakers, open and close them
+    Breaker {
+        #[command(subcommand)]
+        command: breaker::BreakerCommand,
+    },
     /// Stop all agents in order, and end the daemon
     Down(Down),
     /// Say what works on this machine, what does not, and what to do about it
@@ -424,6 +430,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Pause(operate) => operate::run(Verb::Pause, operate).await,
         Command::Resume(operate) => operate::run(Verb::Resume, operate).await,
         Command::Signal(signal) => operate::signal(signal).await,
+        Command::Breaker { command } => breaker::run(command).await,
         Command::Down(down) => down::run(&down).await,
         Command::Doctor(doctor) => doctor::run(&doctor).await,
         Command::Config {

@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::wire::{Agent, Info, Problem, Sent, SignalRequest, Status, Tree, WaitReport};
+use crate::wire::{
+    Agent, Breaker, Breakers, Info, Problem, Sent, SignalRequest, Status, Tree, WaitReport,
+};
 
 pub(crate) use self::discovery::{Found, Place, discover};
 use self::exchange::exchange;
@@ -68,6 +70,17 @@ impl Verb {
             Self::Resume => "resume",
         }
     }
+}
+
+/// What can be asked of a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BreakerVerb {
+    /// To be open: for so long, or until it is closed.
+    Open(Option<Duration>),
+    /// To be closed.
+    Close,
+    /// To begin anew.
+    Reset,
 }
 
 /// What a wait waits for.
@@ -209,6 +222,30 @@ impl Client {
             answer(&path, accepted(sent.await?).await?).await
         })
         .await
+    }
+
+    /// All breakers.
+    pub(crate) async fn breakers(&self) -> Result<Vec<Breaker>, ClientError> {
+        let all: Breakers = self.ask(Method::GET, "/v1/breakers", ANSWER_WITHIN).await?;
+        Ok(all.breakers)
+    }
+
+    /// One breaker.
+    pub(crate) async fn breaker(&self, id: &str) -> Result<Breaker, ClientError> {
+        let path = format!("/v1/breakers/{}", encoded(id));
+        self.ask(Method::GET, &path, ANSWER_WITHIN).await
+    }
+
+    /// Opens, closes or resets a breaker.
+    pub(crate) async fn order(&self, id: &str, verb: BreakerVerb) -> Result<Breaker, ClientError> {
+        let order = match verb {
+            BreakerVerb::Open(None) => "open".to_owned(),
+            BreakerVerb::Open(Some(time)) => format!("open?for={}ms", time.as_millis()),
+            BreakerVerb::Close => "close".to_owned(),
+            BreakerVerb::Reset => "reset".to_owned(),
+        };
+        let path = format!("/v1/breakers/{}/{order}", encoded(id));
+        self.ask(Method::POST, &path, ANSWER_WITHIN).await
     }
 
     /// Asks the daemon to stop its agents in order and end.

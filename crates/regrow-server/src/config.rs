@@ -5,6 +5,7 @@
 //! `profile`, `policy`, `units`, `expand`), and what concerns several agents is checked last (`check`, `depends`).
 
 mod agent;
+mod breakers;
 mod check;
 mod depends;
 mod error;
@@ -38,13 +39,14 @@ use std::time::Duration;
 
 use regrow::Condition;
 use regrow_core::probe::ProbeKind;
-use regrow_core::{Restart, RestartIntensity, Strategy};
-use regrow_process::{ExitRules, StopPlan};
+use regrow_core::{RestartIntensity, Strategy};
 use serde_json::Map;
 
+pub(crate) use self::breakers::{AgentBreaker, BREAKERS, BreakerCheck, BreakerConfig};
 pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning};
 pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::logs::LogsConfig;
+pub(crate) use self::policy::{RestartConfig, StopConfig, StopSignal};
 pub(crate) use self::probes::{ProbeConfig, Question, Where};
 pub(crate) use self::request::AgentParts;
 pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
@@ -75,6 +77,7 @@ const TOP_KEYS: &[&str] = &[
     "telemetry",
     "defaults",
     "groups",
+    "breakers",
     "agents",
 ];
 
@@ -101,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) defaults: AgentDefaults,
     /// The groups, in the order of the file; agents name no others.
     pub(crate) groups: Vec<GroupConfig>,
+    /// The breakers that have names of their own, in the order of the file.
+    pub(crate) breakers: Vec<BreakerConfig>,
     /// The agents, in the order of the file.
     pub(crate) agents: Vec<AgentConfig>,
     /// What is allowed but hardly meant.
@@ -173,6 +178,10 @@ pub(crate) struct AgentConfig {
     pub(crate) limits: LimitsConfig,
     /// What it is asked to see how it is.
     pub(crate) probes: Vec<ProbeConfig>,
+    /// What requests to it go through; it exists.
+    pub(crate) breaker: Option<AgentBreaker>,
+    /// The breaker that its starts wait for; it exists.
+    pub(crate) gate: Option<String>,
     /// Whether `/readyz` is 503 while it is down.
     pub(crate) required: bool,
 }
@@ -206,6 +215,8 @@ impl fmt::Debug for AgentConfig {
             .field("max_runtime", &self.max_runtime)
             .field("limits", &self.limits)
             .field("probes", &self.probes)
+            .field("breaker", &self.breaker)
+            .field("gate", &self.gate)
             .field("required", &self.required)
             .finish()
     }
@@ -269,97 +280,6 @@ pub(crate) enum StdinSetting {
     Pipe,
     /// Nothing: the end of the file from the start.
     Null,
-}
-
-/// When an agent is started again, and when regrow gives up.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RestartConfig {
-    /// After which ends.
-    pub(crate) policy: Restart,
-    /// The first delay.
-    pub(crate) base: Duration,
-    /// What each further delay is multiplied by, 1 to 100.
-    pub(crate) factor: f64,
-    /// The longest delay, at least `base`.
-    pub(crate) max: Duration,
-    /// How much a delay may differ by chance, as a share of it, 0 to 1.
-    pub(crate) jitter: f64,
-    /// With more restarts than this …
-    pub(crate) max_restarts: u32,
-    /// … within this time the agent is parked.
-    pub(crate) within: Duration,
-    /// After this time up the delays begin anew.
-    pub(crate) stable_after: Duration,
-    /// What its exit codes and signals mean.
-    pub(crate) exits: ExitRules,
-}
-
-impl Default for RestartConfig {
-    fn default() -> Self {
-        Self {
-            policy: Restart::Transient,
-            base: Duration::from_secs(1),
-            factor: 2.0,
-            max: Duration::from_secs(60),
-            jitter: 0.2,
-            max_restarts: 5,
-            within: Duration::from_secs(60),
-            stable_after: Duration::from_secs(60),
-            exits: ExitRules::default(),
-        }
-    }
-}
-
-impl RestartConfig {
-    /// How long the delays of the first `max_restarts` restarts take in all, without jitter.
-    pub(crate) fn shortest_time_to_limit(&self) -> Duration {
-        let mut delay = self.base;
-        let mut total = Duration::ZERO;
-        for _ in 0..self.max_restarts {
-            total += delay;
-            let longer = Duration::try_from_secs_f64(delay.as_secs_f64() * self.factor);
-            delay = longer.unwrap_or(self.max).min(self.max);
-        }
-        total
-    }
-}
-
-/// How an agent is stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StopConfig {
-    /// The signal that asks it to stop.
-    pub(crate) signal: StopSignal,
-    /// How long each step may take; the whole takes as long as `stop.timeout` at most.
-    pub(crate) plan: StopPlan,
-    /// A line on stdin that asks it to stop, before the signal.
-    pub(crate) line: Option<String>,
-}
-
-impl Default for StopConfig {
-    fn default() -> Self {
-        Self {
-            signal: StopSignal::Term,
-            plan: StopPlan::default(),
-            line: None,
-        }
-    }
-}
-
-/// A signal that asks an agent to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopSignal {
-    /// SIGTERM.
-    Term,
-    /// SIGINT.
-    Int,
-    /// SIGHUP.
-    Hup,
-    /// SIGQUIT.
-    Quit,
-    /// SIGUSR1.
-    Usr1,
-    /// SIGUSR2.
-    Usr2,
 }
 
 /// Reads and checks a configuration file; `environment` fills its `${VARIABLES}`.
@@ -495,6 +415,8 @@ fn read_top(
         .get("groups")
         .map_or_else(Vec::new, |field| groups::read(reader, &field));
     groups::check(reader, &drafts, &groups);
+    let breakers = breakers::read(reader, &fields, &drafts, &ids);
+    breakers::check(reader, &drafts, &groups, &breakers);
     if !depends::check(reader, &drafts, &ids) {
         groups::cycles(reader, &drafts);
     }
@@ -511,6 +433,7 @@ fn read_top(
         figures: telemetry.figures,
         defaults,
         groups: groups.into_iter().map(|group| group.config).collect(),
+        breakers: breakers.into_configs(),
         agents: drafts.into_iter().map(|draft| draft.agent).collect(),
         warnings,
     })

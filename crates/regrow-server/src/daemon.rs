@@ -3,6 +3,7 @@
 //! What runs here is the order of things. A dead run's leftovers end before anything is started;
 //! the API answers before the first agent is up; the agents go before the API does.
 
+mod breakers;
 mod child;
 mod listen;
 mod probes;
@@ -31,7 +32,7 @@ use self::report::Reports;
 #[cfg(test)]
 pub(crate) use self::request::asked;
 use self::roster::Cast;
-pub(crate) use self::roster::{Roster, RosterError, Verb};
+pub(crate) use self::roster::{Order, Roster, RosterError, Verb};
 use self::stop::Signals;
 pub(crate) use self::stop::{Cause, Report};
 use crate::api::{self, Api};
@@ -182,7 +183,8 @@ impl Daemon {
             .reserve(address.port())
             .telemetry(&telemetry, ROOT);
         let mut cast = Cast::of(&config, &host, state.logs_dir(), ports)?;
-        let root = tree::root(&config, std::mem::take(&mut cast.processes));
+        cast.breakers.follow(&config, &telemetry);
+        let root = tree::root(&config, &mut cast);
         let otlp = config.otlp.clone();
         let system = System::launch_with(root, telemetry).await?;
         let exported = reports.export(&system, otlp.as_ref());

@@ -3,6 +3,7 @@
 //! A request for an agent that is on its way waits a little for it, so that a restart is a pause
 //! and no error. Bodies stream both ways; nothing is kept.
 
+mod call;
 mod forward;
 mod headers;
 mod in_flight;
@@ -26,6 +27,8 @@ use regrow_process::InFlight;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
+use self::call::Call;
+pub(crate) use self::call::{Before, Judge};
 use self::forward::ForwardError;
 pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
 use self::route::Route;
@@ -50,6 +53,9 @@ const MAX_BODY_BYTES: u64 = 32 * 1024 * 1024;
 pub(crate) trait Agents: Send + Sync + 'static {
     /// How an agent stands now; none if there is no such agent.
     fn standing(&self, id: &str) -> impl Future<Output = Option<Standing>> + Send;
+
+    /// What requests to an agent go through, if they do.
+    fn before(&self, id: &str) -> Option<Before>;
 
     /// Notes that something begins that is done with an agent, until what is returned is dropped.
     fn begin(&self, id: &str) -> Option<InFlight>;
@@ -99,20 +105,19 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         headers::prepare(&mut parts.headers, route.id, peer, &self.guard);
         let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
         let request = Request::from_parts(parts, body);
-        let answer = self.once(route, request).await;
+        let mut call = Call::new(self.agents.before(route.id));
+        let answer = self.once(route, request, &mut call).await;
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: the next life may answer.
             (Err(Failure::Forward(ForwardError::Broken { .. })), Some(spare)) => {
-                self.once(route, spare).await
+                self.once(route, spare, &mut call).await
             }
             (answer, _) => answer,
         };
+        call.end(&answer);
         match answer {
             Ok(response) => response,
-            Err(Failure::Refused(refusal)) => match refusal.retry_after {
-                Some(seconds) => refusal.problem.with_retry_after(seconds),
-                None => refusal.problem.into_response(),
-            },
+            Err(Failure::Refused(refusal)) => refusal.into_response(),
             Err(Failure::Forward(error)) => error.problem(route.id).into_response(),
         }
     }
@@ -121,20 +126,32 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         &self,
         route: Route<'_>,
         request: Request<Body>,
+        call: &mut Call,
     ) -> Result<Response<Body>, Failure> {
-        let (stream, at, in_flight) = self.reach(route.id).await.map_err(Failure::Refused)?;
+        let reached = self.reach(route.id, call).await;
+        let (stream, at, in_flight) = reached.map_err(Failure::Refused)?;
         let uri = route
             .upstream(&at, request.uri().query())
             .map_err(|_| Failure::Forward(ForwardError::BadPath))?;
-        self.forwarder
-            .forward(route, stream, uri, request)
-            .await
+        call.sent();
+        let answer = self.forwarder.forward(route, stream, uri, request);
+        let answer = match call.timeout() {
+            Some(after) => timeout(after, answer)
+                .await
+                .unwrap_or(Err(ForwardError::Slow { after })),
+            None => answer.await,
+        };
+        answer
             .map(|response| response.map(|body| in_flight::counted(body, in_flight)))
             .map_err(Failure::Forward)
     }
 
     /// Connects to the agent, waiting for it if it is on its way.
-    async fn reach(&self, id: &str) -> Result<(Connection, At, Option<InFlight>), Refusal> {
+    async fn reach(
+        &self,
+        id: &str,
+        call: &mut Call,
+    ) -> Result<(Connection, At, Option<InFlight>), Refusal> {
         let begun = Instant::now();
         let mut tries = 0;
         let mut place = None;
@@ -142,13 +159,11 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
             // Before it is looked at: an agent that begins to stop waits for whoever came before that.
             let in_flight = self.agents.begin(id);
             let Some(standing) = self.agents.standing(id).await else {
-                return Err(Refusal {
-                    problem: verdict::unknown(id),
-                    retry_after: None,
-                });
+                return Err(Refusal::new(verdict::unknown(id)));
             };
             let mut next = verdict::verdict(id, &standing, begun.elapsed());
             if let Verdict::Dial(at) = next {
+                call.admit(id)?;
                 match dial(&at).await {
                     Ok(stream) => return Ok((stream, at, in_flight)),
                     Err(error) => {
@@ -171,12 +186,14 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                     return Err(verdict::crowded(id, &standing, MAX_WAITERS));
                 }
             }
+            call.wait();
             tokio::time::sleep(pause).await;
         }
     }
 }
 
 /// Why an agent gave no answer.
+#[derive(Debug)]
 enum Failure {
     Refused(Refusal),
     Forward(ForwardError),

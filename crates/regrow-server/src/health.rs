@@ -29,7 +29,9 @@ pub(crate) struct Brief {
     pub(crate) required: bool,
     /// Why it is parked, or its last failure in words, where that is known.
     pub(crate) message: Option<String>,
-    /// Why its probes say that it is not well, where that is known.
+    /// Whether requests are kept from it by its breaker.
+    pub(crate) is_cut_off: bool,
+    /// Why its probes say that it is not well, or that its breaker is open, where that is known.
     pub(crate) trouble: Option<String>,
     pub(crate) probes: Vec<ProbeState>,
 }
@@ -43,6 +45,7 @@ impl From<&Agent> for Brief {
             ready: agent.ready,
             required: agent.required,
             message: agent.message.clone(),
+            is_cut_off: agent.is_cut_off(),
             trouble: agent.trouble(),
             probes: agent.probes.clone(),
         }
@@ -137,7 +140,7 @@ pub(crate) fn of_the_whole(agents: Vec<Brief>) -> Health {
     let required_is_down = agents.iter().any(|agent| agent.required && agent.is_down());
     let some_are_unwell = agents
         .iter()
-        .any(|agent| matches!(agent.health.as_str(), "degraded" | "down"));
+        .any(|agent| agent.is_cut_off || matches!(agent.health.as_str(), "degraded" | "down"));
     let status = if required_is_down {
         "down"
     } else if !parked.is_empty() || some_are_unwell {

@@ -13,6 +13,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod breakers;
+
+pub(crate) use self::breakers::{AgentBreaker, Breaker, BreakerTotals, Breakers};
+
 /// One agent as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Agent {
@@ -56,6 +60,9 @@ pub(crate) struct Agent {
     /// How its probes stand; `unknown` while it does not live.
     #[serde(default)]
     pub(crate) probes: Vec<ProbeState>,
+    /// What requests to the agent go through, if they do.
+    #[serde(default)]
+    pub(crate) breaker: Option<AgentBreaker>,
     /// Whether regrow is not ready while this agent is down.
     pub(crate) required: bool,
     /// How many lives this place has had, from 1.
@@ -81,8 +88,19 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Why the agent is not well: what the first probe says that has failed, or is on its way to.
+    /// Whether requests are kept from the agent by its breaker.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.breaker.as_ref().is_some_and(AgentBreaker::is_open)
+    }
+
+    /// Why the agent is not well: what the first probe says that has failed, or is on its way to; else that its breaker is open.
     pub(crate) fn trouble(&self) -> Option<String> {
+        let breaker = || self.breaker.as_ref().and_then(AgentBreaker::trouble);
+        self.found_by_probes().or_else(breaker)
+    }
+
+    /// What the first probe says that has failed, or is on its way to.
+    pub(crate) fn found_by_probes(&self) -> Option<String> {
         let of = |verdict: &str| {
             let mut probes = self.probes.iter();
             probes.find(|probe| probe.verdict == verdict)
@@ -493,6 +511,7 @@ pub(crate) mod tests {
             ready: false,
             health: "unknown".into(),
             probes: vec![],
+            breaker: None,
             required: false,
             generation: 0,
             restarts: 0,

@@ -44,7 +44,7 @@ const ANSWERS: [(&str, &str); 16] = [
 
 /// What is there to see sooner or later, by a part of an earlier line of the block and one of the command: every word of it in one line.
 /// People look more than once, too.
-const IN_THE_END: [(&str, &str, &[&str]); 5] = [
+const IN_THE_END: [(&str, &str, &[&str]); 10] = [
     ("send worker unready", "curl -i", &["agent_not_ready"]),
     (
         "send worker unready",
@@ -52,8 +52,25 @@ const IN_THE_END: [(&str, &str, &[&str]); 5] = [
         &["worker", "no", "down", "GET /readyz"],
     ),
     ("send worker ready", "/agents/worker/healthz", &["ok"]),
-    ("send worker hang", "-- ps", &["yes    up      2    1 "]),
+    ("send worker hang", "-- ps", &["yes    up       2    1 "]),
     ("send worker hang", "/agents/worker/healthz", &["ok"]),
+    ("stop store", "curl -i", &["x-regrow-breaker: open"]),
+    (
+        "stop store",
+        "-- ps",
+        &["worker", "yes    up       2    1 ", "breaker store is open"],
+    ),
+    (
+        "stop store",
+        "breaker ls",
+        &["store", "open", "no process runs"],
+    ),
+    ("start store", "/agents/worker/healthz", &["ok"]),
+    (
+        "start store",
+        "-- ps",
+        &["worker", "yes    up       2    1 "],
+    ),
 ];
 
 /// What a command of a block shows in the end, if it takes its time.

@@ -143,6 +143,12 @@ impl Breaker {
         self.shared.lock().circuit.rules().clone()
     }
 
+    /// How long a call may take, if there is a limit: for whoever makes calls by permits, and ends them himself. Costs one load.
+    #[must_use]
+    pub fn call_timeout(&self) -> Option<Duration> {
+        self.shared.call_timeout()
+    }
+
     /// May a call be made? Whoever gets a permit says by it how the call has ended; one that is dropped has been cancelled.
     ///
     /// # Errors

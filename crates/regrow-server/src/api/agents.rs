@@ -264,7 +264,7 @@ impl From<RosterError> for Box<Problem> {
                 "agent_not_found",
                 "see which there are: regrow ps",
             ),
-            RosterError::IdInUse { .. } => (
+            RosterError::IdInUse { .. } | RosterError::IdOfAnother { .. } => (
                 StatusCode::CONFLICT,
                 "agent_id_in_use",
                 "choose another agent_id",

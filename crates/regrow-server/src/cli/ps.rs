@@ -100,20 +100,31 @@ fn row(agent: &Agent, now: SystemTime) -> [String; HEADER.len()] {
             (None, None) => None,
         }),
         or_dash(uptime),
-        or_dash(unwell(agent).or_else(|| last_and_next(agent, now))),
+        or_dash(unwell(agent, now).or_else(|| last_and_next(agent, now))),
     ]
 }
 
-/// Which probe of one that lives says that it is not well, and why.
-fn unwell(agent: &Agent) -> Option<String> {
+/// Which probe of one that lives says that it is not well, and why; or that its breaker keeps requests from it, and for how long.
+fn unwell(agent: &Agent, now: SystemTime) -> Option<String> {
     agent.pid?;
-    let trouble = agent.trouble()?;
-    Some(words::first_line(&trouble))
+    let trouble = words::first_line(&agent.trouble()?);
+    let next = agent.breaker.as_ref().and_then(|breaker| {
+        let wait = words::until(breaker.next_trial_at.as_deref(), now)?;
+        Some(format!("next trial in {}", words::seconds(wait)))
+    });
+    Some(match next {
+        Some(next) if agent.found_by_probes().is_none() => format!("{trouble}, {next}"),
+        Some(_) | None => trouble,
+    })
 }
 
 /// How it ended last, when that was, and what comes next.
 fn last_and_next(agent: &Agent, now: SystemTime) -> Option<String> {
     let last = agent.last_exit.as_ref();
+    if agent.phase == "starting" && agent.pid.is_none() {
+        // It waits for a breaker.
+        return agent.message.as_deref().map(words::first_line);
+    }
     if agent.phase == "failed" {
         let why = agent.message.as_deref().map(words::first_line);
         return why.or_else(|| last.map(words::exit));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::breakers;
 use super::error::Problem;
 use super::expand::Fill;
 use super::limits::LimitsPart;
@@ -16,7 +17,7 @@ use super::profile::Profile;
 use super::read::{Field, Fields, Found, Reader, Shape};
 use super::tree::Value;
 use super::units::{self, A_DURATION, Refusal};
-use super::{AgentConfig, AgentDefaults, PortSetting, StdinSetting, StopConfig};
+use super::{AgentBreaker, AgentConfig, AgentDefaults, PortSetting, StdinSetting, StopConfig};
 
 const AGENT_KEYS: &[&str] = &[
     "command",
@@ -41,6 +42,8 @@ const AGENT_KEYS: &[&str] = &[
     "max_runtime",
     "limits",
     "probes",
+    "breaker",
+    "gate",
     "required",
 ];
 
@@ -110,6 +113,10 @@ pub(crate) struct Draft {
     pub(crate) depends_on: Vec<Found<Written>>,
     /// The variables that are left for its start.
     pub(crate) at_spawn: Vec<Found<String>>,
+    /// What its requests go through.
+    pub(crate) breaker: Option<Found<AgentBreaker>>,
+    /// The breaker that its starts wait for.
+    pub(crate) gate: Option<Found<String>>,
     /// Its restart settings, with their places.
     pub(crate) restart: RestartPart,
 }
@@ -145,6 +152,7 @@ pub(crate) fn read(
         .get("ready")
         .and_then(|field| order::ready(reader, &field));
     let group = read_group(reader, &fields);
+    let (breaker, gate) = breakers::of_agent(reader, &fields, listens);
     let profile = Profile::read(reader, &fields, id);
     let agent = AgentConfig {
         id: id.to_owned(),
@@ -155,10 +163,7 @@ pub(crate) fn read(
         command,
         env,
         inherit,
-        workdir: fields.get("workdir").map_or_else(
-            || folder.to_path_buf(),
-            |field| read_workdir(reader, &field, folder),
-        ),
+        workdir: read_workdir(reader, &fields, folder),
         port: listens,
         group: group.as_ref().map(|found| found.value.clone()),
         enabled: read_truth(reader, &fields, "enabled").unwrap_or(true),
@@ -175,6 +180,8 @@ pub(crate) fn read(
         max_runtime: read_max_runtime(reader, &fields),
         limits: read_limits(reader, &fields).over(&shared.limits).settle(),
         probes,
+        breaker: breaker.as_ref().map(|found| found.value.clone()),
+        gate: gate.as_ref().map(|found| found.value.clone()),
         required: read_truth(reader, &fields, "required").unwrap_or(false),
     };
     let id = Found {
@@ -189,6 +196,8 @@ pub(crate) fn read(
         port,
         depends_on,
         at_spawn,
+        breaker,
+        gate,
         restart,
     })
 }
@@ -402,7 +411,7 @@ fn read_stop(
     (stop, stdin)
 }
 
-fn read_workdir(reader: &mut Reader<'_>, field: &Field<'_>, folder: &Path) -> PathBuf {
+fn read_workdir(reader: &mut Reader<'_>, fields: &Fields<'_>, folder: &Path) -> PathBuf {
     let directory = |text: &str| {
         let path = folder.join(text);
         let refusal = |why: &str| {
@@ -415,6 +424,7 @@ fn read_workdir(reader: &mut Reader<'_>, field: &Field<'_>, folder: &Path) -> Pa
             Err(error) => refusal(&format!("cannot be used: {error}")),
         }
     };
-    let found = reader.value(field, &Shape::new("the path of a directory", &directory));
+    let shape = Shape::new("the path of a directory", &directory);
+    let found = reader.value_at(fields, "workdir", &shape);
     found.map_or_else(|| folder.to_path_buf(), |found| found.value)
 }

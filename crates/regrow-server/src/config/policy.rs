@@ -1,9 +1,9 @@
-//! `restart` and `stop`: parts as they were written, the agent's own over the defaults, and checked together.
+//! `restart` and `stop`: what they come to, and their parts as they were written, the agent's own over the defaults, and checked together.
 
 use std::time::Duration;
 
 use regrow_core::Restart;
-use regrow_process::{Stage, StopPlan};
+use regrow_process::{ExitRules, Stage, StopPlan};
 
 use super::error::{Place, Problem};
 use super::exits::ExitsPart;
@@ -11,7 +11,97 @@ use super::expand::Fill;
 use super::read::{Field, Found, Reader, Shape};
 use super::tree::Value;
 use super::units::{self, A_DURATION, in_words};
-use super::{RestartConfig, StopConfig, StopSignal};
+
+/// When an agent is started again, and when regrow gives up.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RestartConfig {
+    /// After which ends.
+    pub(crate) policy: Restart,
+    /// The first delay.
+    pub(crate) base: Duration,
+    /// What each further delay is multiplied by, 1 to 100.
+    pub(crate) factor: f64,
+    /// The longest delay, at least `base`.
+    pub(crate) max: Duration,
+    /// How much a delay may differ by chance, as a share of it, 0 to 1.
+    pub(crate) jitter: f64,
+    /// With more restarts than this …
+    pub(crate) max_restarts: u32,
+    /// … within this time the agent is parked.
+    pub(crate) within: Duration,
+    /// After this time up the delays begin anew.
+    pub(crate) stable_after: Duration,
+    /// What its exit codes and signals mean.
+    pub(crate) exits: ExitRules,
+}
+
+impl Default for RestartConfig {
+    fn default() -> Self {
+        Self {
+            policy: Restart::Transient,
+            base: Duration::from_secs(1),
+            factor: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.2,
+            max_restarts: 5,
+            within: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+            exits: ExitRules::default(),
+        }
+    }
+}
+
+impl RestartConfig {
+    /// How long the delays of the first `max_restarts` restarts take in all, without jitter.
+    pub(crate) fn shortest_time_to_limit(&self) -> Duration {
+        let mut delay = self.base;
+        let mut total = Duration::ZERO;
+        for _ in 0..self.max_restarts {
+            total += delay;
+            let longer = Duration::try_from_secs_f64(delay.as_secs_f64() * self.factor);
+            delay = longer.unwrap_or(self.max).min(self.max);
+        }
+        total
+    }
+}
+
+/// How an agent is stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StopConfig {
+    /// The signal that asks it to stop.
+    pub(crate) signal: StopSignal,
+    /// How long each step may take; the whole takes as long as `stop.timeout` at most.
+    pub(crate) plan: StopPlan,
+    /// A line on stdin that asks it to stop, before the signal.
+    pub(crate) line: Option<String>,
+}
+
+impl Default for StopConfig {
+    fn default() -> Self {
+        Self {
+            signal: StopSignal::Term,
+            plan: StopPlan::default(),
+            line: None,
+        }
+    }
+}
+
+/// A signal that asks an agent to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopSignal {
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGHUP.
+    Hup,
+    /// SIGQUIT.
+    Quit,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+}
 
 const RESTART_KEYS: &[&str] = &[
     "policy",

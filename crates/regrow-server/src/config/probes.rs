@@ -159,24 +159,7 @@ fn probe(
 ) -> Option<ProbeConfig> {
     let fields = reader.known_fields(field, "a probe", PROBE_KEYS)?;
     let rules = rules(reader, field, &fields, kind);
-    let mut asked = QUESTIONS
-        .iter()
-        .filter_map(|key| Some((*key, fields.get(key)?)));
-    let Some((key, what)) = asked.next() else {
-        let expected = format!("one of {}", QUESTIONS.join(", "));
-        let hint = "say what is asked, as in http: { path: /healthz }";
-        note(reader, field, expected, "none", hint);
-        return None;
-    };
-    for (other, more) in asked {
-        let expected = format!(
-            "one of {}, and there is {key} already",
-            QUESTIONS.join(", ")
-        );
-        let hint = "remove one of them; another question is a custom probe";
-        note(reader, &more, expected, other, hint);
-    }
-    let question = question(reader, &what, key, kind, port)?;
+    let question = one_of(reader, field, &fields, &QUESTIONS, Home::Probe(kind, port))?;
     Some(ProbeConfig {
         kind,
         name: name.to_owned(),
@@ -185,7 +168,55 @@ fn probe(
     })
 }
 
-fn note(reader: &mut Reader<'_>, field: &Field<'_>, expected: String, got: &str, hint: &str) {
+/// Whom a question is for that names no host.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Home {
+    /// The agent that has the probe, and listens there.
+    Probe(ProbeKind, Option<PortSetting>),
+    /// An agent that is named beside the question, and listens there.
+    Named(Option<PortSetting>),
+    /// Nobody: then a port is one of 127.0.0.1.
+    Nobody,
+}
+
+/// The one question that is asked there, out of these.
+pub(super) fn one_of(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    fields: &Fields<'_>,
+    questions: &[&'static str],
+    home: Home,
+) -> Option<Question> {
+    let mut asked = questions
+        .iter()
+        .filter_map(|key| Some((*key, fields.get(key)?)));
+    let Some((key, what)) = asked.next() else {
+        let expected = format!("one of {}", questions.join(", "));
+        let hint = "say what is asked, as in http: { path: /healthz }";
+        note(reader, field, expected, "none", hint);
+        return None;
+    };
+    for (other, more) in asked {
+        let expected = format!(
+            "one of {}, and there is {key} already",
+            questions.join(", ")
+        );
+        let hint = match home {
+            Home::Probe(..) => "remove one of them; another question is a custom probe",
+            Home::Named(_) | Home::Nobody => "remove one of them; another is for another breaker",
+        };
+        note(reader, &more, expected, other, hint);
+    }
+    question(reader, &what, key, home)
+}
+
+pub(super) fn note(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    expected: String,
+    got: &str,
+    hint: &str,
+) {
     let problem = Problem::Unexpected {
         expected,
         got: got.to_owned(),
@@ -195,7 +226,7 @@ fn note(reader: &mut Reader<'_>, field: &Field<'_>, expected: String, got: &str,
 }
 
 /// The numbers of a probe, Kubernetes' where nothing is said.
-fn rules(
+pub(super) fn rules(
     reader: &mut Reader<'_>,
     field: &Field<'_>,
     fields: &Fields<'_>,
@@ -265,18 +296,12 @@ fn at_least_a_second(text: &str) -> Result<Duration, Refusal> {
     Ok(duration)
 }
 
-fn question(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    key: &str,
-    kind: ProbeKind,
-    port: Option<PortSetting>,
-) -> Option<Question> {
+fn question(reader: &mut Reader<'_>, field: &Field<'_>, key: &str, home: Home) -> Option<Question> {
     match key {
-        "http" => http(reader, field, kind, port),
+        "http" => http(reader, field, home),
         "tcp" => {
             let fields = reader.known_fields(field, "tcp", TCP_KEYS)?;
-            place(reader, field, &fields, kind, port, None).map(Question::Tcp)
+            place(reader, field, &fields, home, None).map(Question::Tcp)
         }
         "grpc" => {
             let fields = reader.known_fields(field, "grpc", GRPC_KEYS)?;
@@ -284,7 +309,7 @@ fn question(
             let service = Shape::new("the name of a service", &any);
             let service = reader.value_at(&fields, "service", &service);
             Some(Question::Grpc {
-                at: place(reader, field, &fields, kind, port, None)?,
+                at: place(reader, field, &fields, home, None)?,
                 service: service.map_or_else(String::new, |found| found.value),
             })
         }
@@ -292,15 +317,17 @@ fn question(
             let words = agent::read_command(reader, field);
             (!words.is_empty()).then_some(Question::Exec(words))
         }
-        _ => log(reader, field, kind),
+        _ => log(reader, field, home),
     }
 }
 
-fn log(reader: &mut Reader<'_>, field: &Field<'_>, kind: ProbeKind) -> Option<Question> {
-    match kind {
-        ProbeKind::Liveness | ProbeKind::Custom => {}
+fn log(reader: &mut Reader<'_>, field: &Field<'_>, home: Home) -> Option<Question> {
+    match home {
+        // The check of a breaker is not asked so: there it is no key.
+        Home::Probe(ProbeKind::Liveness | ProbeKind::Custom, _) | Home::Named(_) | Home::Nobody => {
+        }
         // Its line comes every so often; the line that says once that all is well is what `ready` waits for.
-        ProbeKind::Startup | ProbeKind::Readiness => {
+        Home::Probe(ProbeKind::Startup | ProbeKind::Readiness, _) => {
             let expected = "http, tcp, grpc or exec in a startup or readiness probe".to_owned();
             let hint = "to wait for a line once: ready: { log: TEXT, within: 60s } of the agent";
             note(reader, field, expected, "log", hint);
@@ -327,21 +354,16 @@ fn log(reader: &mut Reader<'_>, field: &Field<'_>, kind: ProbeKind) -> Option<Qu
     })
 }
 
-fn http(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    kind: ProbeKind,
-    port: Option<PortSetting>,
-) -> Option<Question> {
+fn http(reader: &mut Reader<'_>, field: &Field<'_>, home: Home) -> Option<Question> {
     let path = Shape::new("a path such as /healthz", &path);
     if let Value::Scalar(_) = &field.node.value {
         let check = reader.value(field, &path)?.value;
-        let at = own(reader, field, port)?;
+        let at = own(reader, field, home)?;
         return Some(Question::Http { at, check });
     }
     let fields = reader.known_fields(field, "http", HTTP_KEYS)?;
     reader.value_at(&fields, "scheme", &Shape::new("http", &scheme));
-    let at = place(reader, field, &fields, kind, port, Some(80));
+    let at = place(reader, field, &fields, home, Some(80));
     let target = match fields.get("path") {
         Some(field) => reader.value(&field, &path),
         None => {
@@ -410,23 +432,33 @@ fn place(
     reader: &mut Reader<'_>,
     field: &Field<'_>,
     fields: &Fields<'_>,
-    kind: ProbeKind,
-    port: Option<PortSetting>,
+    home: Home,
     usual: Option<u16>,
 ) -> Option<Where> {
     let number = reader.value_at(fields, "port", &Shape::new("a port", &units::port));
     let number = number.map(|found| found.value);
     let Some(host) = fields.get("host") else {
-        return match number {
-            Some(_) => Some(Where::Agent(number)),
-            None => own(reader, field, port),
+        return match (number, home) {
+            (Some(number), Home::Nobody) => Some(on_host("127.0.0.1", number)),
+            (Some(_), Home::Probe(..) | Home::Named(_)) => Some(Where::Agent(number)),
+            (None, _) => own(reader, field, home),
         };
     };
     let name = reader.value(&host, &Shape::new("the name of a host", &self::host))?;
-    if kind == ProbeKind::Liveness {
-        let expected = "no host, because a liveness probe looks at the agent alone".to_owned();
-        let hint = "to restart the agent brings no other host back; make it a readiness probe";
-        note(reader, &host, expected, "one", hint);
+    let refused = match home {
+        Home::Probe(ProbeKind::Liveness, _) => Some((
+            "no host, because a liveness probe looks at the agent alone",
+            "to restart the agent brings no other host back; make it a readiness probe",
+        )),
+        Home::Named(_) => Some((
+            "no host, because an agent is asked",
+            "remove it, or remove agent",
+        )),
+        Home::Probe(ProbeKind::Startup | ProbeKind::Readiness | ProbeKind::Custom, _)
+        | Home::Nobody => None,
+    };
+    if let Some((expected, hint)) = refused {
+        note(reader, &host, expected.to_owned(), "one", hint);
         return None;
     }
     let Some(number) = number.or(usual) else {
@@ -439,8 +471,11 @@ fn place(
         );
         return None;
     };
-    let address = format!("{}:{number}", name.value);
-    Some(Where::Host(CheckAddress::Tcp(address)))
+    Some(on_host(&name.value, number))
+}
+
+fn on_host(name: &str, port: u16) -> Where {
+    Where::Host(CheckAddress::Tcp(format!("{name}:{port}")))
 }
 
 fn host(text: &str) -> Result<String, Refusal> {
@@ -455,12 +490,25 @@ fn host(text: &str) -> Result<String, Refusal> {
 }
 
 /// The agent where it listens, which it has to.
-fn own(reader: &mut Reader<'_>, field: &Field<'_>, port: Option<PortSetting>) -> Option<Where> {
-    if port.is_none() {
-        let expected = "an agent with a port".to_owned();
-        let hint = "give the agent port: auto, or say the port here";
-        note(reader, field, expected, "one without", hint);
-        return None;
-    }
-    Some(Where::Agent(None))
+fn own(reader: &mut Reader<'_>, field: &Field<'_>, home: Home) -> Option<Where> {
+    let (expected, got, hint) = match home {
+        Home::Probe(_, Some(_)) | Home::Named(Some(_)) => return Some(Where::Agent(None)),
+        Home::Probe(_, None) => (
+            "an agent with a port",
+            "one without",
+            "give the agent port: auto, or say the port here",
+        ),
+        Home::Named(None) => (
+            "an agent with a port",
+            "one without",
+            "give that agent port: auto, or say the port here",
+        ),
+        Home::Nobody => (
+            "whom to ask",
+            "nobody",
+            "add host and port as in { host: db.local, port: 5432 }, or agent: ID beside it",
+        ),
+    };
+    note(reader, field, expected.to_owned(), got, hint);
+    None
 }

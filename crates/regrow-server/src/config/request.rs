@@ -104,6 +104,8 @@ impl AgentConfig {
             max_runtime: None,
             limits: defaults.limits,
             probes: Vec::new(),
+            breaker: None,
+            gate: None,
             required: false,
         })
     }

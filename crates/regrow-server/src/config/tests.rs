@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use regrow::otlp::Signal;
 use regrow::telemetry::Level;
-use regrow_process::{ExitStatus, Follow};
+use regrow_core::Restart;
+use regrow_process::{ExitRules, ExitStatus, Follow, StopPlan};
 
 use super::*;
 
+mod breakers;
 mod handover;
 mod limits;
 mod order;
@@ -107,6 +109,8 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         max_runtime: None,
         limits: LimitsConfig::default(),
         probes: Vec::new(),
+        breaker: None,
+        gate: None,
         required: false,
     };
     let want = Config {
@@ -120,6 +124,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         figures: Duration::from_secs(5),
         defaults,
         groups: Vec::new(),
+        breakers: Vec::new(),
         agents: vec![worker],
         warnings: Vec::new(),
     };

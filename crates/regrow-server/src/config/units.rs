@@ -31,6 +31,9 @@ pub(crate) const A_WORD: &str = "a word such as plan, of at most 64 ASCII charac
 /// What a duration may be, in words.
 pub(crate) const A_DURATION: &str = "a duration such as 30s";
 
+/// A share, in words.
+pub(crate) const A_SHARE: &str = "a share such as 50% or 0.5, more than 0 and at most 1";
+
 /// How an agent may rank for the processor, in words.
 pub(crate) const A_RANK: &str = "a whole number from -20 (first) to 19 (last)";
 
@@ -410,6 +413,18 @@ pub(crate) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f64
                 range.end()
             ))),
         }
+    }
+}
+
+/// A share such as `50%` or `0.5`: more than nothing, and at most all.
+pub(crate) fn share(text: &str) -> Result<f64, Refusal> {
+    let share = match text.strip_suffix('%') {
+        Some(hundredths) => decimal(0.0..=100.0)(hundredths).map(|number| number / 100.0),
+        None => decimal(0.0..=1.0)(text),
+    };
+    match share {
+        Ok(share) if share > 0.0 => Ok(share),
+        Ok(_) | Err(_) => Err(Refusal::new(A_SHARE)),
     }
 }
 

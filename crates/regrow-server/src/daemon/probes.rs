@@ -1,10 +1,13 @@
-//! What an agent is asked: from what the config says to probes of its process.
+//! What an agent is asked, and what a breaker asks: from what the config says to probes and checks.
 
+use std::path::Path;
 use std::time::Duration;
 
-use regrow::probe::{Check, Probe};
+use regrow::probe::{Check, CheckResult, Probe};
 use regrow_core::probe::ProbeKind;
-use regrow_process::{GrpcCheck, HttpCheck, Process, ProcessCheck, ProcessHandle, TcpCheck};
+use regrow_process::{
+    CommandCheck, GrpcCheck, HttpCheck, Process, ProcessCheck, ProcessHandle, TcpCheck,
+};
 
 use crate::config::{AgentConfig, ProbeConfig, Question, Where};
 
@@ -34,7 +37,8 @@ pub(super) fn at_its_address(
 }
 
 /// Who is asked.
-enum Asked {
+#[derive(Debug)]
+pub(super) enum Asked {
     /// The agent.
     Itself(ProcessCheck),
     /// Somebody else, by HTTP.
@@ -43,6 +47,56 @@ enum Asked {
     Tcp(TcpCheck),
     /// Somebody else, by gRPC.
     Grpc(GrpcCheck),
+    /// Whoever a command asks, which is no agent's.
+    Command(CommandCheck),
+}
+
+impl Asked {
+    /// What a breaker's check asks: an agent, or whom the question names. A command of nobody runs in this folder.
+    pub(super) fn of_breaker(
+        question: &Question,
+        agent: Option<&ProcessHandle>,
+        folder: &Path,
+    ) -> Self {
+        match (agent, question) {
+            (Some(handle), _) => asked(question, handle),
+            (None, Question::Exec(words)) => {
+                let mut words = words.iter();
+                let program = words.next().cloned().unwrap_or_default();
+                Self::Command(CommandCheck::new(program).args(words).current_dir(folder))
+            }
+            // They name a host, so no process is looked at.
+            (
+                None,
+                Question::Http { .. }
+                | Question::Tcp(_)
+                | Question::Grpc { .. }
+                | Question::Log { .. },
+            ) => asked(question, &ProcessHandle::default()),
+        }
+    }
+
+    /// How long an answer may take.
+    pub(super) fn timeout(self, timeout: Duration) -> Self {
+        match self {
+            Self::Itself(check) => Self::Itself(check.timeout(timeout)),
+            Self::Http(check) => Self::Http(check.timeout(timeout)),
+            Self::Tcp(check) => Self::Tcp(check.timeout(timeout)),
+            Self::Grpc(check) => Self::Grpc(check.timeout(timeout)),
+            Self::Command(check) => Self::Command(check.timeout(timeout)),
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn run(&self) -> CheckResult {
+        match self {
+            Self::Itself(check) => check.run().await,
+            Self::Http(check) => check.run().await,
+            Self::Tcp(check) => check.run().await,
+            Self::Grpc(check) => check.run().await,
+            Self::Command(check) => check.run().await,
+        }
+    }
 }
 
 fn asked(question: &Question, handle: &ProcessHandle) -> Asked {
@@ -82,6 +136,7 @@ fn probe(config: &ProbeConfig, handle: &ProcessHandle) -> Probe {
         Asked::Http(check) => any(config, check),
         Asked::Tcp(check) => any(config, check),
         Asked::Grpc(check) => any(config, check),
+        Asked::Command(check) => any(config, check),
     };
     probe.named(config.name.as_str()).rules(config.rules)
 }

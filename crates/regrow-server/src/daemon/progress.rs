@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use regrow::breaker::{CircuitCause, CircuitState};
 use regrow::telemetry::{Edge, Event, Payload, Telemetry};
 use regrow::{ExitReason, System};
 use regrow_core::{Phase, StopCause};
 use regrow_process::Stream;
 use tokio::sync::{mpsc, watch};
 
-use super::Roster;
+use super::{Roster, breakers};
 use crate::wire::DaemonPhase;
 
 /// How many events wait for whoever looks on; who is slower misses some.
@@ -23,7 +24,7 @@ const LAST_LINES: usize = 50;
 /// One thing that happened to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The agent's id; `group/` and its id for a group.
+    /// The agent's id; `group/` and its id for a group, `breaker/` and its id for a breaker.
     pub(crate) id: String,
     /// Which of its lives.
     pub(crate) generation: u32,
@@ -110,6 +111,15 @@ pub(crate) enum What {
         /// The one that it has.
         to: u16,
     },
+    /// A breaker lets calls through again, or does not any more. That it tries is not told.
+    Breaker {
+        /// What it does now.
+        to: CircuitState,
+        /// Why.
+        cause: CircuitCause,
+        /// How long it will be until it tries.
+        wait: Option<Duration>,
+    },
     /// Its log file cannot be written, or is written again.
     Log {
         /// Why it cannot; none when it can again.
@@ -181,6 +191,9 @@ fn is_change(payload: &Payload) -> bool {
         | Payload::ProcessLogDropped { .. }
         | Payload::ProcessNoticeRefused { .. }
         | Payload::HttpRequest { .. }
+        | Payload::BreakerCall { .. }
+        | Payload::BreakerRejected { .. }
+        | Payload::BreakerLateResult { .. }
         | Payload::MessageHandle { .. }
         | Payload::GenAiOperation { .. }
         | Payload::TelemetryHandlerFailure { .. }
@@ -233,6 +246,36 @@ fn of_group(event: &Event) -> Option<What> {
     }
 }
 
+/// What is told of a breaker: a trial that fails, after which it is open as before, is none of it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all else is told of breakers by their metrics"
+)]
+fn of_breaker(event: &Event) -> Option<What> {
+    match event.payload {
+        Payload::BreakerStateChanged {
+            to: CircuitState::HalfOpen,
+            ..
+        }
+        | Payload::BreakerStateChanged {
+            from: CircuitState::HalfOpen,
+            to: CircuitState::Open,
+            ..
+        } => None,
+        Payload::BreakerStateChanged {
+            to,
+            cause,
+            retry_after,
+            ..
+        } => Some(What::Breaker {
+            to,
+            cause,
+            wait: retry_after,
+        }),
+        _ => None,
+    }
+}
+
 impl ProgressStream {
     /// The events of a system, told in terms of its agents.
     pub(super) fn new(events: mpsc::Receiver<Event>, roster: Arc<Roster>) -> Self {
@@ -258,6 +301,8 @@ impl ProgressStream {
             (path.id().to_owned(), self.what(path.id(), event)?)
         } else if self.roster.is_group(path.id(), path.as_str()) {
             (format!("group/{}", path.id()), of_group(event)?)
+        } else if breakers::path(path.id()) == path.as_str() {
+            (format!("breaker/{}", path.id()), of_breaker(event)?)
         } else {
             return None;
         };

@@ -1,6 +1,7 @@
 //! The agents of one daemon: who they are, how they stand, and what can be done with them.
 
 mod ask;
+mod breakers;
 mod error;
 mod family;
 mod glance;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use regrow::breaker::Breaker;
 use regrow::{ChildInfo, OperateError, System};
 use regrow_core::query::Query;
 use regrow_process::{
@@ -21,13 +23,16 @@ use regrow_process::{
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use self::breakers::Order;
 pub(crate) use self::error::RosterError;
 pub(super) use self::lookup::status;
 
 use self::error::MAX_OPERATIONS;
 use self::family::Family;
+use super::breakers::Breakers;
 use super::{child, tree, view};
-use crate::config::{AgentConfig, AgentParts, Config, ConfigError, PortSetting, Problem};
+use crate::config::{AgentConfig, AgentParts, BREAKERS, Config, ConfigError, PortSetting, Problem};
+use crate::gateway::Before;
 use crate::wire::{Agent, DaemonPhase, SpawnRequest};
 
 /// What can be done with an agent.
@@ -73,6 +78,10 @@ pub(super) struct Entry {
     pub(super) handle: ProcessHandle,
     lease: Option<Lease>,
     pub(super) socket: Option<Arc<Path>>,
+    /// What requests to it go through.
+    pub(super) before: Option<Before>,
+    /// What its starts wait for.
+    pub(super) gate: Option<Breaker>,
     /// Its place in the order of the file and of later spawns. No other agent ever has it, not
     /// even a later one of the same id.
     place: usize,
@@ -107,6 +116,7 @@ pub(crate) struct Roster {
     agents: RwLock<BTreeMap<String, Entry>>,
     next_place: AtomicUsize,
     ports: Ports,
+    breakers: Breakers,
     phase: watch::Sender<DaemonPhase>,
     changes: watch::Sender<u64>,
     operations: Arc<Semaphore>,
@@ -121,6 +131,8 @@ pub(crate) struct Roster {
 pub(super) struct Cast {
     /// Each agent as a process, in the order of the file.
     pub(super) processes: Vec<Process>,
+    /// What calls go through.
+    pub(super) breakers: Breakers,
     agents: BTreeMap<String, Entry>,
     ports: Ports,
     /// The folder of log files.
@@ -156,6 +168,7 @@ impl Cast {
         }
         let mut cast = Self {
             processes: Vec::with_capacity(config.agents.len()),
+            breakers: Breakers::of(config),
             agents: BTreeMap::new(),
             ports,
             logs,
@@ -168,6 +181,8 @@ impl Cast {
                 handle: process.handle(),
                 lease,
                 socket: child::socket(agent, host).map(Into::into),
+                before: cast.breakers.before(config, agent),
+                gate: cast.breakers.gate(agent).cloned(),
                 place,
                 known: Known::Yes,
             };
@@ -175,6 +190,11 @@ impl Cast {
             cast.processes.push(process);
         }
         Ok(cast)
+    }
+
+    /// A view of an agent's process.
+    pub(super) fn handle(&self, id: &str) -> Option<ProcessHandle> {
+        self.agents.get(id).map(|entry| entry.handle.clone())
     }
 }
 
@@ -201,6 +221,7 @@ impl Roster {
             next_place: AtomicUsize::new(cast.agents.len()),
             agents: RwLock::new(cast.agents),
             ports: cast.ports,
+            breakers: cast.breakers,
             phase: watch::Sender::new(DaemonPhase::Starting),
             changes,
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
@@ -417,6 +438,9 @@ impl Roster {
         if agents.contains_key(&id) {
             return Err(RosterError::IdInUse { id });
         }
+        if self.is_taken_beside(&config) {
+            return Err(RosterError::IdOfAnother { id });
+        }
         if agents.len() >= self.config.max_agents {
             let most = self.config.max_agents;
             return Err(RosterError::Full { most });
@@ -442,11 +466,21 @@ impl Roster {
             handle: process.handle(),
             lease,
             socket,
+            before: None,
+            gate: None,
             place,
             known: Known::NotYet,
         };
         agents.insert(id, entry);
         Ok((process, place))
+    }
+
+    /// Whether what is no agent has this id, and the same supervisor.
+    fn is_taken_beside(&self, agent: &AgentConfig) -> bool {
+        let mut groups = self.config.groups.iter();
+        let is_group = groups.any(|group| group.id == agent.id);
+        let is_breakers = agent.id == BREAKERS && !self.breakers.is_empty();
+        agent.group.is_none() && (is_group || is_breakers)
     }
 
     fn confirm(&self, id: &str) -> Option<Entry> {

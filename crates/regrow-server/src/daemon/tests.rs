@@ -407,6 +407,7 @@ fn words(progress: &Progress) -> String {
         What::Leaked { .. } => "leaked".to_owned(),
         What::Log { .. } => "log".to_owned(),
         What::Moved { .. } => "moved".to_owned(),
+        What::Breaker { to, .. } => to.to_string(),
     };
     format!("{} {what}", progress.id)
 }

@@ -7,23 +7,31 @@ use regrow_core::Strategy;
 use regrow_process::Process;
 
 use super::child::{self, ROOT};
+use super::roster::Cast;
 use crate::config::{AgentConfig, Config, GroupConfig};
 
 /// What a group is in the words of metrics.
 const GROUP: &str = "group";
 
-/// The whole tree; `processes` are those of the config's agents, in their order.
-pub(super) fn root(config: &Config, processes: Vec<Process>) -> Supervisor {
+/// The whole tree. It takes the processes of the config's agents, which are in their order.
+pub(super) fn root(config: &Config, cast: &mut Cast) -> Supervisor {
+    let processes = std::mem::take(&mut cast.processes);
     let mut root = Supervisor::new(ROOT)
         .order(Order::Dependencies)
         .no_intensity_limit();
+    if let Some(breakers) = cast.breakers.supervisor(config, |id| cast.handle(id)) {
+        root = root.child(breakers);
+    }
     let mut below: BTreeMap<&str, Supervisor> = config
         .groups
         .iter()
         .map(|group| (group.id.as_str(), supervisor(group)))
         .collect();
     for (agent, process) in config.agents.iter().zip(processes) {
-        let spec = ChildSpec::from(waits_for(config, agent, process));
+        let mut spec = ChildSpec::from(waits_for(config, agent, process));
+        if let Some(gate) = cast.breakers.gate(agent) {
+            spec = spec.gate(gate);
+        }
         let group = agent.group.as_deref();
         if let Some((id, supervisor)) = group.and_then(|id| below.remove_entry(id)) {
             below.insert(id, supervisor.child(spec));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use regrow::breaker::CircuitState;
 use regrow::{ChildInfo, ExitReason};
 use regrow_core::probe::{ProbeKind, ProbeVerdict};
 use regrow_core::{Desired, ExitKind, Phase};
@@ -11,8 +12,10 @@ use regrow_process::{Figures, Host, Reading};
 use super::child;
 use super::roster::{Entry, status};
 use crate::config::{AgentConfig, Dependency, ProbeConfig};
-use crate::gateway::{Standing, Unready};
-use crate::wire::{Agent, AgentFigures, LastExit, ProbeState, Sampling, TreeProcess, rfc3339};
+use crate::gateway::{Before, Standing, Unready};
+use crate::wire::{
+    Agent, AgentBreaker, AgentFigures, LastExit, ProbeState, Sampling, TreeProcess, rfc3339,
+};
 
 /// An agent as the API shows it; one of which the tree knows nothing any more is stopped.
 pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
@@ -39,13 +42,14 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         ready: status.ready,
         health: status.health.as_str().to_owned(),
         probes: probes(config, info),
+        breaker: entry.before.as_ref().map(breaker),
         required: config.required,
         generation: status.generation,
         restarts: info.map_or(0, |info| info.restarts),
         started_at: info.and_then(|info| info.started_at).map(rfc3339),
         next_start_at: next_start(info).map(rfc3339),
         last_exit: info.and_then(last_exit),
-        message: waits_for(config, status.phase).or_else(|| info.and_then(message)),
+        message: waits_for(entry, status.phase, process.pid).or_else(|| info.and_then(message)),
         stopping_stage: process
             .stopping_stage
             .map(|stage| stage.as_str().to_owned()),
@@ -79,8 +83,20 @@ pub(super) fn unknown(probe: &ProbeConfig) -> ProbeState {
     }
 }
 
-/// How a probe of an agent stands.
-fn probe(report: &regrow::probe::ProbeReport) -> ProbeState {
+/// What the requests to an agent go through.
+pub(super) fn breaker(before: &Before) -> AgentBreaker {
+    let breaker = &before.breaker;
+    let status = breaker.status();
+    let next_trial_at = status.retry_after.map(|wait| SystemTime::now() + wait);
+    AgentBreaker {
+        id: breaker.id().to_owned(),
+        state: status.standing.state.as_str().to_owned(),
+        next_trial_at: next_trial_at.map(rfc3339),
+    }
+}
+
+/// How a probe of an agent, or the check of a breaker, stands.
+pub(super) fn probe(report: &regrow::probe::ProbeReport) -> ProbeState {
     let words = report.why.as_ref();
     ProbeState {
         name: report.name.as_ref().to_owned(),
@@ -183,8 +199,14 @@ fn ids(dependencies: &[Dependency]) -> Vec<String> {
     ids.map(|dependency| dependency.id.clone()).collect()
 }
 
-/// What one that is pending waits for, in words.
-fn waits_for(config: &AgentConfig, phase: Phase) -> Option<String> {
+/// What one that is pending waits for, or one that starts and has no process yet, in words.
+fn waits_for(entry: &Entry, phase: Phase, pid: Option<u32>) -> Option<String> {
+    let config = &entry.config;
+    if let (Phase::Starting, None, Some(gate)) = (phase, pid, &entry.gate)
+        && !lets_all_through(gate.state())
+    {
+        return Some(format!("waits for breaker {}", gate.id()));
+    }
     if phase != Phase::Pending || config.depends_on.is_empty() {
         return None;
     }
@@ -193,6 +215,13 @@ fn waits_for(config: &AgentConfig, phase: Phase) -> Option<String> {
         .map(|dependency| format!("{} ({})", dependency.id, dependency.until))
         .collect();
     Some(format!("waits for {}", each.join(", ")))
+}
+
+fn lets_all_through(state: CircuitState) -> bool {
+    match state {
+        CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly => true,
+        CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => false,
+    }
 }
 
 /// What the gateway needs to know, filled up with what the tree says.

@@ -61,8 +61,11 @@ pub(crate) enum ForwardError {
         message: String,
     },
     /// No answer began in time.
-    #[error("no answer began within {} s", HEADER_TIME.as_secs())]
-    Slow,
+    #[error("no answer began within {} s", after.as_secs_f64())]
+    Slow {
+        /// How long it had.
+        after: Duration,
+    },
     /// The request's body is over the limit.
     #[error("the body is larger than {} MiB", MAX_BODY_BYTES >> 20)]
     TooLarge,
@@ -85,7 +88,7 @@ impl ForwardError {
             Self::Broken { .. } => {
                 said(StatusCode::BAD_GATEWAY, "agent_connection_broken").hint(logs)
             }
-            Self::Slow => said(StatusCode::GATEWAY_TIMEOUT, "agent_timeout").hint(logs),
+            Self::Slow { .. } => said(StatusCode::GATEWAY_TIMEOUT, "agent_timeout").hint(logs),
             Self::TooLarge => too_large(),
             Self::NoTunnel => said(StatusCode::SERVICE_UNAVAILABLE, "too_many_websockets"),
             Self::BadPath => said(StatusCode::BAD_REQUEST, "bad_path"),
@@ -159,7 +162,9 @@ impl Forwarder for StreamForwarder {
             return Err(ForwardError::TooLarge);
         }
         if response.status() == StatusCode::GATEWAY_TIMEOUT {
-            return Err(ForwardError::Slow);
+            return Err(ForwardError::Slow {
+                after: self.header_time,
+            });
         }
         Err(ForwardError::Broken {
             message: error.message().to_owned(),

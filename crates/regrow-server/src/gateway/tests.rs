@@ -11,12 +11,18 @@ use tokio::sync::watch;
 
 use super::*;
 
-/// One agent, `a`, that stands as the test says.
-struct One(watch::Sender<Standing>);
+mod breakers;
+
+/// One agent, `a`, that stands as the test says, behind a breaker if it says so.
+struct One(watch::Sender<Standing>, Option<Before>);
 
 impl Agents for One {
     async fn standing(&self, id: &str) -> Option<Standing> {
         (id == "a").then(|| self.0.borrow().clone())
+    }
+
+    fn before(&self, _id: &str) -> Option<Before> {
+        self.1.clone()
     }
 
     fn begin(&self, _id: &str) -> Option<InFlight> {
@@ -52,7 +58,11 @@ struct Fixture {
 }
 
 fn gateway(standing: Standing) -> Fixture {
-    let agents = Arc::new(One(watch::channel(standing).0));
+    gateway_through(None, standing)
+}
+
+fn gateway_through(before: Option<Before>, standing: Standing) -> Fixture {
+    let agents = Arc::new(One(watch::channel(standing).0, before));
     let guard = Guard::new(
         "127.0.0.1:8000".parse().unwrap(),
         "token".into(),

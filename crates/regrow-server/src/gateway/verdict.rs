@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use regrow::breaker::CircuitState;
 use regrow_core::{Desired, Phase};
 
 use crate::wire::Problem;
@@ -18,6 +21,8 @@ const JUST_RUNNING: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 2;
 /// The longest time that a client is told to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// That a breaker refuses, and in which state it is.
+const BREAKER: HeaderName = HeaderName::from_static("x-regrow-breaker");
 
 /// What the gateway needs to know of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +105,47 @@ pub(super) enum Verdict {
 pub(super) struct Refusal {
     pub(super) problem: Box<Problem>,
     pub(super) retry_after: Option<u64>,
+    /// The state of the breaker, if that is what refuses.
+    pub(super) breaker: Option<CircuitState>,
+    /// Whether the agent should have been there: it has been up for long, and takes no connection.
+    pub(super) is_agents_fault: bool,
+}
+
+impl Refusal {
+    /// A refusal that says nothing of when to ask again.
+    pub(super) fn new(problem: Box<Problem>) -> Self {
+        Self {
+            problem,
+            retry_after: None,
+            breaker: None,
+            is_agents_fault: false,
+        }
+    }
+
+    /// The same, and to ask again after so many seconds.
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same, where the agent is to blame.
+    fn of_the_agent(mut self) -> Self {
+        self.is_agents_fault = true;
+        self
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = match self.retry_after {
+            Some(seconds) => self.problem.with_retry_after(seconds),
+            None => self.problem.into_response(),
+        };
+        if let Some(state) = self.breaker {
+            let state = HeaderValue::from_static(state.as_str());
+            response.headers_mut().insert(BREAKER, state);
+        }
+        response
+    }
 }
 
 /// What to do with a request that has been held for `held`.
@@ -153,46 +199,48 @@ pub(super) fn refused(id: &str, standing: &Standing, held: Duration, tries: u32)
     if is_young && held < HOLD {
         Verdict::Hold
     } else if is_young {
-        Verdict::Refuse(Refusal {
-            problem: Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "agent_starting",
-                format!("agent {id:?} does not listen on its {at} yet"),
+        Verdict::Refuse(
+            Refusal::new(
+                Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "agent_starting",
+                    format!("agent {id:?} does not listen on its {at} yet"),
+                )
+                .hint(format!("see what it says: regrow logs {id}")),
             )
-            .hint(format!("see what it says: regrow logs {id}")),
-            retry_after: Some(1),
-        })
+            .retry_after(1),
+        )
     } else if tries <= RETRIES && held < HOLD {
         Verdict::Retry
     } else {
-        Verdict::Refuse(Refusal {
-            problem: Problem::new(
-                StatusCode::BAD_GATEWAY,
-                "agent_unreachable",
-                format!("agent {id:?} runs but refuses connections to its {at}"),
+        Verdict::Refuse(
+            Refusal::new(
+                Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    "agent_unreachable",
+                    format!("agent {id:?} runs but refuses connections to its {at}"),
+                )
+                .hint(format!(
+                    "make it listen on {}, or see what it says: regrow logs {id}",
+                    at.how()
+                )),
             )
-            .hint(format!(
-                "make it listen on {}, or see what it says: regrow logs {id}",
-                at.how()
-            )),
-            retry_after: None,
-        })
+            .of_the_agent(),
+        )
     }
 }
 
 /// The refusal of a request that finds as many others waiting as may wait.
 pub(super) fn crowded(id: &str, standing: &Standing, waiting: usize) -> Refusal {
-    Refusal {
-        problem: Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_waiting",
-            format!(
-                "agent {id:?} is {} and {waiting} requests wait for it already",
-                standing.phase.as_str()
-            ),
+    Refusal::new(Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too_many_waiting",
+        format!(
+            "agent {id:?} is {} and {waiting} requests wait for it already",
+            standing.phase.as_str()
         ),
-        retry_after: Some(retry_after(standing.starts_in)),
-    }
+    ))
+    .retry_after(retry_after(standing.starts_in))
 }
 
 /// The refusal of a request for an agent that does not exist.
@@ -219,24 +267,28 @@ fn hold(id: &str, standing: &Standing, held: Duration) -> Verdict {
         ),
         None => format!("agent {id:?} is {}", standing.phase.as_str()),
     };
-    Verdict::Refuse(Refusal {
-        problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, "agent_not_ready", detail)
-            .hint(format!("see why: regrow logs {id}")),
-        retry_after: Some(retry_after(standing.starts_in)),
-    })
+    Verdict::Refuse(
+        Refusal::new(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "agent_not_ready", detail)
+                .hint(format!("see why: regrow logs {id}")),
+        )
+        .retry_after(retry_after(standing.starts_in)),
+    )
 }
 
 /// It may take long until it is well again, and others may do the work meanwhile.
 fn unready(id: &str, why: &str, period: Duration) -> Verdict {
-    Verdict::Refuse(Refusal {
-        problem: Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "agent_not_ready",
-            format!("agent {id:?} is not ready: {why}"),
+    Verdict::Refuse(
+        Refusal::new(
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "agent_not_ready",
+                format!("agent {id:?} is not ready: {why}"),
+            )
+            .hint(format!("see what it says: regrow logs {id}")),
         )
-        .hint(format!("see what it says: regrow logs {id}")),
-        retry_after: Some(retry_after(Some(period))),
-    })
+        .retry_after(retry_after(Some(period))),
+    )
 }
 
 fn gone(id: &str, standing: &Standing) -> Verdict {
@@ -250,34 +302,32 @@ fn gone(id: &str, standing: &Standing) -> Verdict {
     } else {
         "start"
     };
-    Verdict::Refuse(Refusal {
-        problem: Problem::new(
+    Verdict::Refuse(Refusal::new(
+        Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             &format!("agent_{phase}"),
             format!("agent {id:?} is {phase}{because}"),
         )
         .hint(format!("{verb} it: regrow {verb} {id}")),
-        retry_after: None,
-    })
+    ))
 }
 
 fn no_port(id: &str) -> Verdict {
-    Verdict::Refuse(Refusal {
-        problem: Problem::new(
+    Verdict::Refuse(Refusal::new(
+        Problem::new(
             StatusCode::NOT_FOUND,
             "agent_has_no_port",
             format!("agent {id:?} has no port"),
         )
         .hint(format!("give it one: agents.{id}.port: auto")),
-        retry_after: None,
-    })
+    ))
 }
 
 fn retry_after(starts_in: Option<Duration>) -> u64 {
     ceil_seconds(starts_in.unwrap_or_default().min(MAX_RETRY_AFTER)).max(1)
 }
 
-fn ceil_seconds(duration: Duration) -> u64 {
+pub(super) fn ceil_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 

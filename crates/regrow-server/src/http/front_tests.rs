@@ -28,6 +28,10 @@ impl Agents for AllAt {
         })
     }
 
+    fn before(&self, _id: &str) -> Option<crate::gateway::Before> {
+        None
+    }
+
     fn begin(&self, _id: &str) -> Option<regrow_process::InFlight> {
         None
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use regrow::breaker::CircuitCause;
 use regrow_core::StopCause;
 
 use super::logging;
@@ -93,6 +94,7 @@ impl Narrator {
             What::Moved { from, to } => {
                 ("moved", format!("to port {to}: another program has {from}"))
             }
+            What::Breaker { to, cause, wait } => (to.as_str(), breaker(*cause, *wait)),
             What::Log { error: None } => ("log", "is written again".to_owned()),
             What::Log { error: Some(error) } => (
                 "log",
@@ -124,6 +126,15 @@ impl Narrator {
                 Some(self.line(now, text))
             }
         }
+    }
+}
+
+/// Why a breaker has changed, and when it tries.
+fn breaker(cause: CircuitCause, wait: Option<Duration>) -> String {
+    let because = cause.as_str().replace('_', " ");
+    match wait {
+        Some(wait) => format!("{because}; tries in {}", seconds(wait)),
+        None => because,
     }
 }
 
@@ -218,6 +229,15 @@ mod tests {
         assert_eq!(
             told(moved),
             some("coder    moved      to port 8003: another program has 8001")
+        );
+        let open = What::Breaker {
+            to: regrow::breaker::CircuitState::Open,
+            cause: CircuitCause::ConsecutiveFailures,
+            wait: Some(Duration::from_millis(5_200)),
+        };
+        assert_eq!(
+            told(open),
+            some("coder    open       consecutive failures; tries in 5.2 s")
         );
         let log = |error: Option<&str>| What::Log {
             error: error.map(str::to_owned),

@@ -118,7 +118,7 @@ fn a_dependency_on_nobody_is_told_with_the_nearest_id() {
         "agents:\n  a: { command: x, depends_on: [b] }\n  b: x\n",
         &[
             "3:6: agents.b: expected a mapping with keys of an agent (command, type, tags, capabilities, metadata, env, \
-           workdir, port, group, enabled, handover, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, probes, required), got \"x\"",
+           workdir, port, group, enabled, handover, depends_on, ready, once, restart, stop, stdin, logs, start_window, max_runtime, limits, probes, breaker, gate, required), got \"x\"",
         ],
     );
 }
@@ -204,7 +204,7 @@ fn yaml_that_a_configuration_does_not_use_is_refused() {
            write the value out",
         ],
     );
-    let top = "expected a mapping with keys of the file (version, server, ports, limits, log, telemetry, defaults, groups, agents)";
+    let top = "expected a mapping with keys of the file (version, server, ports, limits, log, telemetry, defaults, groups, breakers, agents)";
     says("", &[&format!("1:1: {top}, got nothing")]);
     says("- a\n", &[&format!("1:1: {top}, got a list")]);
 }

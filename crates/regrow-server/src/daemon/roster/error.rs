@@ -25,6 +25,12 @@ pub(crate) enum RosterError {
         /// The id.
         id: String,
     },
+    /// The id of a new agent is that of something else.
+    #[error("{id:?} is the id of a group, or of the supervisor of the breakers")]
+    IdOfAnother {
+        /// The id.
+        id: String,
+    },
     /// There are as many agents as there may be.
     #[error("there are {most} agents, which is the limit (limits.max_agents: {most})")]
     Full {

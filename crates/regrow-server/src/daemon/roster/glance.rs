@@ -6,7 +6,7 @@ use super::Roster;
 use crate::daemon::{child, view};
 use crate::health::Brief;
 use crate::http::stand_in::Glance;
-use crate::wire::DaemonPhase;
+use crate::wire::{AgentBreaker, DaemonPhase};
 
 impl Roster {
     /// Each agent, in the order of the file and of later spawns. It waits for nobody, so it answers when nothing else does; why
@@ -21,6 +21,7 @@ impl Roster {
             let standing = found.map(|child| (child.phase(), child.health(), child.is_ready()));
             let (phase, health, ready) =
                 standing.unwrap_or((Phase::Stopped, Health::Unknown, false));
+            let breaker = entry.before.as_ref().map(view::breaker);
             Brief {
                 id: config.id.clone(),
                 phase: phase.as_str().to_owned(),
@@ -28,7 +29,8 @@ impl Roster {
                 ready,
                 required: config.required,
                 message: None,
-                trouble: None,
+                is_cut_off: breaker.as_ref().is_some_and(AgentBreaker::is_open),
+                trouble: breaker.and_then(|breaker| breaker.trouble()),
                 probes: config.probes.iter().map(view::unknown).collect(),
             }
         };

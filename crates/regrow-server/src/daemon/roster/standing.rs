@@ -10,7 +10,7 @@ use regrow_process::InFlight;
 use super::super::{child, request, view};
 use super::Roster;
 use crate::config::AgentConfig;
-use crate::gateway::{Agents, At, Standing};
+use crate::gateway::{Agents, At, Before, Standing};
 use crate::wire::DaemonPhase;
 
 impl Roster {
@@ -63,6 +63,10 @@ impl Agents for Roster {
                 ..standing
             },
         })
+    }
+
+    fn before(&self, id: &str) -> Option<Before> {
+        self.read().get(id)?.before.clone()
     }
 
     fn begin(&self, id: &str) -> Option<InFlight> {

@@ -11,6 +11,7 @@ async fn roster(folder: &Path) -> Roster {
     let cast = Cast {
         logs: PathBuf::from("logs"),
         processes: Vec::new(),
+        breakers: Breakers::default(),
         agents: BTreeMap::new(),
         ports: Ports::new(config.ports.clone()),
     };

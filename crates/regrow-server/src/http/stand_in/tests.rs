@@ -23,6 +23,7 @@ impl Glance for Picture {
             ready: false,
             required: true,
             message: None,
+            is_cut_off: false,
             trouble: None,
             probes: Vec::new(),
         }]

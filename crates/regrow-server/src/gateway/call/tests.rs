@@ -1,0 +1,74 @@
+//! The tables: what which answer means.
+
+use super::*;
+
+#[test]
+fn only_what_is_the_agents_own_fault_is_a_failure() {
+    let answered = |status: u16| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(response)
+    };
+    let broken = || ForwardError::Broken {
+        message: "reset".to_owned(),
+    };
+    let after = Duration::from_secs(60);
+    let refused = |is_agents_fault| {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY, "agent_unreachable", "x");
+        Err(Failure::Refused(Refusal {
+            is_agents_fault,
+            ..Refusal::new(problem)
+        }))
+    };
+    let failed = |error| Err(Failure::Forward(error));
+    let (unheard, sent) = (Progress::Unheard, Progress::Sent);
+    for (answer, progress, expected) in [
+        (answered(101), sent, Ended::Success),
+        (answered(200), sent, Ended::Success),
+        (answered(404), sent, Ended::Success),
+        (answered(429), sent, Ended::Success),
+        (answered(500), sent, Ended::Failure),
+        (answered(599), sent, Ended::Failure),
+        (failed(broken()), sent, Ended::Failure),
+        (failed(ForwardError::Slow { after }), sent, Ended::Failure),
+        (failed(ForwardError::TooLarge), sent, Ended::Ignored),
+        (failed(ForwardError::NoTunnel), sent, Ended::Ignored),
+        (failed(ForwardError::BadPath), unheard, Ended::Ignored),
+        (refused(true), unheard, Ended::Failure),
+        // It starts, or too many wait: nobody is to blame.
+        (refused(false), unheard, Ended::Cancelled),
+        // Its connection broke, and it did not come back.
+        (refused(false), sent, Ended::Failure),
+    ] {
+        assert_eq!(
+            ended(&answer, progress),
+            expected,
+            "{answer:?} {progress:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_says_when_to_ask_again_if_that_is_known() {
+    let refused = |state, millis: Option<u64>| {
+        let breaker = Breaker::new("b", regrow::breaker::CircuitRules::default()).unwrap();
+        let left = millis.map(Duration::from_millis);
+        let refusal = refusal("a", &breaker, state, left, "so");
+        let Problem {
+            code, detail, hint, ..
+        } = *refusal.problem;
+        assert_eq!((&*code, refusal.breaker), ("breaker_open", Some(state)));
+        assert_eq!(detail, "agent \"a\" is not asked: so");
+        (refusal.retry_after, hint.unwrap())
+    };
+    for (state, left, expected) in [
+        (CircuitState::Open, Some(4_000), Some(4)),
+        (CircuitState::Open, Some(4_001), Some(5)),
+        (CircuitState::Open, Some(0), Some(1)),
+        (CircuitState::HalfOpen, None, Some(1)),
+    ] {
+        assert_eq!(refused(state, left).0, expected, "{state} {left:?}");
+    }
+    let close = "close it: regrow breaker close b".to_owned();
+    assert_eq!(refused(CircuitState::ForcedOpen, None), (None, close));
+}
