@@ -428,3 +428,49 @@ async fn who_can_do_nothing_without_what_is_called_is_as_ready_as_its_breaker() 
     breaker.close();
     system.expect("regrow.child.ready", "root/a").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_only_heeds_a_breaker_waits_until_it_is_closed_and_judges_nothing() {
+    let breaker = breaker();
+    let spec = Puppet::scripted("a", [PuppetStart::Up, PuppetStart::Refuse, PuppetStart::Up])
+        .backoff(Backoff::none())
+        .start_while_closed(&breaker);
+    let tree = Supervisor::new("root").no_intensity_limit();
+    let mut system = TestSystem::start(tree.child(&breaker).child(spec)).await;
+    system.puppet("root/a").crash("boom");
+    system.expect("regrow.child.start_failed", "root/a").await;
+    system.expect("regrow.child.started", "root/a").await;
+    let totals = breaker.status().totals;
+    assert_eq!((totals.success, totals.failure), (0, 0), "no calls");
+    open(&breaker).await;
+    system.puppet("root/a").crash("boom");
+    // Half-open is not enough: the trials are others'.
+    assert_eq!(changed(&mut system).await.0, CircuitState::Open);
+    assert_eq!(changed(&mut system).await.0, CircuitState::HalfOpen);
+    tokio::time::sleep(SECOND * 60).await;
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!(info.phase, Phase::Starting);
+    breaker.call(fine()).await.unwrap();
+    system.expect("regrow.child.started", "root/a").await;
+    assert_eq!(breaker.state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_does_not_wait_for_what_waits_for_its_breaker() {
+    let breaker = breaker();
+    breaker.set_mode(CircuitMode::ForcedOpen);
+    for gated in [
+        Puppet::spec("a").gate(&breaker),
+        Puppet::spec("a").start_while_closed(&breaker),
+    ] {
+        let tree = Supervisor::new("root")
+            .child(gated)
+            .child(Puppet::spec("b"));
+        let tree = tree.order(regrow::Order::Dependencies);
+        let system = TestSystem::start(tree).await;
+        let phase = async |path: &str| system.which_child(path).await.unwrap().phase;
+        assert_eq!(phase("root/a").await, Phase::Starting);
+        assert_eq!(phase("root/b").await, Phase::Running);
+        assert!(system.shut_down().await.killed.is_empty());
+    }
+}

@@ -492,3 +492,19 @@ async fn a_child_may_say_that_it_can_do_no_work_and_that_it_can_again() {
     let unready = told.iter().filter(|line| line.contains("unready"));
     assert_eq!(unready.count(), 0, "to say it twice says no more: {told:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_says_that_it_is_ready_before_it_is_up_is_told_as_ready_when_it_is() {
+    let spec = ChildSpec::task("a", |context: TaskContext| async move {
+        context.ready();
+        context.announce();
+        context.stopped().await;
+        Ok::<(), BoxError>(())
+    });
+    let spec = spec.announced().ready_within(SECOND);
+    let mut system = TestSystem::launch(root().child(spec)).await;
+    system.expect("regrow.child.started", "root/a").await;
+    system.expect("regrow.child.ready", "root/a").await;
+    let info = system.which_child("root/a").await.expect("it is there");
+    assert!(info.ready);
+}

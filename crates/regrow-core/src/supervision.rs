@@ -284,6 +284,18 @@ impl Supervision {
         }
     }
 
+    /// The start of this life waits for something that is not up to it, and its timeout does not run: nor does a boot wait for it.
+    #[must_use]
+    pub fn on_start_held_up(&mut self, who: Who, now: Instant) -> Vec<Directive> {
+        let mut out = std::mem::take(&mut self.spare);
+        let waits = |slot: &mut Slot| slot.state == State::Starting;
+        if self.current(who).is_some_and(waits) {
+            self.release_boot(who.slot);
+            self.settle(now, &mut out);
+        }
+        out
+    }
+
     /// A startup probe watches this start from now on, and says when it has taken too long: its timeout runs no more.
     pub fn on_start_watched(&mut self, who: Who) {
         if let Some(slot) = self.current(who)

@@ -52,7 +52,7 @@ use crate::system::System;
 mod book;
 mod check;
 mod error;
-mod gate;
+pub(crate) mod gate;
 mod keeper;
 mod permit;
 mod shared;

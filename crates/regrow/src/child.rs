@@ -17,7 +17,7 @@ use regrow_core::{
 use serde_json::{Map, Value};
 
 use crate::adapter::Supervised;
-use crate::breaker::Breaker;
+use crate::breaker::gate::Gate;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
@@ -60,7 +60,7 @@ pub(crate) struct Traits {
     pub(crate) announced: bool,
     pub(crate) probes: Arc<[Probe]>,
     /// What lets its starts through.
-    pub(crate) gate: Option<Breaker>,
+    pub(crate) gate: Option<Gate>,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,

@@ -83,6 +83,18 @@ impl Breakers {
         self.get(agent.gate.as_deref()?)
     }
 
+    /// An agent whose starts wait for a breaker, if they do. One that a check judges lets them through while it is closed: whether an
+    /// agent starts says nothing of what is checked.
+    pub(super) fn gated(&self, config: &Config, agent: &AgentConfig, spec: ChildSpec) -> ChildSpec {
+        let (Some(id), Some(gate)) = (agent.gate.as_deref(), self.gate(agent)) else {
+            return spec;
+        };
+        match check_of(config, id) {
+            Some(_) => spec.start_while_closed(gate),
+            None => spec.gate(gate),
+        }
+    }
+
     /// The supervisor of all of them; `process` gives those of agents.
     pub(super) fn supervisor(
         &self,

@@ -28,10 +28,8 @@ pub(super) fn root(config: &Config, cast: &mut Cast) -> Supervisor {
         .map(|group| (group.id.as_str(), supervisor(group)))
         .collect();
     for (agent, process) in config.agents.iter().zip(processes) {
-        let mut spec = ChildSpec::from(waits_for(config, agent, process));
-        if let Some(gate) = cast.breakers.gate(agent) {
-            spec = spec.gate(gate);
-        }
+        let spec = ChildSpec::from(waits_for(config, agent, process));
+        let spec = cast.breakers.gated(config, agent, spec);
         let group = agent.group.as_deref();
         if let Some((id, supervisor)) = group.and_then(|id| below.remove_entry(id)) {
             below.insert(id, supervisor.child(spec));

@@ -20,7 +20,7 @@ use super::operate::{ChildCounts, OperateError, Reconfigured, StartReport, Verb}
 use super::slot::{Kin, Slot, type_name_of};
 use super::{Supervisor, Tree};
 use crate::address::Place;
-use crate::breaker::Permit;
+use crate::breaker::gate::Pass;
 use crate::child::{ChildInfo, ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::Launchpad;
@@ -53,7 +53,7 @@ const MAX_EARLY_EXITS: usize = 1_024;
 pub(crate) enum Message {
     Launched(Who, Result<Started, StartFailure>),
     /// The breaker in front of its starts lets one through, or the wait for that was ended.
-    Admitted(Who, Result<Permit<'static>, StartFailure>),
+    Admitted(Who, Result<Pass, StartFailure>),
     Announced(Who),
     Ready(Who),
     /// It may be given no work, by its own word, and why.

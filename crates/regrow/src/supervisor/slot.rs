@@ -17,7 +17,8 @@ use super::answer::{Until, Waiters};
 use super::operate::OperateError;
 use super::{Message, Tree};
 use crate::address::Place;
-use crate::breaker::{Ended, Permit};
+use crate::breaker::Ended;
+use crate::breaker::gate::Pass;
 use crate::child::{ChildInfo, ChildSpec, LastExit, StartContext, Traits};
 use crate::exit::ExitReason;
 use crate::path::ChildPath;
@@ -103,7 +104,7 @@ pub(crate) struct Past {
     pub(crate) last_exit: Option<LastExit>,
     pub(crate) parked_because: Option<String>,
     /// The start under way is a call through a breaker.
-    pub(crate) pass: Option<Permit<'static>>,
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Drop for Slot {

@@ -41,6 +41,13 @@ impl State {
             slot.answer_waiters();
         }
         self.tell(who.slot, || Payload::ChildStarted { took, attempt });
+        // Whoever says when has said so before it was up.
+        if self
+            .slot(who.slot)
+            .is_some_and(|slot| slot.has_said_ready())
+        {
+            self.tell(who.slot, || Payload::ChildReady { took });
+        }
         if let Some(mut span) = restarting {
             span.subject().phase = Phase::Running;
             self.emitter.stop(span);

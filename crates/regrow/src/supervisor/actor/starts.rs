@@ -9,7 +9,7 @@ use regrow_core::supervision::{Directive, Who};
 use tokio::sync::oneshot;
 
 use super::{Message, State, ends};
-use crate::breaker::{Breaker, Permit};
+use crate::breaker::gate::{Gate, Pass};
 use crate::exit::{ExitReason, Follows, StartFailure};
 use crate::started::Started;
 use crate::supervisor::slot::Pending;
@@ -33,9 +33,9 @@ impl State {
         if !is_admitted {
             slot.begin(who, generation, now);
             if let Some(gate) = slot.spec.traits.gate.clone() {
-                match gate.try_acquire_owned() {
-                    Ok(pass) => slot.make_past().pass = Some(pass),
-                    Err(_) => return self.wait_for(who, gate),
+                match gate.try_pass() {
+                    Some(pass) => slot.make_past().pass = Some(pass),
+                    None => return self.wait_for(who, gate),
                 }
             }
         }
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// The breaker in front of its starts does not let this one through yet. Its timeout does not run meanwhile.
-    fn wait_for(&mut self, who: Who, gate: Breaker) {
+    fn wait_for(&mut self, who: Who, gate: Gate) {
         let why = format!("waits for breaker \"{}\"", gate.id());
         self.told(who.slot, Phase::Starting, Some(why.into()));
         self.begin_restart(who.slot);
@@ -101,10 +101,12 @@ impl State {
                 over,
             }));
         }
+        let directives = self.core.on_start_held_up(who, self.emitter.now());
+        self.queue(directives);
     }
 
     /// The wait for a breaker is over. What is dropped here was not tried.
-    pub(super) fn admitted(&mut self, who: Who, pass: Result<Permit<'static>, StartFailure>) {
+    pub(super) fn admitted(&mut self, who: Who, pass: Result<Pass, StartFailure>) {
         self.starting -= 1;
         if self.starting == 0 {
             self.no_start_under_way();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use regrow_core::probe::ProbeKind;
 use regrow_core::{Desired, Health, Phase};
 
 use super::Slot;
@@ -17,6 +18,13 @@ impl Slot {
     pub(crate) fn may_be_given_work(&self) -> bool {
         let probed = self.probing.as_ref().is_none_or(|probing| probing.is_ready);
         self.may_work && probed
+    }
+
+    /// Whether it is ready, and that is not so by itself: it has said so, or its probes have.
+    pub(crate) fn has_said_ready(&self) -> bool {
+        let traits = &self.spec.traits;
+        let says_so = traits.plan.ready_within.is_some() || traits.probes_for(ProbeKind::Readiness);
+        says_so && self.is_ready()
     }
 
     pub(super) fn fitness(&self) -> Fitness {
