@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::actor::exit_reason;
 use crate::environment::SpawnError;
 use crate::log_file::Keeping;
-use crate::os::{self, Identity, Quarry, Signal};
+use crate::os::{self, Identity, Quarry, Signal, WhoseRun};
 use crate::process::{Stdin, Template};
 use crate::readiness::Readiness;
 use crate::socket;
@@ -505,6 +505,7 @@ impl Driver {
             leaders: vec![self.leader],
             noted,
             not_before: self.leader.start_time,
+            run: WhoseRun::Ours,
         }
     }
 

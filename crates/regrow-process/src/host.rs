@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::figures::{Sampled, Sampler, TreeProcess};
 use crate::handover::{Handover, Listeners};
-use crate::os::{self, Identity, Marks, Quarry};
+use crate::os::{self, Identity, Marks, Quarry, WhoseRun};
 use crate::process::Template;
 use crate::record::{self, Record};
 
@@ -353,6 +353,7 @@ impl Host {
             leaders: Vec::new(),
             noted: Vec::new(),
             not_before: 0,
+            run: WhoseRun::Ours,
         };
         let mut left = os::sweep(quarry, Instant::now() + SWEEP).await;
         left.extend(os::sweep_adopted(Instant::now() + SWEEP).await);
@@ -409,6 +410,7 @@ fn quarry_of(records: &[Record]) -> Option<Quarry> {
         leaders: records.iter().filter_map(Record::living).collect(),
         noted: Vec::new(),
         not_before: 0,
+        run: WhoseRun::Dead,
     })
 }
 

@@ -5,7 +5,7 @@
 //!
 //! On Linux everything is read from `/proc`. Elsewhere only the process group is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -47,6 +47,9 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 /// How much longer than it may a sweep goes on that still finds something: what has forked while it was killed is as good as caught.
 pub(crate) const LAST_LOOKS: Duration = Duration::from_secs(5);
 
+/// When it is looked for whoever belongs to a life without descending from it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// How long the last ones that a sweep killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_millis(200);
 
@@ -86,6 +89,17 @@ pub(crate) struct Quarry {
     pub(crate) noted: Vec<Identity>,
     /// What was started before this time is somebody else's.
     pub(crate) not_before: u64,
+    /// Who started it.
+    pub(crate) run: WhoseRun,
+}
+
+/// Whose processes a sweep looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhoseRun {
+    /// They descend from us.
+    Ours,
+    /// They descend from a run that is dead.
+    Dead,
 }
 
 /// One life, for a look at what all lives use.
@@ -129,10 +143,10 @@ impl Look {
     }
 }
 
-/// The pids that tokio waits for. Nobody else may reap them.
-static OWN: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+/// The processes that tokio waits for, by their pids, with the times at which they were started. Nobody else may reap them.
+static OWN: Mutex<Option<HashMap<i32, u64>>> = Mutex::new(None);
 
-fn own() -> MutexGuard<'static, Option<HashSet<i32>>> {
+fn own() -> MutexGuard<'static, Option<HashMap<i32, u64>>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -146,15 +160,10 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Identity)> {
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .unwrap_or_default();
-    own.get_or_insert_default().insert(pid);
+    let start_time = imp::start_time(pid).unwrap_or_default();
+    own.get_or_insert_default().insert(pid, start_time);
     drop(own);
-    Ok((
-        child,
-        Identity {
-            pid,
-            start_time: imp::start_time(pid).unwrap_or_default(),
-        },
-    ))
+    Ok((child, Identity { pid, start_time }))
 }
 
 /// Takes the exit status of `child`, if it ended; from then on its pid may be anybody's.
@@ -169,7 +178,9 @@ pub(crate) fn reap(child: &mut Child, leader: Identity) -> io::Result<Option<Exi
 
 /// Whether `pid` is a child that tokio waits for.
 fn is_own(pid: i32) -> bool {
-    own().as_ref().is_some_and(|own| own.contains(&pid))
+    let known = own().as_ref().and_then(|own| own.get(&pid).copied());
+    // One that tokio has reaped by itself is not taken out, and its pid may be a stray's by now.
+    known.is_some_and(|start| start == 0 || imp::start_time(pid) == Some(start))
 }
 
 /// Sends `signal` to the group that `leader` leads. Only for a leader that is not reaped yet.
@@ -304,15 +315,38 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
 
 /// The same for a life of ours whose leader is gone and reaped. Mostly it has left nobody behind, and then our own children tell so at
 /// once, without a walk over all processes of the machine.
+///
+/// That walk is made later, when nobody waits for it: somebody may bear the marks of this life who does not descend from it, such as the
+/// server of a build tool that was given its environment, or has gone where orphans do not come to us, into another namespace of pids.
 pub(crate) async fn sweep_life(quarry: Quarry, until: Instant) -> Vec<u32> {
-    match blocking(|| Ok(imp::is_alone())).await {
-        Ok(Some(true)) => Vec::new(),
+    let noted = quarry.noted.clone();
+    let is_alone = blocking(move || {
+        let nobody_lives = !noted.iter().any(|process| imp::lives(*process));
+        Ok(imp::is_alone().map(|alone| alone && nobody_lives))
+    });
+    match is_alone.await {
+        Ok(Some(true)) => {
+            tokio::spawn(look_again(quarry));
+            Vec::new()
+        }
         Ok(Some(false) | None) | Err(_) => sweep(quarry, until).await,
+    }
+}
+
+async fn look_again(quarry: Quarry) {
+    tokio::time::sleep(LOOK_AGAIN).await;
+    let left = sweep(quarry, Instant::now() + LAST_LOOKS).await;
+    if !left.is_empty() {
+        tracing::warn!(pids = ?left, "failed to end what a life has left behind elsewhere");
     }
 }
 
 /// Whether nobody of `quarry` can be left; `None` where that cannot be told from our own children.
 async fn is_clear(quarry: &Quarry) -> Option<bool> {
+    match quarry.run {
+        WhoseRun::Ours => {}
+        WhoseRun::Dead => return None,
+    }
     let quarry = quarry.clone();
     blocking(move || Ok(imp::is_clear(&quarry)))
         .await

@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::environment::SpawnError;
 use crate::limits::{Bound, Resource};
-use crate::os::{self, Identity, Quarry, Signal};
+use crate::os::{self, Identity, Quarry, Signal, WhoseRun};
 use crate::process::Template;
 
 /// How long the end of a process may take that could not be limited.
@@ -86,6 +86,7 @@ pub(super) async fn undo(
         leaders: vec![leader],
         noted: Vec::new(),
         not_before: leader.start_time,
+        run: WhoseRun::Ours,
     };
     let left = os::sweep(quarry, Instant::now() + UNDO).await;
     if !left.is_empty() {

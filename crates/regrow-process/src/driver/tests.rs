@@ -339,6 +339,7 @@ async fn one_that_forks_while_it_is_killed_loses() {
         leaders: vec![],
         noted: vec![],
         not_before: 0,
+        run: WhoseRun::Ours,
     };
     assert_eq!(os::find(quarry).await, []);
 }

@@ -49,6 +49,7 @@ async fn lives(pid: i32) -> bool {
         leaders: vec![process],
         noted: vec![],
         not_before: 0,
+        run: WhoseRun::Ours,
     };
     os::find(quarry).await.contains(&process)
 }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tokio::runtime::Handle;
@@ -289,7 +290,9 @@ pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
     if !SUBREAPER.load(Ordering::Acquire) {
         return None;
     }
-    let before = child_pids()?;
+    let Some(before) = child_pids()? else {
+        return Some(false);
+    };
     let strays = before.iter().filter(|pid| !super::is_own(**pid));
     let entries: Vec<Option<Entry>> = strays.map(|pid| read_entry(*pid)).collect();
     let is_restless = entries
@@ -299,7 +302,7 @@ pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
     entries.iter().for_each(reap_if_ended);
     let sight = Sight::in_table(quarry, Arc::new(Table::of(entries)));
     let is_quiet = sight.vanished == 0 && sight.family.is_empty();
-    Some(!is_restless && is_quiet && child_pids()? == before)
+    Some(!is_restless && is_quiet && child_pids()? == Some(before))
 }
 
 /// Whether we have no children but those that tokio waits for; `None` where that does not tell whether anybody else is left of a life
@@ -308,20 +311,31 @@ pub(super) fn is_alone() -> Option<bool> {
     if !SUBREAPER.load(Ordering::Acquire) {
         return None;
     }
-    let before = child_pids()?;
+    let Some(before) = child_pids()? else {
+        return Some(false);
+    };
     let is_alone = before.iter().all(|pid| super::is_own(*pid));
-    Some(is_alone && child_pids()? == before)
+    Some(is_alone && child_pids()? == Some(before))
 }
 
-/// The pids of our children; `None` where the system does not tell.
-fn child_pids() -> Option<Vec<i32>> {
+/// The pids of our children: `None` where the system does not tell, and `Some(None)` when one of our threads has ended meanwhile.
+#[expect(clippy::option_option, reason = "not now is not never")]
+fn child_pids() -> Option<Option<Vec<i32>>> {
+    static IS_TOLD: OnceLock<bool> = OnceLock::new();
+    let is_told = || Path::new("/proc/thread-self/children").exists();
+    if !IS_TOLD.get_or_init(is_told) {
+        return None;
+    }
     let mut pids = Vec::new();
     for thread in fs::read_dir("/proc/self/task").ok()? {
-        let children = fs::read_to_string(thread.ok()?.path().join("children")).ok()?;
+        let children = thread.and_then(|it| fs::read_to_string(it.path().join("children")));
+        let Ok(children) = children else {
+            return Some(None);
+        };
         let children = children.split_ascii_whitespace();
         pids.extend(children.filter_map(|pid| pid.parse::<i32>().ok()));
     }
-    Some(pids)
+    Some(Some(pids))
 }
 
 /// The children of ours that tokio does not wait for.
@@ -354,7 +368,7 @@ pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Marks;
+    use super::super::{Marks, WhoseRun};
     use super::*;
 
     #[test]
@@ -381,6 +395,7 @@ mod tests {
             }],
             noted: vec![],
             not_before: 5,
+            run: WhoseRun::Ours,
         };
         let family = |entries| {
             let table = Arc::new(Table::of(entries));

@@ -54,6 +54,7 @@ async fn a_process_with_the_same_pid_but_another_start_is_not_swept() {
         leaders: vec![stale],
         noted: vec![stale],
         not_before: 0,
+        run: WhoseRun::Ours,
     };
     let until = Instant::now() + Duration::from_secs(1);
     assert_eq!(sweep(quarry, until).await, Vec::<u32>::new());

@@ -151,8 +151,10 @@ pub(super) fn parse_stat(pid: i32, stat: &[u8]) -> Option<Entry> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let threads: u64 = fields.get(17)?.parse().ok()?;
     let life = match *fields.first()? {
-        "Z" | "X" | "x" => Life::Zombie,
+        // Whose first thread alone has ended, lives on in the others.
+        "Z" | "X" | "x" if threads <= 1 => Life::Zombie,
         _ => Life::Alive,
     };
     Some(Entry {
@@ -296,6 +298,15 @@ mod tests {
             (entry.parent, entry.group, entry.life),
             (7, 42, Life::Alive)
         );
+    }
+
+    #[test]
+    fn who_has_lost_only_its_first_thread_lives() {
+        let stat = |threads| {
+            format!("42 (a) Z 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {threads} 0 98765 1 2")
+        };
+        let life = |threads| parse_stat(42, stat(threads).as_bytes()).unwrap().life;
+        assert_eq!((life(1), life(2)), (Life::Zombie, Life::Alive));
     }
 
     #[test]
