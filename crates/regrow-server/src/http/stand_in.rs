@@ -1,6 +1,6 @@
 //! Who answers when nobody else can: a thread of its own, with a runtime of its own.
 //!
-//! A task of the daemon's runtime says ten times in a second that it is there. When it has said nothing for a second, every worker of that
+//! A task of the daemon's runtime says ten times in a second that it is there. When it has said nothing for two seconds, every worker of that
 //! runtime is held up by something that does not give way, and nobody accepts connections. Then this thread does, at the same sockets, until
 //! the runtime runs again: it answers `/livez`, `/readyz`, `/startupz`, `/health` and `/metrics` by what supervisors have written of
 //! their children, which waits for nobody, and everything else by 503. In between it only looks at a clock four times in a second.
@@ -17,10 +17,11 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::guard::{Guard, Peer};
-use super::{Answer, Listeners, Server, pause_after, turned};
+use super::{Answer, Listeners, Server, turned};
 use crate::health::{Brief, Check, Verbose, answer, of_the_whole, readiness, startup};
 use crate::wire::{DaemonPhase, Problem};
 
@@ -29,7 +30,11 @@ const BEAT: Duration = Duration::from_millis(100);
 /// How often it is looked whether it does.
 const LOOK: Duration = Duration::from_millis(250);
 /// One that says nothing for so long is jammed: a worker that has much to do is late by far less.
-const JAMMED: Duration = Duration::from_secs(1);
+const JAMMED: Duration = Duration::from_secs(2);
+/// How often it is looked meanwhile whether it is back.
+const BACK: Duration = Duration::from_millis(10);
+/// How long is waited for what is read for an answer.
+const READ: Duration = Duration::from_secs(1);
 /// One that says nothing for so long does not come back by itself; as long as a handler of an actor may take.
 const STALLED: Duration = Duration::from_secs(30);
 /// How many connections are served at once meanwhile, at each of the sockets.
@@ -103,11 +108,12 @@ fn begin_thread<G: Glance>(
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let doors = Doors::share(listeners)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+    // It only waits: with more, each end of a child would wake it.
+    let clock = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()?;
     let stand_in = thread::Builder::new().name("regrow-stand-in".to_owned());
-    stand_in.spawn(move || runtime.block_on(stand_by(&doors, &front, stop)))?;
+    stand_in.spawn(move || stand_by(&clock, &doors, &front, stop))?;
     Ok(())
 }
 
@@ -150,34 +156,52 @@ impl Doors {
 }
 
 /// Looks until `stop` turns true, and steps in where it has to.
-async fn stand_by<G: Glance>(
+fn stand_by<G: Glance>(
+    clock: &Runtime,
     doors: &Doors,
     front: &Arc<Front<G>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    loop {
-        let lay_down = Instant::now();
-        tokio::select! {
-            () = turned(&mut stop) => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let silent = front.beat.silent_for(Instant::now());
-        // Where this thread gets no processor either, it is the machine that has too much to do.
-        if silent < JAMMED || lay_down.elapsed() > 2 * LOOK {
-            continue;
-        }
+    while let Some(silent) = clock.block_on(jam(&front.beat, &mut stop)) {
         tracing::error!(
             ?silent,
             "nothing runs any more: every worker of the runtime is held up; only health and metrics are answered"
         );
-        match doors.open() {
-            Ok(listeners) => step_in(listeners, front, &mut stop).await,
+        let built = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let stepped = built.and_then(|runtime| {
+            let stepped = runtime.block_on(async {
+                step_in(doors.open()?, front, &mut stop).await;
+                Ok(())
+            });
+            // Who reads for an answer may be held up by the same lock as everybody else.
+            runtime.shutdown_background();
+            stepped
+        });
+        match stepped {
+            Ok(()) => tracing::warn!("the runtime runs again"),
             Err(error) => {
-                pause_after(&error).await;
-                continue;
+                tracing::error!(%error, "failed to answer in its place");
+                thread::sleep(JAMMED);
             }
         }
-        tracing::warn!("the runtime runs again");
+    }
+}
+
+/// Waits until the runtime is jammed, and says for how long it has been; `None` when `stop` turns true.
+async fn jam(beat: &Beat, stop: &mut watch::Receiver<bool>) -> Option<Duration> {
+    loop {
+        let lay_down = Instant::now();
+        tokio::select! {
+            () = turned(stop) => return None,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let silent = beat.silent_for(Instant::now());
+        // Where this thread gets no processor either, it is the machine that has too much to do.
+        if silent >= JAMMED && lay_down.elapsed() <= 2 * LOOK {
+            return Some(silent);
+        }
     }
 }
 
@@ -188,15 +212,13 @@ async fn step_in<G: Glance>(
     stop: &mut watch::Receiver<bool>,
 ) {
     let mut server = Server::new(Arc::clone(front), CONNECTIONS, CONNECTIONS);
-    let mut look = tokio::time::interval(LOOK);
-    loop {
+    let mut look = tokio::time::interval(BACK);
+    // Whoever comes when it runs again is its own.
+    while front.beat.silent_for(Instant::now()) >= JAMMED {
         tokio::select! {
+            biased;
             () = turned(stop) => break,
-            _ = look.tick() => {
-                if front.beat.silent_for(Instant::now()) < JAMMED {
-                    break;
-                }
-            }
+            _ = look.tick() => {}
             () = server.next(&listeners) => {}
         }
     }
@@ -221,17 +243,33 @@ impl<G: Glance> Answer for Front<G> {
                 let asks = matches!(parts.method, Method::GET | Method::HEAD);
                 let path = if asks { parts.uri.path() } else { "" };
                 let silent = self.beat.silent_for(Instant::now());
-                let verbose = match parts.uri.query() {
-                    Some(query) if query.contains("verbose") => Verbose::On,
-                    Some(_) | None => Verbose::Off,
-                };
-                say(&*self.glance, path, verbose, silent)
+                let query = parts.uri.query().unwrap_or_default();
+                let verbose = query
+                    .split('&')
+                    .any(|word| word == "verbose" || word == "verbose=true");
+                let verbose = if verbose { Verbose::On } else { Verbose::Off };
+                self.say(path.to_owned(), verbose, silent).await
             }
         };
         // The next request is for those who can do more.
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
+    }
+}
+
+impl<G: Glance> Front<G> {
+    /// What is answered, if it can be read: where the runtime is held up by a lock, so is whoever takes it to read.
+    async fn say(&self, path: String, verbose: Verbose, silent: Duration) -> Response<Body> {
+        if path == "/livez" {
+            return say(&*self.glance, &path, verbose, silent);
+        }
+        let glance = Arc::clone(&self.glance);
+        let read = tokio::task::spawn_blocking(move || say(&*glance, &path, verbose, silent));
+        match tokio::time::timeout(READ, read).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) | Err(_) => say(&*self.glance, "", verbose, silent),
+        }
     }
 }
 

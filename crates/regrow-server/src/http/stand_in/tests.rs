@@ -43,15 +43,25 @@ impl Answer for Well {
     }
 }
 
-fn ask(address: SocketAddr, target: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let host = address.port();
+fn try_to_ask(address: SocketAddr, target: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let port = address.port();
     let request =
-        format!("GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{host}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+        format!("GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn ask(address: SocketAddr, target: &str) -> String {
+    try_to_ask(address, target).unwrap()
+}
+
+/// Asks until the daemon's own front door answers: on a machine with much to do the other may have stepped in.
+fn until_the_front_door_answers(address: SocketAddr) {
+    let is_it = |answer: String| answer.ends_with("the front door");
+    while !try_to_ask(address, "/livez").is_ok_and(is_it) {}
 }
 
 #[test]
@@ -74,7 +84,7 @@ fn while_every_worker_is_held_up_health_is_answered_and_all_else_is_told_so() {
         let serving = serve(listeners, Arc::new(Well), stopped, Duration::ZERO);
         (address, tokio::spawn(serving))
     });
-    assert!(ask(address, "/livez").ends_with("the front door"));
+    until_the_front_door_answers(address);
 
     let (release, held) = mpsc::channel::<()>();
     let (sure, is_held) = mpsc::channel();
@@ -102,7 +112,7 @@ fn while_every_worker_is_held_up_health_is_answered_and_all_else_is_told_so() {
     assert!(other.contains("\r\nretry-after: 1\r\n"), "{other}");
 
     release.send(()).unwrap();
-    while !ask(address, "/livez").ends_with("the front door") {}
+    until_the_front_door_answers(address);
     stop.send_replace(true);
     runtime.block_on(async {
         holds.await.unwrap();
