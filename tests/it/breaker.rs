@@ -11,7 +11,9 @@ use regrow::breaker::{
 };
 use regrow::probe::{CheckResult, Probe, call};
 use regrow::testing::{Puppet, PuppetStart, TestSystem};
-use regrow::{Backoff, ChildKind, ChildSpec, Health, Payload, Phase, Query, Supervisor};
+use regrow::{
+    Backoff, ChildKind, ChildSpec, Condition, Health, Order, Payload, Phase, Query, Supervisor,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -248,9 +250,9 @@ async fn a_breaker_is_the_child_of_one_place_at_a_time() {
     let breaker = breaker();
     let system = system(&breaker).await;
     let again = Supervisor::new("twin").child(ChildSpec::from(&breaker).once());
-    let mut twin = TestSystem::start(again).await;
-    let event = twin.expect("regrow.child.terminated", "twin/model").await;
-    let Payload::ChildTerminated { reason, .. } = &event.payload else {
+    let mut twin = TestSystem::launch(again).await;
+    let event = twin.expect("regrow.child.start_failed", "twin/model").await;
+    let Payload::ChildStartFailed { reason, .. } = &event.payload else {
         unreachable!("{event:?}")
     };
     let why = "breaker \"model\" is kept at \"root/model\" already";
@@ -378,7 +380,7 @@ async fn a_startup_probe_that_fails_is_a_failure_to_the_breaker_before_its_start
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_that_is_open_is_not_ready_and_who_waits_for_it_waits() {
+async fn a_breaker_that_is_open_is_not_ready() {
     let breaker = breaker();
     let mut system = system(&breaker).await;
     let query: Query = "kind:breaker and ready".parse().unwrap();
@@ -399,8 +401,24 @@ async fn a_breaker_that_is_open_is_not_ready_and_who_waits_for_it_waits() {
     system.expect("regrow.child.unready", "root/model").await;
     // A life that begins says anew how it stands.
     drop(system.bounce_child("root/model").await.unwrap());
-    system.expect("regrow.child.unready", "root/model").await;
+    let info = system.which_child("root/model").await.unwrap();
+    assert_eq!((info.phase, info.ready), (Phase::Running, false));
     assert_eq!(ready(&system), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_breaker_that_is_open_from_the_begin_is_started_when_it_closes() {
+    let breaker = breaker();
+    breaker.set_mode(CircuitMode::ForcedOpen);
+    let waits = Puppet::spec("a").waits_for("model", Condition::Ready);
+    let tree = Supervisor::new("root").order(Order::Dependencies);
+    let mut system = TestSystem::launch(tree.child(&breaker).child(waits)).await;
+    system.expect("regrow.child.started", "root/model").await;
+    tokio::time::sleep(SECOND * 60).await;
+    let info = system.which_child("root/a").await.unwrap();
+    assert_eq!(info.phase, Phase::Pending);
+    breaker.close();
+    system.expect("regrow.child.started", "root/a").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -466,7 +484,7 @@ async fn a_boot_does_not_wait_for_what_waits_for_its_breaker() {
         let tree = Supervisor::new("root")
             .child(gated)
             .child(Puppet::spec("b"));
-        let tree = tree.order(regrow::Order::Dependencies);
+        let tree = tree.order(Order::Dependencies);
         let system = TestSystem::start(tree).await;
         let phase = async |path: &str| system.which_child(path).await.unwrap().phase;
         assert_eq!(phase("root/a").await, Phase::Starting);

@@ -177,6 +177,22 @@ async fn calls_that_are_over_are_no_waits_in_whatever_order_they_ended() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_still_under_way_is_seen_when_one_that_began_later_has_ended() {
+    let mut system = TestSystem::start(trio(Watchdog::default())).await;
+    let (a, b, c) = (
+        address(&system, "a"),
+        address(&system, "b"),
+        address(&system, "c"),
+    );
+    let (reply, _) = ractor::concurrency::oneshot();
+    // The answer of `c` comes first; `b` waits for `a`, which waits for it.
+    b.send(Ask::Call(a.clone())).expect("it is up");
+    a.send(Ask::Both(c, b, reply.into())).expect("it is up");
+    let event = system.expect("regrow.actor.deadlock", "root/a").await;
+    assert_eq!(cycle(&event.payload), ["root/a", "root/b"]);
+}
+
 mod caller {
     use std::time::Duration;
 

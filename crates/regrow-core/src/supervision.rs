@@ -320,11 +320,8 @@ impl Supervision {
         let since = std::mem::replace(&mut slot.since, now);
         let until = match slot.plan.ready_within {
             Some(within) if !slot.ready => since.checked_add(within),
-            Some(_) => None,
-            None => {
-                slot.ready = true;
-                None
-            }
+            // One that need not say so is ready, unless it has said that it is not.
+            Some(_) | None => None,
         };
         let reached = Reached::by_state(slot);
         self.set_timer(who.slot, until);

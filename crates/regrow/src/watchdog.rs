@@ -14,12 +14,12 @@
 //!
 //! A ring is told when it is seen at two looks in a row with the same calls in it, so within one period; calls with a limit end such
 //! a ring by themselves, as an error of one of them. What is seen are calls through an [`Address`](crate::Address) from code of an actor itself, not from
-//! what it has spawned; of several calls that one handler awaits at once, the last. A call costs two stores and a reference count for it, a look at `n` actors a few
+//! what it has spawned; of several calls that one handler awaits at once, the last that is under way. A call costs two stores and a reference count for it, a look at `n` actors a few
 //! nanoseconds for each.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use regrow_core::waits::{Cycle, Waits};
@@ -108,16 +108,35 @@ impl Watchdog {
 pub(crate) struct WaitsFor {
     /// Which place, by its address; 0 for none.
     place: AtomicUsize,
-    /// Counts the calls.
-    calls: AtomicU64,
+    /// The number of that call.
+    current: AtomicU32,
+    /// Counts the calls, round and round.
+    calls: AtomicU32,
+    /// How many are under way.
+    open: AtomicU32,
+    /// Those under way but the last: of code that awaits several at once.
+    others: OnceLock<Box<Mutex<Vec<Call>>>>,
 }
 
 impl WaitsFor {
     /// Which call of it is under way, and to which place.
     fn seen(&self) -> Option<Call> {
-        let number = self.calls.load(Ordering::Acquire);
+        let number = self.current.load(Ordering::Acquire);
         let place = self.place.load(Ordering::Relaxed);
         (place != 0).then_some(Call { place, number })
+    }
+}
+
+impl WaitsFor {
+    /// From now on this call is the one that is seen.
+    fn show(&self, place: usize, number: u32) {
+        self.place.store(place, Ordering::Relaxed);
+        self.current.store(number, Ordering::Release);
+    }
+
+    fn others(&self) -> MutexGuard<'_, Vec<Call>> {
+        let others = self.others.get_or_init(Box::default);
+        others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,26 +144,29 @@ impl WaitsFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Call {
     place: usize,
-    number: u64,
+    number: u32,
 }
 
-/// A call under way. When it is over, its actor waits for nobody, if it has made no other call since.
+/// A call under way. When it is over, its actor waits for whom it has called besides, or for nobody.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     caller: Arc<Identity>,
-    number: u64,
+    number: u32,
 }
 
 impl Waiting {
     /// The code of `caller` waits for an answer of `place` from now on.
     pub(crate) fn begin(caller: &Arc<Identity>, place: &Arc<Place>) -> Self {
         let waits = &caller.waits_for;
-        waits
-            .place
-            .store(Arc::as_ptr(place).addr(), Ordering::Relaxed);
         // Only the actor itself calls, one thing after the other: it need not be one step.
-        let number = waits.calls.load(Ordering::Relaxed) + 1;
-        waits.calls.store(number, Ordering::Release);
+        let number = waits.calls.load(Ordering::Relaxed).wrapping_add(1);
+        waits.calls.store(number, Ordering::Relaxed);
+        let open = waits.open.load(Ordering::Relaxed);
+        waits.open.store(open + 1, Ordering::Relaxed);
+        if open > 0 {
+            waits.others().extend(waits.seen());
+        }
+        waits.show(Arc::as_ptr(place).addr(), number);
         Self {
             caller: Arc::clone(caller),
             number,
@@ -155,9 +177,19 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let waits = &self.caller.waits_for;
-        // Calls that are awaited at once end in any order: what a later one has written is not this one's to take away.
-        if waits.calls.load(Ordering::Relaxed) == self.number {
-            waits.place.store(0, Ordering::Relaxed);
+        let open = waits.open.load(Ordering::Relaxed).saturating_sub(1);
+        waits.open.store(open, Ordering::Relaxed);
+        if open == 0 {
+            return waits.place.store(0, Ordering::Relaxed);
+        }
+        // Calls that are awaited at once end in any order.
+        let mut others = waits.others();
+        if waits.current.load(Ordering::Relaxed) == self.number {
+            if let Some(call) = others.pop() {
+                waits.show(call.place, call.number);
+            }
+        } else {
+            others.retain(|call| call.number != self.number);
         }
     }
 }

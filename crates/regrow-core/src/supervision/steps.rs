@@ -186,7 +186,7 @@ impl Supervision {
         self.starts.remove(&(slot.turn, index));
         slot.life += 1;
         slot.since = now;
-        slot.ready = false;
+        slot.ready = slot.plan.ready_within.is_none();
         if let Some(links) = &mut slot.links {
             links.in_vain = false;
         }

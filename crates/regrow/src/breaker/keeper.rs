@@ -26,6 +26,7 @@ impl From<&Breaker> for ChildSpec {
         Self::task(Arc::clone(&breaker.shared.id), move |context| {
             keep(keeper.clone(), context)
         })
+        .announced()
         .kind(ChildKind::Breaker)
     }
 }
@@ -81,6 +82,9 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
     // Until when it is not told again that calls are refused.
     let mut quiet_until = time::now();
     let mut standing = Readiness::default();
+    say(&context, &breaker, &mut standing);
+    // Only now it is up: who waits until it is ready does not begin while it is open.
+    context.announce();
     loop {
         let mut wakeup = shared.wake_up();
         let now = time::now();
@@ -92,12 +96,7 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
             wakeup = Some(wakeup.map_or(quiet_until, |at| at.min(quiet_until)));
         }
         tell(&context, news);
-        if let Some(ready) = standing.changed(breaker.state()) {
-            match ready {
-                true => context.ready(),
-                false => context.unready(format!("breaker {:?} is open", breaker.id())),
-            }
-        }
+        say(&context, &breaker, &mut standing);
         let alarm = async {
             match wakeup {
                 Some(at) => time::sleep_until(at).await,
@@ -115,14 +114,8 @@ async fn keep(breaker: Breaker, context: TaskContext) -> Result<(), BoxError> {
 }
 
 /// Whether the child is ready, as it has last said: it is while calls are let through.
-struct Readiness(bool);
-
-impl Default for Readiness {
-    /// As every child is that says nothing.
-    fn default() -> Self {
-        Self(true)
-    }
-}
+#[derive(Default)]
+struct Readiness(Option<bool>);
 
 impl Readiness {
     /// What it has to say in this state, if that is news.
@@ -134,7 +127,16 @@ impl Readiness {
             | CircuitState::Disabled
             | CircuitState::MetricsOnly => true,
         };
-        (std::mem::replace(&mut self.0, ready) != ready).then_some(ready)
+        (self.0.replace(ready) != Some(ready)).then_some(ready)
+    }
+}
+
+/// Says whether it is ready, if that is news.
+fn say(context: &TaskContext, breaker: &Breaker, standing: &mut Readiness) {
+    match standing.changed(breaker.state()) {
+        Some(true) => context.ready(),
+        Some(false) => context.unready(format!("breaker {:?} is open", breaker.id())),
+        None => {}
     }
 }
 

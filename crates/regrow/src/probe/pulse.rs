@@ -102,15 +102,34 @@ impl Pulse {
         let number = ears.last;
         ears.ears.push((number, ear));
         drop(ears);
-        let pulse = self.clone();
+        let listener = Listener {
+            pulse: self.clone(),
+            number,
+        };
         Examination::at_once(move |now| {
-            let mut ears = pulse.lock();
-            let own = ears.ears.iter_mut().find(|(ear, _)| *ear == number);
+            let mut ears = listener.pulse.lock();
+            let own = ears
+                .ears
+                .iter_mut()
+                .find(|(ear, _)| *ear == listener.number);
             match own {
                 Some((_, ear)) => ear.judge(now),
                 None => CheckResult::error("its pulse is taken by another life"),
             }
         })
+    }
+}
+
+/// A probe that listens; its ear goes with it.
+struct Listener {
+    pulse: Pulse,
+    number: u64,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut ears = self.pulse.lock();
+        ears.ears.retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -171,7 +190,8 @@ impl OwnCheck for Ttl {}
 /// that fits, this one learns it, and who beats unevenly is given more.
 ///
 /// It is a failure from φ = 8 on: that a living child should be silent for so long is to be expected once in 10⁸ beats. The begin of a life
-/// counts as its first beat. Ask it as often as you want to know, and with a `failure_threshold` of 1: it has counted the beats itself.
+/// counts as its first beat. Ask it as often as you want to know, but at least every 3 s, the pause that is forgiven: a look that comes
+/// later takes itself for the one that was asleep. A `failure_threshold` of 1 is enough: it has counted the beats itself.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     pulse: Pulse,

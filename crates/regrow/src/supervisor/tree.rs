@@ -1,6 +1,7 @@
 //! What all supervisors of one system share.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ractor::ActorRef;
@@ -68,10 +69,10 @@ impl Vital {
         self.roles.is_empty() && self.policies.is_empty()
     }
 
-    /// Nobody is below this path any more.
-    fn leave_below(&mut self, path: &ChildPath) {
-        self.roles.retain(|place, _| !place.is_below(path));
-        self.policies.retain(|place, _| !place.is_below(path));
+    /// Nobody is in this range any more.
+    fn leave(&mut self, below: Range<ChildPath>) {
+        leave(&mut self.roles, below.clone());
+        leave(&mut self.policies, below);
     }
 
     /// What a child counts, and by what it is well if it is a supervisor.
@@ -87,6 +88,11 @@ fn note<T: Default + PartialEq>(of: &mut BTreeMap<ChildPath, T>, path: &ChildPat
     } else {
         of.insert(path.clone(), value);
     }
+}
+
+fn leave<T>(of: &mut BTreeMap<ChildPath, T>, range: Range<ChildPath>) {
+    let below: Vec<ChildPath> = of.range(range).map(|(path, _)| path.clone()).collect();
+    below.iter().for_each(|path| drop(of.remove(path)));
 }
 
 /// Children that had to be killed, and those that could not be.
@@ -167,7 +173,7 @@ impl Tree {
             .retain(|place, _| place != path && !place.is_below(path));
         self.rings.leave(path, from.clone()..to.clone());
         if !self.vital().is_empty() {
-            self.vital_mut().leave_below(path);
+            self.vital_mut().leave(from.clone()..to.clone());
         }
         let mut directories = self
             .directories

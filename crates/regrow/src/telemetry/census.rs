@@ -452,8 +452,10 @@ fn whole_family(book: Option<&WholeBook>) -> ComputedFamily {
     let mut family = ComputedFamily::new(&HEALTH);
     let components = book.map_or_else(Vec::new, WholeBook::components);
     for (component, health) in components {
+        // One that does not count is no component.
+        let Some(health) = health else { continue };
         for status in Health::ALL {
-            let is_it = health == Some(*status);
+            let is_it = health == *status;
             *family.at([&component, status.as_str()]) = if is_it { 1.0 } else { 0.0 };
         }
     }
