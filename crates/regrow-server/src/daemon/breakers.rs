@@ -72,7 +72,9 @@ impl Breakers {
         Some(Before {
             breaker: self.get(id)?.clone(),
             judge: match check_of(config, id) {
-                Some(_) => Judge::Check,
+                Some(check) => Judge::Check {
+                    period: check.rules.period,
+                },
                 None => Judge::Answers,
             },
         })

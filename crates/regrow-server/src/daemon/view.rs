@@ -92,6 +92,7 @@ pub(super) fn breaker(before: &Before) -> AgentBreaker {
         id: breaker.id().to_owned(),
         state: status.standing.state.as_str().to_owned(),
         next_trial_at: next_trial_at.map(rfc3339),
+        refuses: before.judge.refuses_all(status.standing.state),
     }
 }
 

@@ -6,6 +6,9 @@ use regrow_core::Backoff;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const CHECKED: Judge = Judge::Check {
+    period: Duration::from_secs(10),
+};
 const FAILS: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 
@@ -169,7 +172,7 @@ async fn who_waits_for_an_agent_on_its_way_holds_no_trial() {
 async fn what_an_agent_answers_says_nothing_of_a_dependency_that_is_checked() {
     let breaker = breaker(SECOND * 4);
     let (port, agent) = agent(&[FAILS, FAILS, OK]).await;
-    let fixture = judged_by(Judge::Check, &breaker, running_at(port));
+    let fixture = judged_by(CHECKED, &breaker, running_at(port));
     for expected in [500, 500, 200] {
         assert_eq!(fixture.get("/agents/a/x").await.status(), expected);
     }
@@ -181,17 +184,19 @@ async fn what_an_agent_answers_says_nothing_of_a_dependency_that_is_checked() {
 #[tokio::test]
 async fn the_trial_of_a_dependency_is_its_checks_and_a_request_leaves_it_to_that() {
     let breaker = breaker(SECOND * 4);
-    let fixture = judged_by(Judge::Check, &breaker, running_at(free_port().await));
+    let fixture = judged_by(CHECKED, &breaker, running_at(free_port().await));
     breaker.trip(regrow::breaker::OpenWait::Backoff).unwrap();
     breaker.half_open().unwrap();
     let refused = fixture.get("/agents/a/x").await;
     assert_eq!(refused.headers()["x-regrow-breaker"], "half_open");
-    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.headers()["retry-after"], "10");
     let problem = problem(refused).await;
     assert_eq!(
         problem.detail,
         "agent \"a\" is not asked: breaker \"b\" waits for its check"
     );
+    // It was not even borrowed.
+    assert_eq!(totals(&breaker), [0, 0, 0, 0, 0]);
     breaker.try_acquire().unwrap().success();
     assert_eq!(breaker.state(), CircuitState::Closed);
 }
