@@ -125,8 +125,8 @@ pub struct CircuitStatus {
     pub totals: Totals,
 }
 
-/// The longest wait, whoever asks for it.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest wait of an open circuit, whoever asks for it: a longer one is cut to this.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One circuit.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 use self::call::Call;
 pub(crate) use self::call::{Before, Judge};
 use self::forward::ForwardError;
-pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
+pub(crate) use self::forward::{Connection, Forwarder, HEADER_TIME, StreamForwarder};
 use self::route::Route;
 use self::verdict::Refusal;
 use self::verdict::Verdict;

@@ -20,7 +20,7 @@ use super::{MAX_BODY_BYTES, headers};
 use crate::wire::Problem;
 
 /// How long an agent may take until its answer begins.
-const HEADER_TIME: Duration = Duration::from_secs(60);
+pub(crate) const HEADER_TIME: Duration = Duration::from_secs(60);
 /// How many tunnels may be open at once: they outlive their requests.
 const MAX_TUNNELS: usize = 512;
 
