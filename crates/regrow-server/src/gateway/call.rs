@@ -1,6 +1,6 @@
 //! A request as a call through the breaker of its agent: when it is let through, and how it has ended.
 //!
-//! It is let through right before its agent is dialled, and judged as soon as the head of the answer has come: a stream may take hours,
+//! It is let through right before its agent is dialled, counts from when that listens, and is judged as soon as the head of the answer has come: a stream may take hours,
 //! and a trial that is out for so long would keep the circuit from closing. What becomes of the body is not looked at.
 
 use std::time::Duration;
@@ -59,6 +59,21 @@ impl Before {
                 | CircuitState::MetricsOnly,
                 Judge::Answers | Judge::Check { .. },
             ) => false,
+        }
+    }
+
+    /// Whether nobody gets through for a while.
+    fn is_shut(&self) -> bool {
+        match self.breaker.state() {
+            CircuitState::ForcedOpen => true,
+            CircuitState::Open => {
+                let left = self.breaker.status().retry_after;
+                left.is_some_and(|left| !left.is_zero())
+            }
+            CircuitState::Closed
+            | CircuitState::HalfOpen
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => false,
         }
     }
 
@@ -130,6 +145,14 @@ impl Judge {
         }
     }
 
+    /// What the end of a request says to the breaker.
+    fn of(self, ended: Ended) -> Ended {
+        match (self, ended) {
+            (Self::Check { .. }, Ended::Success | Ended::Failure) => Ended::Ignored,
+            (Self::Answers | Self::Check { .. }, ended) => ended,
+        }
+    }
+
     /// In how long a request may get through, when the breaker begins to try after `left`.
     fn retry_after(self, left: Duration) -> Duration {
         match self {
@@ -166,42 +189,86 @@ impl Call {
         }
     }
 
-    /// Whether the agent may be dialled now.
+    /// Whether the agent may be dialled now. While all calls are let through, it is none yet: it may dial often until it is heard.
     pub(super) fn admit(&mut self, id: &str) -> Result<(), Refusal> {
-        let Some(before) = self.before.as_ref().filter(|_| self.permit.is_none()) else {
-            return Ok(());
-        };
-        self.permit = Some(before.acquire(id)?);
+        match &self.before {
+            Some(before) if lets_all_through(before.breaker.state()) => Ok(()),
+            Some(_) | None => self.acquire(id),
+        }
+    }
+
+    fn acquire(&mut self, id: &str) -> Result<(), Refusal> {
+        if let (Some(before), None) = (&self.before, &self.permit) {
+            self.permit = Some(before.acquire(id)?);
+        }
         Ok(())
     }
 
-    /// Nobody listened, and it waits: whoever comes meanwhile may have its place.
-    pub(super) fn wait(&mut self) {
+    /// The agent is not there, and whether it may be waited for: whoever comes meanwhile may have the trial of this one.
+    pub(super) fn wait(&mut self, id: &str) -> Result<(), Refusal> {
         match self.progress {
             Progress::Unheard => self.permit = None,
             Progress::Sent => {}
         }
+        match &self.before {
+            // It would wait only to be refused.
+            Some(before) if before.is_shut() => before.acquire(id).map(drop),
+            Some(_) | None => Ok(()),
+        }
     }
 
-    /// The agent is there, and hears of it.
-    pub(super) fn sent(&mut self) {
+    /// The agent is there, and is to hear of it.
+    pub(super) fn send(&mut self, id: &str) -> Result<(), Refusal> {
+        self.acquire(id)?;
         self.progress = Progress::Sent;
+        Ok(())
+    }
+
+    /// The connection broke, and it is to be asked again. A trial has failed by that: nobody waits until this one has waited.
+    pub(super) fn repeat(&mut self) {
+        let is_trial = |permit: &mut Permit<'_>| match permit.admitted_in() {
+            CircuitState::HalfOpen => true,
+            CircuitState::Closed
+            | CircuitState::Open
+            | CircuitState::ForcedOpen
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => false,
+        };
+        if let (Some(before), Some(trial)) = (&self.before, self.permit.take_if(is_trial)) {
+            trial.settle(before.judge.of(Ended::Failure));
+            self.progress = Progress::Unheard;
+        }
     }
 
     /// How long the answer may take to begin, if the breaker says so.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.before.as_ref()?.breaker.call_timeout()
+        let Before { breaker, judge } = self.before.as_ref()?;
+        match judge {
+            Judge::Answers => breaker.call_timeout(),
+            // It bounds what judges.
+            Judge::Check { .. } => None,
+        }
     }
 
     /// It is over.
-    pub(super) fn end(self, answer: &Result<Response<Body>, Failure>) {
-        let (Some(permit), Some(before)) = (self.permit, self.before) else {
-            return;
-        };
-        permit.settle(match (before.judge, ended(answer, self.progress)) {
-            (Judge::Check { .. }, Ended::Success | Ended::Failure) => Ended::Ignored,
-            (Judge::Answers | Judge::Check { .. }, ended) => ended,
-        });
+    pub(super) fn end(mut self, answer: &Result<Response<Body>, Failure>) {
+        let ended = ended(answer, self.progress);
+        let Some(before) = &self.before else { return };
+        // That the agent does not listen is a failure though it has heard nothing.
+        let is_none_yet = self.permit.is_none() && lets_all_through(before.breaker.state());
+        if is_none_yet && ended == Ended::Failure {
+            self.permit = before.breaker.try_acquire_owned().ok();
+        }
+        if let Some(permit) = self.permit {
+            permit.settle(before.judge.of(ended));
+        }
+    }
+}
+
+fn lets_all_through(state: CircuitState) -> bool {
+    match state {
+        CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly => true,
+        CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => false,
     }
 }
 
@@ -228,7 +295,12 @@ fn of_failure(error: &ForwardError) -> Ended {
     match error {
         ForwardError::Broken { .. } | ForwardError::Slow { .. } => Ended::Failure,
         // The request is the reason, or we are.
-        ForwardError::TooLarge | ForwardError::NoTunnel | ForwardError::BadPath => Ended::Ignored,
+        ForwardError::TooLarge
+        | ForwardError::SlowClient { .. }
+        | ForwardError::Loop
+        | ForwardError::NoTunnel
+        | ForwardError::BadPath => Ended::Ignored,
+        ForwardError::BrokenOff => Ended::Cancelled,
     }
 }
 

@@ -32,6 +32,13 @@ fn only_what_is_the_agents_own_fault_is_a_failure() {
         (failed(broken()), sent, Ended::Failure),
         (failed(ForwardError::Slow { after }), sent, Ended::Failure),
         (failed(ForwardError::TooLarge), sent, Ended::Ignored),
+        (
+            failed(ForwardError::SlowClient { after }),
+            sent,
+            Ended::Ignored,
+        ),
+        (failed(ForwardError::BrokenOff), sent, Ended::Cancelled),
+        (failed(ForwardError::Loop), sent, Ended::Ignored),
         (failed(ForwardError::NoTunnel), sent, Ended::Ignored),
         (failed(ForwardError::BadPath), unheard, Ended::Ignored),
         (refused(true), unheard, Ended::Failure),
@@ -104,5 +111,20 @@ fn a_breaker_that_is_checked_lets_no_request_through_while_it_tries() {
     ] {
         assert_eq!(Judge::Answers.refuses_all(state), by_answers, "{state}");
         assert_eq!(check.refuses_all(state), by_check, "{state}");
+    }
+}
+
+#[test]
+fn the_time_of_a_call_bounds_what_the_breaker_is_judged_by() {
+    let time = Duration::from_millis(50);
+    let rules = regrow::breaker::CircuitRules::default().call_timeout(time);
+    let breaker = Breaker::new("b", rules).unwrap();
+    let check = Judge::Check {
+        period: Duration::from_secs(10),
+    };
+    for (judge, expected) in [(Judge::Answers, Some(time)), (check, None)] {
+        let breaker = breaker.clone();
+        let call = Call::new(Some(Before { breaker, judge }));
+        assert_eq!(call.timeout(), expected, "{judge:?}");
     }
 }
