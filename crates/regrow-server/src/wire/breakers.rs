@@ -79,7 +79,7 @@ impl AgentBreaker {
         let Self { id, state, .. } = self;
         self.refuses.then(|| match state.as_str() {
             "half_open" => format!("breaker {id} waits for its check"),
-            state => format!("breaker {id} is {}", state.replace('_', " ")),
+            state => format!("breaker {id} is {state}"),
         })
     }
 }
@@ -95,7 +95,7 @@ mod tests {
             ("half_open", false, None),
             ("half_open", true, Some("breaker b waits for its check")),
             ("open", true, Some("breaker b is open")),
-            ("forced_open", true, Some("breaker b is forced open")),
+            ("forced_open", true, Some("breaker b is forced_open")),
         ] {
             let breaker = AgentBreaker {
                 id: "b".to_owned(),
