@@ -107,6 +107,8 @@ pub struct Totals {
 pub struct CircuitStatus {
     /// The state and its generation.
     pub standing: Standing,
+    /// Why it is in it; `None` in the first.
+    pub cause: Option<CircuitCause>,
     /// How long it has been in it.
     pub in_state: Duration,
     /// What it is judged by: the window, or the trials; of an open circuit what it was judged by when it opened.
@@ -125,8 +127,8 @@ pub struct CircuitStatus {
     pub totals: Totals,
 }
 
-/// The longest wait, whoever asks for it.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest wait of an open circuit, whoever asks for it: a longer one is cut to this.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One circuit.
 #[derive(Clone, Debug)]
@@ -136,6 +138,7 @@ pub struct Circuit {
     needed_calls: u64,
     state: CircuitState,
     generation: u64,
+    cause: Option<CircuitCause>,
     since: Instant,
     window: Window,
     consecutive: u32,
@@ -169,6 +172,7 @@ impl Circuit {
             rules,
             state: mode.state(),
             generation: 1,
+            cause: None,
             since: now,
             consecutive: 0,
             trials: Trials::default(),
@@ -302,6 +306,7 @@ impl Circuit {
         };
         CircuitStatus {
             standing: self.standing(),
+            cause: self.cause,
             in_state: now.saturating_duration_since(self.since),
             figures,
             failure_ratio: figures.failure_ratio().filter(|_| is_enough),
@@ -454,6 +459,7 @@ impl Circuit {
         let from = std::mem::replace(&mut self.state, to);
         let in_state = now.saturating_duration_since(self.since);
         self.generation += 1;
+        self.cause = Some(cause);
         self.since = now;
         self.trials = Trials::default();
         self.consecutive = 0;

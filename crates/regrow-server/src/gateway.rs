@@ -8,6 +8,7 @@ mod forward;
 mod headers;
 mod in_flight;
 pub(crate) mod route;
+mod upload;
 mod verdict;
 
 use regrow::telemetry::Span;
@@ -30,7 +31,7 @@ use tokio::time::{Instant, timeout};
 use self::call::Call;
 pub(crate) use self::call::{Before, Judge};
 use self::forward::ForwardError;
-pub(crate) use self::forward::{Connection, Forwarder, StreamForwarder};
+pub(crate) use self::forward::{Connection, Forwarder, HEADER_TIME, StreamForwarder};
 use self::route::Route;
 use self::verdict::Refusal;
 use self::verdict::Verdict;
@@ -110,6 +111,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: the next life may answer.
             (Err(Failure::Forward(ForwardError::Broken { .. })), Some(spare)) => {
+                call.repeat();
                 self.once(route, spare, &mut call).await
             }
             (answer, _) => answer,
@@ -133,15 +135,11 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let uri = route
             .upstream(&at, request.uri().query())
             .map_err(|_| Failure::Forward(ForwardError::BadPath))?;
-        call.sent();
-        let answer = self.forwarder.forward(route, stream, uri, request);
-        let answer = match call.timeout() {
-            Some(after) => timeout(after, answer)
-                .await
-                .unwrap_or(Err(ForwardError::Slow { after })),
-            None => answer.await,
-        };
+        call.send(route.id).map_err(Failure::Refused)?;
+        let within = call.timeout();
+        let answer = self.forwarder.forward(route, stream, uri, request, within);
         answer
+            .await
             .map(|response| response.map(|body| in_flight::counted(body, in_flight)))
             .map_err(Failure::Forward)
     }
@@ -180,13 +178,13 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                 Verdict::Retry => RETRY_PAUSE,
                 Verdict::Refuse(refusal) => return Err(refusal),
             };
+            call.wait(id)?;
             if place.is_none() {
                 place = self.waiters.enter(id);
                 if place.is_none() {
                     return Err(verdict::crowded(id, &standing, MAX_WAITERS));
                 }
             }
-            call.wait();
             tokio::time::sleep(pause).await;
         }
     }

@@ -90,10 +90,10 @@ pub(crate) struct Agent {
 impl Agent {
     /// Whether requests are kept from the agent by its breaker.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.breaker.as_ref().is_some_and(AgentBreaker::is_open)
+        self.breaker.as_ref().is_some_and(|breaker| breaker.refuses)
     }
 
-    /// Why the agent is not well: what the first probe says that has failed, or is on its way to; else that its breaker is open.
+    /// Why the agent is not well: what the first probe says that has failed, or is on its way to; else that its breaker refuses requests.
     pub(crate) fn trouble(&self) -> Option<String> {
         let breaker = || self.breaker.as_ref().and_then(AgentBreaker::trouble);
         self.found_by_probes().or_else(breaker)

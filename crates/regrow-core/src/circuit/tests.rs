@@ -501,3 +501,14 @@ fn an_order_that_makes_no_sense_says_what_to_do_first() {
     let expected = "a circuit that is disabled cannot become open; close it first";
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn the_status_says_why_the_circuit_is_in_its_state() {
+    let mut rig = Rig::new(CircuitRules::default().consecutive_failures(1));
+    assert_eq!(rig.status().cause, None);
+    rig.calls([Ended::Failure]);
+    assert_eq!(rig.status().cause, Some(CircuitCause::ConsecutiveFailures));
+    // Also where it is in it already, which is not told.
+    rig.trip();
+    assert_eq!(rig.status().cause, Some(CircuitCause::Operator));
+}

@@ -23,19 +23,25 @@ const HEADER: [&str; 8] = [
 pub(super) enum BreakerCommand {
     /// Show the breakers: state, what they are judged by, whose requests go through them
     #[command(
-        after_help = "CALLS and FAILED are those that it is judged by now, or was when it opened; REFUSED are all since regrow was started.\n\
+        after_help = "CALLS and FAILED are those that it is judged by now, or was when it opened; REFUSED are all since regrow was started, but for those while a check tries.\n\
                       AGENTS are those whose requests go through it, and (start) those whose starts wait for it."
     )]
     Ls(Ls),
-    /// Open one, until it is closed: what it stands before is not called
+    /// Open one, until it is closed, or regrow is started anew: what it stands before is not called
     #[command(
-        after_help = "Examples:\n  regrow breaker open store             until it is closed\n  \
+        after_help = "Examples:\n  regrow breaker open store             until it is closed, or regrow is started anew\n  \
                       regrow breaker open store --for 30s   then calls are let through to try"
     )]
     Open(Open),
-    /// Close one, whoever has opened it; it begins anew
+    /// Close one, whoever has opened it: what undoes open; it begins anew
+    #[command(
+        after_help = "To undo regrow breaker open, close it. To let it forget what it has seen, whatever an operator wants of it, reset it."
+    )]
     Close(One),
-    /// Let one begin anew; one that was opened until it is closed stays so
+    /// Let one forget what it has seen; one that you opened without --for stays open
+    #[command(
+        after_help = "It is closed, and begins anew, as with regrow breaker close; but that does not undo regrow breaker open without --for."
+    )]
     Reset(One),
 }
 
@@ -55,7 +61,7 @@ pub(super) struct Ls {
 pub(super) struct Open {
     #[command(flatten)]
     one: One,
-    /// For so long [default: until it is closed]
+    /// For so long, at most 1h [default: until it is closed, or regrow is started anew]
     #[arg(long = "for", value_name = "TIME", value_parser = words::duration)]
     time: Option<Duration>,
 }
@@ -148,8 +154,11 @@ fn next_trial(breaker: &Breaker, now: SystemTime) -> Option<String> {
 fn check(breaker: &Breaker) -> Option<String> {
     let check = breaker.check.as_ref()?;
     check.last.as_ref()?;
+    let is_open = matches!(breaker.state.as_str(), "open" | "forced_open");
     Some(match &check.why {
         Some(why) => words::first_line(why),
+        // It was well when somebody last looked, and nobody does.
+        None if is_open => "not asked while open".to_owned(),
         None => "well".to_owned(),
     })
 }
@@ -206,13 +215,25 @@ mod tests {
             check: Some(ProbeState { why: None, ..check }),
             ..closed.clone()
         };
+        let forced = Breaker {
+            id: "mail".to_owned(),
+            state: "forced_open".to_owned(),
+            ..well.clone()
+        };
+        let tripped = Breaker {
+            id: "job".to_owned(),
+            state: "open".to_owned(),
+            ..well.clone()
+        };
         assert_eq!(
-            table(&[closed, open, well], now),
+            table(&[closed, open, well, forced, tripped], now),
             "\
-ID     STATE   SINCE      CALLS  FAILED  REFUSED  AGENTS           NEXT TRIAL / CHECK
-model  closed  3 min 5 s  40     3       0        -                -
-db     open    2 s        3      3       12       a, b, b (start)  next trial in 3.2 s; nobody listens at db.local:5432
-cache  closed  3 min 5 s  40     3       0        -                well"
+ID     STATE        SINCE      CALLS  FAILED  REFUSED  AGENTS           NEXT TRIAL / CHECK
+model  closed       3 min 5 s  40     3       0        -                -
+db     open         2 s        3      3       12       a, b, b (start)  next trial in 3.2 s; nobody listens at db.local:5432
+cache  closed       3 min 5 s  40     3       0        -                well
+mail   forced_open  3 min 5 s  40     3       0        -                not asked while open
+job    open         3 min 5 s  40     3       0        -                not asked while open"
         );
     }
 }

@@ -146,20 +146,20 @@ fn breaker(
     ids: &[&str],
 ) -> Option<BreakerConfig> {
     let fields = reader.known_fields(field, "a breaker", BREAKER_KEYS)?;
-    let of_check = fields.get("check");
-    let usual = match of_check {
-        Some(_) => Usual::Checked,
-        None => Usual::Called,
+    let Some(of_check) = fields.get("check") else {
+        return Some(BreakerConfig {
+            id: id.to_owned(),
+            rules: rules(reader, field, &fields, Usual::Called)?,
+            check: None,
+        });
     };
-    let rules = rules(reader, field, &fields, usual);
-    let check = match of_check {
-        Some(field) => Some(check_of(reader, &field, drafts, ids)?),
-        None => None,
-    };
+    let check = check_of(reader, &of_check, drafts, ids);
+    let timeout = check.as_ref().map(|check| check.rules.timeout);
+    let rules = rules(reader, field, &fields, Usual::Checked { timeout });
     Some(BreakerConfig {
         id: id.to_owned(),
         rules: rules?,
-        check,
+        check: Some(check?),
     })
 }
 

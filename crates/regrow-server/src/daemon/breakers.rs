@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use regrow::breaker::{Breaker, BreakerError, Ended};
+use regrow::breaker::{Breaker, BreakerError, CircuitCause, CircuitState, CircuitStatus, Ended};
 use regrow::probe::{CheckResult, Probe, call};
 use regrow::telemetry::{Event, Payload, Telemetry};
 use regrow::{ChildSpec, Supervisor};
@@ -72,7 +72,9 @@ impl Breakers {
         Some(Before {
             breaker: self.get(id)?.clone(),
             judge: match check_of(config, id) {
-                Some(_) => Judge::Check,
+                Some(check) => Judge::Check {
+                    period: check.rules.period,
+                },
                 None => Judge::Answers,
             },
         })
@@ -117,7 +119,7 @@ impl Breakers {
     }
 
     /// From now on what an agent has of its own begins anew with each of its lives, as soon as that is up and may be given work: what an
-    /// earlier one did says nothing of it.
+    /// earlier one did says nothing of it. What an operator has opened stays open.
     pub(super) fn follow(&self, config: &Config, telemetry: &Telemetry) {
         let own = config.agents.iter().filter_map(|agent| {
             let Some(AgentBreaker::Own(_)) = &agent.breaker else {
@@ -181,9 +183,22 @@ impl Own {
             (Payload::ChildStarted { .. }, false) | (Payload::ChildReady { .. }, true)
         );
         // One that turns ready again is the same life.
-        if is_up && self.life.fetch_max(generation, Ordering::Relaxed) < generation {
+        let is_new = is_up && self.life.fetch_max(generation, Ordering::Relaxed) < generation;
+        if is_new && !is_open_by_order(&self.breaker.status()) {
             self.breaker.reset();
         }
+    }
+}
+
+/// Whether an operator has opened it for a while, for reasons that a new life knows nothing of. What is opened for good stays so anyway.
+fn is_open_by_order(status: &CircuitStatus) -> bool {
+    match status.standing.state {
+        CircuitState::Open => status.cause == Some(CircuitCause::Operator),
+        CircuitState::Closed
+        | CircuitState::HalfOpen
+        | CircuitState::ForcedOpen
+        | CircuitState::Disabled
+        | CircuitState::MetricsOnly => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use regrow::breaker::CircuitState;
+use regrow::breaker::{Breaker, CircuitState};
 use regrow::{ChildInfo, ExitReason};
 use regrow_core::probe::{ProbeKind, ProbeVerdict};
 use regrow_core::{Desired, ExitKind, Phase};
@@ -92,6 +92,7 @@ pub(super) fn breaker(before: &Before) -> AgentBreaker {
         id: breaker.id().to_owned(),
         state: status.standing.state.as_str().to_owned(),
         next_trial_at: next_trial_at.map(rfc3339),
+        refuses: before.judge.refuses_all(status.standing.state),
     }
 }
 
@@ -202,9 +203,7 @@ fn ids(dependencies: &[Dependency]) -> Vec<String> {
 /// What one that is pending waits for, or one that starts and has no process yet, in words.
 fn waits_for(entry: &Entry, phase: Phase, pid: Option<u32>) -> Option<String> {
     let config = &entry.config;
-    if let (Phase::Starting, None, Some(gate)) = (phase, pid, &entry.gate)
-        && !lets_all_through(gate.state())
-    {
+    if let Some(gate) = gate_of(entry, phase, pid) {
         return Some(format!("waits for breaker {}", gate.id()));
     }
     if phase != Phase::Pending || config.depends_on.is_empty() {
@@ -215,6 +214,13 @@ fn waits_for(entry: &Entry, phase: Phase, pid: Option<u32>) -> Option<String> {
         .map(|dependency| format!("{} ({})", dependency.id, dependency.until))
         .collect();
     Some(format!("waits for {}", each.join(", ")))
+}
+
+/// The breaker that the start of an agent waits for now.
+pub(super) fn gate_of(entry: &Entry, phase: Phase, pid: Option<u32>) -> Option<&Breaker> {
+    let has_begun = phase != Phase::Starting || pid.is_some();
+    let gate = entry.gate.as_ref().filter(|_| !has_begun)?;
+    (!lets_all_through(gate.state())).then_some(gate)
 }
 
 fn lets_all_through(state: CircuitState) -> bool {

@@ -1,6 +1,6 @@
 //! A request as a call through the breaker of its agent: when it is let through, and how it has ended.
 //!
-//! It is let through right before its agent is dialled, and judged as soon as the head of the answer has come: a stream may take hours,
+//! It is let through right before its agent is dialled, counts from when that listens, and is judged as soon as the head of the answer has come: a stream may take hours,
 //! and a trial that is out for so long would keep the circuit from closing. What becomes of the body is not looked at.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use regrow::breaker::{Breaker, CircuitState, Ended, Permit};
 
 use super::Failure;
 use super::forward::ForwardError;
-use super::verdict::{Refusal, ceil_seconds};
+use super::verdict::{MAX_RETRY_AFTER, Refusal, ceil_seconds};
 use crate::wire::Problem;
 
 /// What the requests to an agent go through.
@@ -23,13 +23,144 @@ pub(crate) struct Before {
     pub(crate) judge: Judge,
 }
 
+impl Before {
+    /// Whether a request may be made now.
+    fn acquire(&self, id: &str) -> Result<Permit<'static>, Refusal> {
+        if self.is_the_checks_turn() {
+            return Err(self.waits_for_check(id));
+        }
+        match self.breaker.try_acquire_owned() {
+            // It has begun to try since it was looked at.
+            Ok(permit) if self.judge.refuses_all(permit.admitted_in()) => {
+                Err(self.waits_for_check(id))
+            }
+            Ok(permit) => Ok(permit),
+            Err(rejected) => {
+                let why = rejected.to_string();
+                Err(self.refusal(id, rejected.state, rejected.retry_after, &why))
+            }
+        }
+    }
+
+    /// Whether the next call is a trial, and the check's: a permit that is taken, and given back, may be missing to that.
+    fn is_the_checks_turn(&self) -> bool {
+        match (self.breaker.state(), self.judge) {
+            (CircuitState::HalfOpen, Judge::Check { .. }) => true,
+            // Its wait may be over, and nobody has looked since.
+            (CircuitState::Open, Judge::Check { .. }) => {
+                let left = self.breaker.status().retry_after;
+                left.is_none_or(|left| left.is_zero())
+            }
+            (CircuitState::HalfOpen | CircuitState::Open, Judge::Answers)
+            | (
+                CircuitState::Closed
+                | CircuitState::ForcedOpen
+                | CircuitState::Disabled
+                | CircuitState::MetricsOnly,
+                Judge::Answers | Judge::Check { .. },
+            ) => false,
+        }
+    }
+
+    /// Whether nobody gets through for a while.
+    fn is_shut(&self) -> bool {
+        match self.breaker.state() {
+            CircuitState::ForcedOpen => true,
+            CircuitState::Open => {
+                let left = self.breaker.status().retry_after;
+                left.is_some_and(|left| !left.is_zero())
+            }
+            CircuitState::Closed
+            | CircuitState::HalfOpen
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => false,
+        }
+    }
+
+    fn waits_for_check(&self, id: &str) -> Refusal {
+        let why = format!("breaker {:?} waits for its check", self.breaker.id());
+        self.refusal(id, CircuitState::HalfOpen, None, &why)
+    }
+
+    /// The breaker does not let it through: the agent is not asked.
+    fn refusal(
+        &self,
+        id: &str,
+        state: CircuitState,
+        retry_after: Option<Duration>,
+        why: &str,
+    ) -> Refusal {
+        let detail = format!("agent {id:?} is not asked: {why}");
+        let (hint, retry_after) = match state {
+            CircuitState::ForcedOpen => {
+                let close = format!("close it: regrow breaker close {}", self.breaker.id());
+                (close, None)
+            }
+            CircuitState::Open
+            | CircuitState::HalfOpen
+            | CircuitState::Closed
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => {
+                let wait = self.judge.retry_after(retry_after.unwrap_or_default());
+                let hint = "see what it was judged by: regrow breaker ls".to_owned();
+                (hint, Some(ceil_seconds(wait).max(1)))
+            }
+        };
+        Refusal {
+            problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, "breaker_open", detail)
+                .hint(hint),
+            retry_after,
+            breaker: Some(state),
+            is_agents_fault: false,
+        }
+    }
+}
+
 /// Who says how what a breaker stands before is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judge {
     /// Those who go through it, by the answers that they get.
     Answers,
     /// Its check of a dependency. What the agent answers says how the agent is, so it opens and closes nothing.
-    Check,
+    Check {
+        /// How often it looks.
+        period: Duration,
+    },
+}
+
+impl Judge {
+    /// Whether no request gets through a breaker in this state.
+    pub(crate) fn refuses_all(self, state: CircuitState) -> bool {
+        match (state, self) {
+            (CircuitState::Open | CircuitState::ForcedOpen, Self::Answers | Self::Check { .. }) => {
+                true
+            }
+            // Its trials are the check's.
+            (CircuitState::HalfOpen, Self::Check { .. }) => true,
+            (CircuitState::HalfOpen, Self::Answers) => false,
+            (
+                CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly,
+                Self::Answers | Self::Check { .. },
+            ) => false,
+        }
+    }
+
+    /// What the end of a request says to the breaker.
+    fn of(self, ended: Ended) -> Ended {
+        match (self, ended) {
+            (Self::Check { .. }, Ended::Success | Ended::Failure) => Ended::Ignored,
+            (Self::Answers | Self::Check { .. }, ended) => ended,
+        }
+    }
+
+    /// In how long a request may get through, when the breaker begins to try after `left`.
+    fn retry_after(self, left: Duration) -> Duration {
+        match self {
+            // A trial is out, or the request itself may be the next.
+            Self::Answers => left,
+            Self::Check { period } => left + period.min(MAX_RETRY_AFTER),
+        }
+    }
 }
 
 /// One request on its way. Dropped before its end, as when the client leaves, it is a call that was cancelled.
@@ -58,60 +189,86 @@ impl Call {
         }
     }
 
-    /// Whether the agent may be dialled now.
+    /// Whether the agent may be dialled now. While all calls are let through, it is none yet: it may dial often until it is heard.
     pub(super) fn admit(&mut self, id: &str) -> Result<(), Refusal> {
-        let Some(before) = self.before.as_ref().filter(|_| self.permit.is_none()) else {
-            return Ok(());
-        };
-        let Before { breaker, judge } = before;
-        let permit = match breaker.try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(rejected) => {
-                let why = rejected.to_string();
-                let (state, retry_after) = (rejected.state, rejected.retry_after);
-                return Err(refusal(id, breaker, state, retry_after, &why));
-            }
-        };
-        match (permit.admitted_in(), judge) {
-            // The trial is the check's. Dropped, it is free for that at once.
-            (state @ CircuitState::HalfOpen, Judge::Check) => {
-                let why = format!("breaker {:?} waits for its check", breaker.id());
-                Err(refusal(id, breaker, state, None, &why))
-            }
-            (_, Judge::Answers | Judge::Check) => {
-                self.permit = Some(permit);
-                Ok(())
-            }
+        match &self.before {
+            Some(before) if lets_all_through(before.breaker.state()) => Ok(()),
+            Some(_) | None => self.acquire(id),
         }
     }
 
-    /// Nobody listened, and it waits: whoever comes meanwhile may have its place.
-    pub(super) fn wait(&mut self) {
+    fn acquire(&mut self, id: &str) -> Result<(), Refusal> {
+        if let (Some(before), None) = (&self.before, &self.permit) {
+            self.permit = Some(before.acquire(id)?);
+        }
+        Ok(())
+    }
+
+    /// The agent is not there, and whether it may be waited for: whoever comes meanwhile may have the trial of this one.
+    pub(super) fn wait(&mut self, id: &str) -> Result<(), Refusal> {
         match self.progress {
             Progress::Unheard => self.permit = None,
             Progress::Sent => {}
         }
+        match &self.before {
+            // It would wait only to be refused.
+            Some(before) if before.is_shut() => before.acquire(id).map(drop),
+            Some(_) | None => Ok(()),
+        }
     }
 
-    /// The agent is there, and hears of it.
-    pub(super) fn sent(&mut self) {
+    /// The agent is there, and is to hear of it.
+    pub(super) fn send(&mut self, id: &str) -> Result<(), Refusal> {
+        self.acquire(id)?;
         self.progress = Progress::Sent;
+        Ok(())
+    }
+
+    /// The connection broke, and it is to be asked again. A trial has failed by that: nobody waits until this one has waited.
+    pub(super) fn repeat(&mut self) {
+        let is_trial = |permit: &mut Permit<'_>| match permit.admitted_in() {
+            CircuitState::HalfOpen => true,
+            CircuitState::Closed
+            | CircuitState::Open
+            | CircuitState::ForcedOpen
+            | CircuitState::Disabled
+            | CircuitState::MetricsOnly => false,
+        };
+        if let (Some(before), Some(trial)) = (&self.before, self.permit.take_if(is_trial)) {
+            trial.settle(before.judge.of(Ended::Failure));
+            self.progress = Progress::Unheard;
+        }
     }
 
     /// How long the answer may take to begin, if the breaker says so.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.before.as_ref()?.breaker.call_timeout()
+        let Before { breaker, judge } = self.before.as_ref()?;
+        match judge {
+            Judge::Answers => breaker.call_timeout(),
+            // It bounds what judges.
+            Judge::Check { .. } => None,
+        }
     }
 
     /// It is over.
-    pub(super) fn end(self, answer: &Result<Response<Body>, Failure>) {
-        let (Some(permit), Some(before)) = (self.permit, self.before) else {
-            return;
-        };
-        permit.settle(match (before.judge, ended(answer, self.progress)) {
-            (Judge::Check, Ended::Success | Ended::Failure) => Ended::Ignored,
-            (Judge::Answers | Judge::Check, ended) => ended,
-        });
+    pub(super) fn end(mut self, answer: &Result<Response<Body>, Failure>) {
+        let ended = ended(answer, self.progress);
+        let Some(before) = &self.before else { return };
+        // That the agent does not listen is a failure though it has heard nothing.
+        let is_none_yet = self.permit.is_none() && lets_all_through(before.breaker.state());
+        if is_none_yet && ended == Ended::Failure {
+            self.permit = before.breaker.try_acquire_owned().ok();
+        }
+        if let Some(permit) = self.permit {
+            permit.settle(before.judge.of(ended));
+        }
+    }
+}
+
+fn lets_all_through(state: CircuitState) -> bool {
+    match state {
+        CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly => true,
+        CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => false,
     }
 }
 
@@ -138,7 +295,12 @@ fn of_failure(error: &ForwardError) -> Ended {
     match error {
         ForwardError::Broken { .. } | ForwardError::Slow { .. } => Ended::Failure,
         // The request is the reason, or we are.
-        ForwardError::TooLarge | ForwardError::NoTunnel | ForwardError::BadPath => Ended::Ignored,
+        ForwardError::TooLarge
+        | ForwardError::SlowClient { .. }
+        | ForwardError::Loop
+        | ForwardError::NoTunnel
+        | ForwardError::BadPath => Ended::Ignored,
+        ForwardError::BrokenOff => Ended::Cancelled,
     }
 }
 
@@ -148,39 +310,6 @@ fn of_refusal(refusal: &Refusal, progress: Progress) -> Ended {
         Progress::Sent => Ended::Failure,
         Progress::Unheard if refusal.is_agents_fault => Ended::Failure,
         Progress::Unheard => Ended::Cancelled,
-    }
-}
-
-/// The breaker does not let it through: the agent is not asked.
-fn refusal(
-    id: &str,
-    breaker: &Breaker,
-    state: CircuitState,
-    retry_after: Option<Duration>,
-    why: &str,
-) -> Refusal {
-    let detail = format!("agent {id:?} is not asked: {why}");
-    let (hint, retry_after) = match state {
-        CircuitState::ForcedOpen => {
-            let close = format!("close it: regrow breaker close {}", breaker.id());
-            (close, None)
-        }
-        // Half-open: a trial is out, and may be back any moment.
-        CircuitState::Open
-        | CircuitState::HalfOpen
-        | CircuitState::Closed
-        | CircuitState::Disabled
-        | CircuitState::MetricsOnly => {
-            let wait = retry_after.unwrap_or_default();
-            let hint = "see what it was judged by: regrow breaker ls".to_owned();
-            (hint, Some(ceil_seconds(wait).max(1)))
-        }
-    };
-    Refusal {
-        problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, "breaker_open", detail).hint(hint),
-        retry_after,
-        breaker: Some(state),
-        is_agents_fault: false,
     }
 }
 

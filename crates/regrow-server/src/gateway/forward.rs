@@ -5,22 +5,22 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header::VIA;
 use axum::http::{Request, Response, StatusCode, Uri};
 use axum_reverse_proxy::{ProxyError, ProxyPolicy, TunnelGuard, XForwardedFor};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use super::route::Route;
+use super::upload::{Upload, Uploaded};
 use super::{MAX_BODY_BYTES, headers};
 use crate::wire::Problem;
 
 /// How long an agent may take until its answer begins.
-const HEADER_TIME: Duration = Duration::from_secs(60);
+pub(crate) const HEADER_TIME: Duration = Duration::from_secs(60);
 /// How many tunnels may be open at once: they outlive their requests.
 const MAX_TUNNELS: usize = 512;
 
@@ -40,13 +40,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> From<S> for Connection 
 
 /// Sends a request over an open connection to an agent.
 pub(crate) trait Forwarder: Send + Sync + 'static {
-    /// The agent's answer, its body still to come.
+    /// The agent's answer, its body still to come; it has to begin within this time, if that is shorter than the forwarder's own.
     fn forward(
         &self,
         route: Route<'_>,
         stream: Connection,
         uri: Uri,
         request: Request<Body>,
+        within: Option<Duration>,
     ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send;
 }
 
@@ -66,6 +67,18 @@ pub(crate) enum ForwardError {
         /// How long it had.
         after: Duration,
     },
+    /// The client still sent its body, and had not when the time was over.
+    #[error("its body had not come within {} s", after.as_secs_f64())]
+    SlowClient {
+        /// How long it had.
+        after: Duration,
+    },
+    /// The client broke off its body.
+    #[error("its body was broken off")]
+    BrokenOff,
+    /// The request comes from the same agent, through us.
+    #[error("it has been through here before, so it would go round for ever")]
+    Loop,
     /// The request's body is over the limit.
     #[error("the body is larger than {} MiB", MAX_BODY_BYTES >> 20)]
     TooLarge,
@@ -83,12 +96,22 @@ impl ForwardError {
         let said = |status, code| {
             Problem::new(status, code, format!("agent {id:?} gave no answer: {self}"))
         };
+        let not_asked = |status, code| {
+            Problem::new(
+                status,
+                code,
+                format!("agent {id:?} gives no answer to this request: {self}"),
+            )
+        };
         let logs = format!("see what it says: regrow logs {id}");
         match self {
             Self::Broken { .. } => {
                 said(StatusCode::BAD_GATEWAY, "agent_connection_broken").hint(logs)
             }
             Self::Slow { .. } => said(StatusCode::GATEWAY_TIMEOUT, "agent_timeout").hint(logs),
+            Self::SlowClient { .. } => not_asked(StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::BrokenOff => not_asked(StatusCode::BAD_REQUEST, "body_broken_off"),
+            Self::Loop => not_asked(StatusCode::LOOP_DETECTED, "request_loop"),
             Self::TooLarge => too_large(),
             Self::NoTunnel => said(StatusCode::SERVICE_UNAVAILABLE, "too_many_websockets"),
             Self::BadPath => said(StatusCode::BAD_REQUEST, "bad_path"),
@@ -136,6 +159,7 @@ impl Forwarder for StreamForwarder {
         stream: Connection,
         uri: Uri,
         mut request: Request<Body>,
+        within: Option<Duration>,
     ) -> Result<Response<Body>, ForwardError> {
         if headers::asks_for_websocket(request.headers()) {
             let permit = Arc::clone(&self.tunnels)
@@ -143,44 +167,46 @@ impl Forwarder for StreamForwarder {
                 .map_err(|_| ForwardError::NoTunnel)?;
             request.extensions_mut().insert(TunnelGuard::new(permit));
         }
+        let header_time = within.map_or(self.header_time, |within| within.min(self.header_time));
         // An agent may ask another one through us; only the same one again is a loop.
         let policy = ProxyPolicy::new()
             .with_x_forwarded_for(XForwardedFor::Preserve)
-            .with_upstream_timeout(self.header_time)
-            .with_websocket_connect_timeout(self.header_time)
+            .with_upstream_timeout(header_time)
+            .with_websocket_connect_timeout(header_time)
             .with_via(format!("regrow-{}", route.id));
-        let overflow = Arc::new(AtomicBool::new(false));
-        let request = limited(request, Arc::clone(&overflow));
+        let (request, upload) = Upload::watched(request);
         let answer = axum_reverse_proxy::proxy_request_on_stream(uri, request, stream.0, &policy);
         let response = answer
             .await
             .unwrap_or_else(|never: Infallible| match never {});
         let Some(error) = response.extensions().get::<ProxyError>() else {
-            return Ok(response);
+            // Every answer of an agent has our own `Via`.
+            let is_ours = !response.headers().contains_key(VIA);
+            return if is_ours && response.status() == StatusCode::LOOP_DETECTED {
+                Err(ForwardError::Loop)
+            } else {
+                Ok(response)
+            };
         };
-        if overflow.load(Ordering::Relaxed) {
-            return Err(ForwardError::TooLarge);
-        }
-        if response.status() == StatusCode::GATEWAY_TIMEOUT {
-            return Err(ForwardError::Slow {
-                after: self.header_time,
-            });
-        }
-        Err(ForwardError::Broken {
-            message: error.message().to_owned(),
-        })
+        let in_time = response.status() != StatusCode::GATEWAY_TIMEOUT;
+        Err(why(
+            upload.uploaded(),
+            in_time,
+            header_time,
+            error.message(),
+        ))
     }
 }
 
-/// Bounds the body, and notes when the bound was the reason that it ended.
-fn limited(request: Request<Body>, overflow: Arc<AtomicBool>) -> Request<Body> {
-    request.map(|body| {
-        let most = usize::try_from(MAX_BODY_BYTES).unwrap_or(usize::MAX);
-        Body::new(Limited::new(body, most).map_err(move |error| {
-            if error.is::<LengthLimitError>() {
-                overflow.store(true, Ordering::Relaxed);
-            }
-            error
-        }))
-    })
+/// Why no answer came, or none within `after`.
+fn why(uploaded: Uploaded, in_time: bool, after: Duration, message: &str) -> ForwardError {
+    match (uploaded, in_time) {
+        (Uploaded::TooLarge, _) => ForwardError::TooLarge,
+        (Uploaded::BrokenOff, _) => ForwardError::BrokenOff,
+        (Uploaded::Awaited, false) => ForwardError::SlowClient { after },
+        (Uploaded::Given, false) => ForwardError::Slow { after },
+        (Uploaded::Given | Uploaded::Awaited, true) => ForwardError::Broken {
+            message: message.to_owned(),
+        },
+    }
 }

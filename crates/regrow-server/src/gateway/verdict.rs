@@ -20,7 +20,7 @@ const JUST_RUNNING: Duration = Duration::from_secs(5);
 /// How often an agent that has been up for long is dialled again.
 const RETRIES: u32 = 2;
 /// The longest time that a client is told to wait.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// That a breaker refuses, and in which state it is.
 const BREAKER: HeaderName = HeaderName::from_static("x-regrow-breaker");
 

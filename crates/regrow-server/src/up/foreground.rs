@@ -13,7 +13,7 @@ use super::logging;
 use super::narration::{Audience, Narrator, list};
 use super::outlet::Outlet;
 use crate::cli::CliError;
-use crate::config::Config;
+use crate::config::{AgentBreaker, Config};
 use crate::daemon::{Cause, Daemon, Progress, ProgressStream, Report};
 use crate::state_dir::{Layout, StateDir};
 
@@ -50,9 +50,8 @@ async fn live(
     let format = config.log.format;
     let hangups = mind_hangups(audience).map_err(CliError::Signals)?;
     let state = StateDir::open(layout.path())?;
-    let width = config.agents.iter().map(|agent| agent.id.len()).max();
     let voice = Voice {
-        narrator: Narrator::new(audience, format, width.unwrap_or_default()),
+        narrator: Narrator::new(audience, format, width(&config)),
         outlet: progress.clone(),
     };
     let mut daemon = Daemon::start(config, state, listen).await?;
@@ -160,6 +159,20 @@ fn welcome(daemon: &Daemon, audience: Audience) -> String {
     }
 }
 
+/// How long the longest id is that lines begin with; a breaker's has `breaker/` before it.
+fn width(config: &Config) -> usize {
+    let agents = config.agents.iter().map(|agent| agent.id.len());
+    let named = config.breakers.iter().map(|one| &one.id);
+    let own = config.agents.iter().filter_map(|agent| {
+        let Some(AgentBreaker::Own(_)) = &agent.breaker else {
+            return None;
+        };
+        Some(&agent.id)
+    });
+    let breakers = named.chain(own).map(|id| "breaker/".len() + id.len());
+    agents.chain(breakers).max().unwrap_or_default()
+}
+
 fn of_leftovers(leftovers: &Leftovers) -> Vec<String> {
     let mut lines = Vec::new();
     if !leftovers.found.is_empty() {
@@ -195,7 +208,32 @@ fn verdict(report: Report) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn the_longest_id_may_be_that_of_a_breaker() {
+        for (text, expected) in [
+            ("agents: { longest-of-all: { command: x } }", 14),
+            (
+                "breakers: { db: {} }\nagents: { worker: { command: x } }",
+                "breaker/db".len(),
+            ),
+            (
+                "agents: { worker: { command: x, port: auto, breaker: true } }",
+                "breaker/worker".len(),
+            ),
+            (
+                "breakers: { db: {} }\nagents: { longest-of-all: { command: x } }",
+                14,
+            ),
+        ] {
+            let path = Path::new("/x/regrow.yaml");
+            let config = crate::config::parse(text, path, &|_| None).unwrap();
+            assert_eq!(width(&config), expected, "{text}");
+        }
+    }
 
     #[test]
     fn nothing_is_said_of_leftovers_that_are_none() {

@@ -68,18 +68,42 @@ pub(crate) struct AgentBreaker {
     pub(crate) state: String,
     /// When it lets calls through to try, if it is open.
     pub(crate) next_trial_at: Option<String>,
+    /// Whether it keeps all requests from the agent: while it is open, and, where a check judges it, while it tries.
+    #[serde(default)]
+    pub(crate) refuses: bool,
 }
 
 impl AgentBreaker {
-    /// Whether it keeps requests from the agent.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state.as_str(), "open" | "forced_open")
-    }
-
-    /// The same, in words.
+    /// That it keeps requests from the agent, in words.
     pub(crate) fn trouble(&self) -> Option<String> {
         let Self { id, state, .. } = self;
-        self.is_open()
-            .then(|| format!("breaker {id} is {}", state.replace('_', " ")))
+        self.refuses.then(|| match state.as_str() {
+            "half_open" => format!("breaker {id} waits for its check"),
+            state => format!("breaker {id} is {state}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_that_refuses_all_requests_is_a_trouble_in_every_state() {
+        for (state, refuses, expected) in [
+            ("closed", false, None),
+            ("half_open", false, None),
+            ("half_open", true, Some("breaker b waits for its check")),
+            ("open", true, Some("breaker b is open")),
+            ("forced_open", true, Some("breaker b is forced_open")),
+        ] {
+            let breaker = AgentBreaker {
+                id: "b".to_owned(),
+                state: state.to_owned(),
+                next_trial_at: None,
+                refuses,
+            };
+            assert_eq!(breaker.trouble().as_deref(), expected, "{state}");
+        }
     }
 }

@@ -67,8 +67,8 @@ fn a_dead_dependency_opens_its_breaker_and_restarts_nobody() {
     });
     assert_eq!(refused.problem(), "503 breaker_open", "{refused:?}");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    // At most 2 s, give or take a fifth.
-    assert!((1..=3).contains(&wait), "{refused:?}");
+    // At most 2 s, give or take a fifth, and then the check looks once a second.
+    assert!((1..=4).contains(&wait), "{refused:?}");
     let shown = until("ps says why", || {
         let row = row(&daemon, &["ps"], "worker");
         row.contains("breaker store is open").then_some(row)
@@ -169,7 +169,8 @@ fn an_operator_opens_closes_and_resets_a_breaker() {
     assert_eq!(ask().status, 200);
     let tripped = daemon.post("/v1/breakers/store/open?for=30s", "").json();
     assert_eq!(tripped["state"], "open");
-    assert_eq!(ask().header("retry-after"), Some("30"));
+    // And within a second its check has tried.
+    assert_eq!(ask().header("retry-after"), Some("31"));
     let all = daemon.get("/v1/breakers").json();
     assert_eq!(all["breakers"].as_array().unwrap().len(), 1, "{all}");
     let unknown = daemon.post("/v1/breakers/other/close", "");
@@ -224,6 +225,11 @@ fn a_start_waits_for_its_gate() {
         (&"starting".into(), &Value::Null)
     );
     assert!(row(&daemon, &["ps"], "worker").ends_with("waits for breaker store"));
+    // However often it is restarted meanwhile, that is nothing to wait for, and there is room for more.
+    for _ in 0..260 {
+        let restarted = daemon.post("/v1/agents/worker/restart", "");
+        assert_eq!(restarted.status, 202, "{restarted:?}");
+    }
     daemon.post("/v1/breakers/store/close", "");
     daemon.until_phase("worker", "running");
 }

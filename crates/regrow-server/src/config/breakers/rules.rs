@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use regrow::breaker::{CircuitRules, Overdue, WindowSize};
 use regrow_core::Backoff;
+use regrow_core::circuit::LONGEST_WAIT;
 
 use crate::config::error::Problem;
 use crate::config::probes::note;
 use crate::config::read::{Field, Fields, Found, Reader, Shape};
 use crate::config::tree::Value;
 use crate::config::units::{self, A_DURATION, A_SHARE, Refusal, in_words};
+use crate::gateway::HEADER_TIME;
 
 const WAIT_KEYS: &[&str] = &["base", "factor", "max", "jitter", "stable_after"];
 
@@ -22,13 +24,22 @@ const MOST_TRIALS: u32 = 10_000;
 /// The longest window of time.
 const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
 
+/// So long trials may be out at least, where nothing is said.
+const SHORTEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// And so much longer than a call may take.
+const MARGIN: Duration = Duration::from_secs(5);
+
 /// Where nothing is said, of whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Usual {
     /// Of a breaker that is called by others: the library's.
     Called,
-    /// Of one with a check, which makes few calls.
-    Checked,
+    /// Of one with a check, which makes few calls, each of which may take so long.
+    Checked {
+        /// The check's own timeout, if it could be read.
+        timeout: Option<Duration>,
+    },
     /// Of an agent's own.
     Own,
 }
@@ -49,7 +60,7 @@ impl Usual {
         let rules = CircuitRules::default();
         match self {
             Self::Called => rules,
-            Self::Checked => rules.half_open_permits(1),
+            Self::Checked { .. } => rules.half_open_permits(1),
             Self::Own => rules
                 .window(WindowSize::Time(Duration::from_secs(10)))
                 .half_open_permits(1),
@@ -61,19 +72,30 @@ impl Usual {
         match self {
             Self::Called => None,
             // A call every ten seconds never makes 20 in a window; so many failures are what a probe takes for one.
-            Self::Checked => Some(3),
+            Self::Checked { .. } => Some(3),
             Self::Own => Some(5),
         }
     }
 
     /// All of it.
     pub(super) fn all(self) -> CircuitRules {
-        in_a_row(self.rules(), self.row()).open_wait(self.waits().backoff())
+        in_a_row(self.rules(), self.row())
+            .open_wait(self.waits().backoff())
+            .half_open_deadline(self.deadline(None))
+    }
+
+    /// How long trials may be out: somewhat longer than the longest of them may take.
+    fn deadline(self, call_timeout: Option<Duration>) -> Duration {
+        let longest = match self {
+            Self::Called | Self::Own => call_timeout.unwrap_or(HEADER_TIME),
+            Self::Checked { timeout } => timeout.max(call_timeout).unwrap_or_default(),
+        };
+        longest.max(SHORTEST_DEADLINE) + MARGIN
     }
 
     fn waits(self) -> Waits {
         let (base, max) = match self {
-            Self::Called | Self::Checked => (5, 300),
+            Self::Called | Self::Checked { .. } => (5, 300),
             Self::Own => (10, 60),
         };
         Waits {
@@ -116,11 +138,10 @@ pub(super) fn rules(
         }
     }
     let time = Shape::new(A_DURATION, &units::some_duration);
-    for (key, set) in TIMES {
-        if let Some(found) = reader.value_at(fields, key, &time) {
-            rules = set(rules, found.value);
-        }
+    if let Some(found) = reader.value_at(fields, "slow_threshold", &time) {
+        rules = rules.slow_threshold(found.value);
     }
+    rules = calls(reader, fields, rules, usual);
     let overdue = Shape::new("open or close", &overdue);
     if let Some(found) = reader.value_at(fields, "half_open_overdue", &overdue) {
         rules = rules.half_open_overdue(found.value);
@@ -159,11 +180,74 @@ const SHARES: [(&str, Set<f64>); 3] = [
     ("half_open_success", CircuitRules::half_open_success),
 ];
 
-const TIMES: [(&str, Set<Duration>); 3] = [
-    ("slow_threshold", CircuitRules::slow_threshold),
-    ("half_open_deadline", CircuitRules::half_open_deadline),
-    ("call_timeout", CircuitRules::call_timeout),
-];
+/// How long a call may take, and how long a trial, which is to be back by then.
+fn calls(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    mut rules: CircuitRules,
+    usual: Usual,
+) -> CircuitRules {
+    let time = Shape::new(A_DURATION, &units::some_duration);
+    let bounded = at_most(HEADER_TIME);
+    let bounded = Shape::new(A_DURATION, &bounded);
+    let within = match usual {
+        Usual::Called | Usual::Own => &bounded,
+        // It bounds the check and starts, and no request.
+        Usual::Checked { .. } => &time,
+    };
+    let timeout = reader.value_at(fields, "call_timeout", within);
+    if let Some(found) = &timeout {
+        rules = rules.call_timeout(found.value);
+    }
+    let Some(deadline) = reader.value_at(fields, "half_open_deadline", &time) else {
+        let timeout = timeout.map(|found| found.value);
+        return rules.half_open_deadline(usual.deadline(timeout));
+    };
+    if let Some(found) = &timeout {
+        in_time(reader, found, deadline.value);
+    }
+    if let Some(found) = of_check(reader, fields, usual) {
+        in_time(reader, &found, deadline.value);
+    }
+    rules.half_open_deadline(deadline.value)
+}
+
+/// The timeout of a check that could be read, and where it stands.
+fn of_check(reader: &mut Reader<'_>, fields: &Fields<'_>, usual: Usual) -> Option<Found<Duration>> {
+    let value = match usual {
+        Usual::Checked { timeout } => timeout?,
+        Usual::Called | Usual::Own => return None,
+    };
+    let check = fields.get("check")?;
+    let at = reader.fields(&check, "a check")?.get("timeout");
+    let Field { way, place, .. } = at.unwrap_or(check);
+    Some(Found { value, way, place })
+}
+
+/// A call that may take longer than trials may be out closes nothing.
+fn in_time(reader: &mut Reader<'_>, timeout: &Found<Duration>, deadline: Duration) {
+    if timeout.value <= deadline {
+        return;
+    }
+    let deadline = in_words(deadline);
+    let problem = Problem::Unexpected {
+        expected: format!("at most half_open_deadline ({deadline}), when a trial has to be back"),
+        got: in_words(timeout.value),
+        hint: Some("raise half_open_deadline, or lower this".to_owned()),
+    };
+    reader.note(timeout.place, &timeout.way, problem);
+}
+
+/// A duration that is no longer than this.
+fn at_most(longest: Duration) -> impl Fn(&str) -> Result<Duration, Refusal> {
+    move |text| match units::some_duration(text)? {
+        time if time > longest => {
+            let longest = in_words(longest);
+            Err(Refusal::new(format!("{A_DURATION}, at most {longest}")))
+        }
+        time => Ok(time),
+    }
+}
 
 fn counts(
     reader: &mut Reader<'_>,
@@ -230,13 +314,12 @@ fn overdue(text: &str) -> Result<Overdue, Refusal> {
 /// A time, which is the first wait, or a mapping with the words of `restart`.
 fn waits(reader: &mut Reader<'_>, field: &Field<'_>, usual: Waits) -> Waits {
     let time = Shape::new(A_DURATION, &units::some_duration);
+    let bounded = at_most(LONGEST_WAIT);
+    let wait = Shape::new(A_DURATION, &bounded);
     let fields = match &field.node.value {
         Value::Map(_) => reader.known_fields(field, "open_wait", WAIT_KEYS),
         Value::Scalar(_) | Value::List(_) => {
-            let time = Shape::new(
-                "a duration such as 10s, or a mapping",
-                &units::some_duration,
-            );
+            let time = Shape::new("a duration such as 10s, or a mapping", &bounded);
             let base = reader.value(field, &time);
             let base = base.map_or(usual.base, |found| found.value);
             let max = usual.max.max(base);
@@ -244,8 +327,9 @@ fn waits(reader: &mut Reader<'_>, field: &Field<'_>, usual: Waits) -> Waits {
         }
     };
     let Some(fields) = fields else { return usual };
-    let mut span = |key| reader.value_at(&fields, key, &time);
-    let (base, max, stable_after) = (span("base"), span("max"), span("stable_after"));
+    let mut span = |key, shape| reader.value_at(&fields, key, shape);
+    let (base, max) = (span("base", &wait), span("max", &wait));
+    let stable_after = span("stable_after", &time);
     let (factor, jitter) = (units::decimal(1.0..=100.0), units::decimal(0.0..=1.0));
     let factor = reader.value_at(
         &fields,

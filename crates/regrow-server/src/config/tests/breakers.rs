@@ -13,6 +13,11 @@ fn waits(base: u32, max: u32) -> Backoff {
     Backoff::exponential(SECOND * base..=SECOND * max).jitter(0.2)
 }
 
+/// What a breaker of the file goes by that has no check and says nothing.
+fn called() -> CircuitRules {
+    CircuitRules::default().half_open_deadline(SECOND * 65)
+}
+
 /// What an agent's own breaker goes by.
 fn own() -> CircuitRules {
     CircuitRules::default()
@@ -20,6 +25,7 @@ fn own() -> CircuitRules {
         .consecutive_failures(5)
         .half_open_permits(1)
         .open_wait(waits(10, 60))
+        .half_open_deadline(SECOND * 65)
 }
 
 fn asked(agent: Option<&str>, question: Question) -> BreakerCheck {
@@ -31,11 +37,11 @@ fn asked(agent: Option<&str>, question: Question) -> BreakerCheck {
 }
 
 #[test]
-fn a_breaker_that_says_nothing_goes_by_the_rules_of_the_library() {
+fn a_breaker_that_says_nothing_goes_by_the_rules_of_the_library_and_waits_for_the_slowest_answer() {
     let config = good("breakers: { model: {} }\nagents: {}\n");
     let model = BreakerConfig {
         id: "model".to_owned(),
-        rules: CircuitRules::default(),
+        rules: called(),
         check: None,
     };
     assert_eq!(config.breakers, [model]);
@@ -47,7 +53,7 @@ fn a_breaker_may_say_everything() {
         "breakers:\n  model:\n    window: 100 calls\n    minimum_calls: 10\n    failure_ratio: 25%\n",
         "    slow_threshold: 2s\n    slow_ratio: 0.75\n    consecutive_failures: 7\n",
         "    open_wait: { base: 1s, factor: 3, max: 9s, jitter: 0, stable_after: 30s }\n",
-        "    half_open_permits: 4\n    half_open_success: 50%\n    half_open_deadline: 5s\n",
+        "    half_open_permits: 4\n    half_open_success: 50%\n    half_open_deadline: 25s\n",
         "    half_open_overdue: close\n    call_timeout: 20s\n",
         "  short: { window: 1m, consecutive_failures: none, open_wait: 400s }\n",
         "  late: { open_wait: { base: 400s } }\n  soon: { open_wait: { max: 2s } }\n",
@@ -66,16 +72,16 @@ fn a_breaker_may_say_everything() {
         .open_wait(open_wait)
         .half_open_permits(4)
         .half_open_success(0.5)
-        .half_open_deadline(SECOND * 5)
+        .half_open_deadline(SECOND * 25)
         .half_open_overdue(Overdue::Close)
         .call_timeout(SECOND * 20);
-    let short = CircuitRules::default()
+    let short = called()
         .window(WindowSize::Time(SECOND * 60))
         .open_wait(waits(400, 400));
     let rules: Vec<_> = config.breakers.into_iter().map(|one| one.rules).collect();
     // One of the two moves the other out of its way.
-    let late = CircuitRules::default().open_wait(waits(400, 400));
-    let soon = CircuitRules::default().open_wait(waits(2, 2));
+    let late = called().open_wait(waits(400, 400));
+    let soon = called().open_wait(waits(2, 2));
     assert_eq!(rules, [model, short, late, soon]);
 }
 
@@ -93,7 +99,8 @@ fn a_check_asks_an_agent_or_another_host_and_few_failures_are_enough() {
     ));
     let checked = CircuitRules::default()
         .consecutive_failures(3)
-        .half_open_permits(1);
+        .half_open_permits(1)
+        .half_open_deadline(SECOND * 35);
     assert_eq!(config.breakers[0].rules, checked);
     let get = |path| HttpCheck::over_socket("", path).unwrap();
     let host = |name: &str| CheckAddress::Tcp(name.to_owned());
@@ -260,6 +267,51 @@ fn two_breakers_have_two_ids_and_none_waits_for_itself() {
             "1:13: breakers.a: expected an id that no agent with a breaker of its own has, got \"a\", which agents.a.breaker has (2:40); change one of the two",
             "2:92: agents.s.gate: expected a breaker whose check does not ask this agent, got \"s\"; it would be down until it is up; remove gate",
             "2:97: agents.breakers: expected another id, because the supervisor of the breakers has this one, got \"breakers\"; choose another id",
+        ],
+    );
+}
+
+#[test]
+fn a_trial_has_more_time_than_a_call_may_take() {
+    for (rules, seconds) in [
+        ("{}", 65),
+        ("{ call_timeout: 20s }", 35),
+        ("{ call_timeout: 60s }", 65),
+        ("{ call_timeout: 20s, half_open_deadline: 20s }", 20),
+        ("{ half_open_deadline: 10s }", 10),
+        ("{ check: { tcp: { port: 1 } } }", 35),
+        ("{ check: { tcp: { port: 1 }, timeout: 40s } }", 45),
+        ("{ check: { tcp: { port: 1 } }, call_timeout: 100s }", 105),
+    ] {
+        let config = good(&format!("breakers: {{ m: {rules} }}\nagents: {{}}\n"));
+        let found = config.breakers[0].rules.clone();
+        let expected = found.clone().half_open_deadline(SECOND * seconds);
+        assert_eq!(found, expected, "{rules}");
+    }
+    says(
+        "{ m: { half_open_deadline: 10s, call_timeout: 11s }, c: { half_open_deadline: 5s, check: { tcp: { port: 1 }, timeout: 6s } } }",
+        "{ a: { command: x, port: auto, breaker: { call_timeout: 2s, half_open_deadline: 1s } } }",
+        &[
+            "1:57: breakers.m.call_timeout: expected at most half_open_deadline (10s), when a trial has to be back, got 11s; raise half_open_deadline, or lower this",
+            "1:120: breakers.c.check.timeout: expected at most half_open_deadline (5s), when a trial has to be back, got 6s; raise half_open_deadline, or lower this",
+            "2:65: agents.a.breaker.call_timeout: expected at most half_open_deadline (1s), when a trial has to be back, got 2s; raise half_open_deadline, or lower this",
+        ],
+    );
+}
+
+#[test]
+fn a_time_that_would_be_cut_is_refused() {
+    let config = good("breakers: { m: { open_wait: 24h, call_timeout: 1m } }\nagents: {}\n");
+    assert_eq!(config.breakers.len(), 1);
+    says(
+        "{ a: { open_wait: 48h }, b: { open_wait: { base: 25h, max: 26h } }, c: { call_timeout: 61s } }",
+        "{ a: { command: x, port: auto, breaker: { call_timeout: 2m } } }",
+        &[
+            "1:29: breakers.a.open_wait: expected a duration such as 30s, at most 1d, got \"48h\"",
+            "1:60: breakers.b.open_wait.base: expected a duration such as 30s, at most 1d, got \"25h\"",
+            "1:70: breakers.b.open_wait.max: expected a duration such as 30s, at most 1d, got \"26h\"",
+            "1:98: breakers.c.call_timeout: expected a duration such as 30s, at most 1m, got \"61s\"",
+            "2:65: agents.a.breaker.call_timeout: expected a duration such as 30s, at most 1m, got \"2m\"",
         ],
     );
 }

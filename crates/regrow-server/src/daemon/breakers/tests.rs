@@ -1,6 +1,6 @@
 //! When a breaker begins anew, and what a check does to it.
 
-use regrow::breaker::{CircuitRules, CircuitState, OpenWait};
+use regrow::breaker::{CircuitMode, CircuitRules, OpenWait};
 use regrow_process::TcpCheck;
 use tokio::net::TcpListener;
 
@@ -11,6 +11,46 @@ fn breaker() -> Breaker {
         .consecutive_failures(2)
         .half_open_permits(1);
     Breaker::new("b", rules).unwrap()
+}
+
+/// It opens by itself.
+fn fail(breaker: &Breaker) {
+    for _ in 0..2 {
+        breaker.try_acquire().unwrap().failure();
+    }
+}
+
+#[test]
+fn a_new_life_does_not_close_what_an_operator_has_opened() {
+    let open = |breaker: &Breaker| {
+        breaker
+            .trip(OpenWait::For(Duration::from_secs(1800)))
+            .unwrap();
+    };
+    let force = |breaker: &Breaker| breaker.set_mode(CircuitMode::ForcedOpen);
+    let try_out = |breaker: &Breaker| {
+        open(breaker);
+        breaker.half_open().unwrap();
+    };
+    for (order, expected) in [
+        (&fail as &dyn Fn(&Breaker), CircuitState::Closed),
+        (&open, CircuitState::Open),
+        (&try_out, CircuitState::Closed),
+        (&force, CircuitState::ForcedOpen),
+    ] {
+        let own = Own {
+            breaker: breaker(),
+            says_ready: false,
+            life: AtomicU32::new(1),
+        };
+        order(&own.breaker);
+        let started = Payload::ChildStarted {
+            took: Duration::ZERO,
+            attempt: 1,
+        };
+        own.hear(2, &started);
+        assert_eq!(own.breaker.state(), expected);
+    }
 }
 
 #[test]
@@ -37,11 +77,11 @@ fn an_agents_own_breaker_begins_anew_once_with_each_life_that_is_up() {
             own.hear(generation, payload);
             own.breaker.state()
         };
-        own.breaker.trip(OpenWait::Backoff).unwrap();
+        fail(&own.breaker);
         assert_eq!(state(2, &not_yet), CircuitState::Open, "{not_yet:?}");
         assert_eq!(state(1, &up), CircuitState::Open, "of an earlier life");
         assert_eq!(state(2, &up), CircuitState::Closed, "{up:?}");
-        own.breaker.trip(OpenWait::Backoff).unwrap();
+        fail(&own.breaker);
         assert_eq!(state(2, &up), CircuitState::Open, "the same life again");
         assert_eq!(state(3, &up), CircuitState::Closed);
     }

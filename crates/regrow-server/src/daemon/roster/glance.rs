@@ -29,12 +29,20 @@ impl Roster {
                 ready,
                 required: config.required,
                 message: None,
-                is_cut_off: breaker.as_ref().is_some_and(AgentBreaker::is_open),
-                trouble: breaker.and_then(|breaker| breaker.trouble()),
+                is_cut_off: breaker.as_ref().is_some_and(|breaker| breaker.refuses),
+                trouble: trouble(health, breaker.as_ref()),
                 probes: config.probes.iter().map(view::unknown).collect(),
             }
         };
         entries.iter().map(brief).collect()
+    }
+}
+
+/// Why an agent is not well, where that can be told without its supervisor: one that is down is so for another reason than its breaker.
+fn trouble(health: Health, breaker: Option<&AgentBreaker>) -> Option<String> {
+    match health {
+        Health::Down => None,
+        Health::Unknown | Health::Up | Health::Degraded => breaker?.trouble(),
     }
 }
 
@@ -49,5 +57,29 @@ impl Glance for Roster {
 
     fn metrics(&self) -> String {
         Self::metrics(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_is_down_is_not_so_for_its_breaker() {
+        let open = AgentBreaker {
+            id: "b".to_owned(),
+            state: "open".to_owned(),
+            next_trial_at: None,
+            refuses: true,
+        };
+        for (health, expected) in [
+            (Health::Unknown, Some("breaker b is open")),
+            (Health::Up, Some("breaker b is open")),
+            (Health::Degraded, Some("breaker b is open")),
+            (Health::Down, None),
+        ] {
+            let trouble = trouble(health, Some(&open));
+            assert_eq!(trouble.as_deref(), expected, "{health:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use regrow::{ChildInfo, OperateError};
 use regrow_core::{Desired, Phase};
 use regrow_process::{Signal, SignalTo};
 
-use super::{Permit, Roster, RosterError, Verb, family};
+use super::{Entry, Permit, Roster, RosterError, Verb, family};
 use crate::config::AgentConfig;
 use crate::daemon::{child, view};
 use crate::wire::{Agent, DaemonPhase};
@@ -40,11 +40,11 @@ impl Roster {
     pub(crate) async fn operate(&self, permit: Permit) -> Result<Agent, RosterError> {
         let (id, verb) = (&permit.id, permit.verb);
         let gone = || RosterError::NotFound { id: id.clone() };
-        let config = self.read().get(id).map(|entry| Arc::clone(&entry.config));
-        let config = config.ok_or_else(gone)?;
+        let entry = self.read().get(id).cloned().ok_or_else(gone)?;
+        let config = Arc::clone(&entry.config);
         let done = match self.group_that_is_down(&config).await {
             Some(group) => self.operate_group(&config, verb, group).await,
-            None => self.operate_one(&child::path(&config), verb).await,
+            None => self.operate_agent(&entry, verb).await,
         };
         let entry = self.read().get(id).cloned();
         match (done, entry) {
@@ -75,6 +75,18 @@ impl Roster {
             RosterError::NotSignalled { id, signal, source }
         })?;
         self.one(id).await.ok_or_else(not_found)
+    }
+
+    /// An agent whose start waits for its breaker comes up by itself, and has no process that could be stopped.
+    async fn operate_agent(&self, entry: &Entry, verb: Verb) -> Result<ChildInfo, OperateError> {
+        let path = child::path(&entry.config);
+        if verb == Verb::Restart
+            && let Ok(info) = self.system.which_child(&path).await
+            && view::gate_of(entry, info.phase, entry.handle.status().pid).is_some()
+        {
+            return Ok(info);
+        }
+        self.operate_one(&path, verb).await
     }
 
     async fn operate_one(&self, path: &str, verb: Verb) -> Result<ChildInfo, OperateError> {

@@ -32,6 +32,13 @@ fn only_what_is_the_agents_own_fault_is_a_failure() {
         (failed(broken()), sent, Ended::Failure),
         (failed(ForwardError::Slow { after }), sent, Ended::Failure),
         (failed(ForwardError::TooLarge), sent, Ended::Ignored),
+        (
+            failed(ForwardError::SlowClient { after }),
+            sent,
+            Ended::Ignored,
+        ),
+        (failed(ForwardError::BrokenOff), sent, Ended::Cancelled),
+        (failed(ForwardError::Loop), sent, Ended::Ignored),
         (failed(ForwardError::NoTunnel), sent, Ended::Ignored),
         (failed(ForwardError::BadPath), unheard, Ended::Ignored),
         (refused(true), unheard, Ended::Failure),
@@ -50,10 +57,10 @@ fn only_what_is_the_agents_own_fault_is_a_failure() {
 
 #[test]
 fn a_refusal_says_when_to_ask_again_if_that_is_known() {
-    let refused = |state, millis: Option<u64>| {
+    let refused = |judge, state, millis: Option<u64>| {
         let breaker = Breaker::new("b", regrow::breaker::CircuitRules::default()).unwrap();
         let left = millis.map(Duration::from_millis);
-        let refusal = refusal("a", &breaker, state, left, "so");
+        let refusal = Before { breaker, judge }.refusal("a", state, left, "so");
         let Problem {
             code, detail, hint, ..
         } = *refusal.problem;
@@ -61,14 +68,63 @@ fn a_refusal_says_when_to_ask_again_if_that_is_known() {
         assert_eq!(detail, "agent \"a\" is not asked: so");
         (refusal.retry_after, hint.unwrap())
     };
-    for (state, left, expected) in [
-        (CircuitState::Open, Some(4_000), Some(4)),
-        (CircuitState::Open, Some(4_001), Some(5)),
-        (CircuitState::Open, Some(0), Some(1)),
-        (CircuitState::HalfOpen, None, Some(1)),
+    let checked_every = |seconds| Judge::Check {
+        period: Duration::from_secs(seconds),
+    };
+    for (judge, state, left, expected) in [
+        (Judge::Answers, CircuitState::Open, Some(4_000), Some(4)),
+        (Judge::Answers, CircuitState::Open, Some(4_001), Some(5)),
+        (Judge::Answers, CircuitState::Open, Some(0), Some(1)),
+        (Judge::Answers, CircuitState::HalfOpen, None, Some(1)),
+        (checked_every(10), CircuitState::Open, Some(4_001), Some(15)),
+        (checked_every(10), CircuitState::HalfOpen, None, Some(10)),
+        (
+            checked_every(600),
+            CircuitState::Open,
+            Some(4_000),
+            Some(34),
+        ),
+        (checked_every(600), CircuitState::HalfOpen, None, Some(30)),
     ] {
-        assert_eq!(refused(state, left).0, expected, "{state} {left:?}");
+        let said = refused(judge, state, left).0;
+        assert_eq!(said, expected, "{judge:?} {state} {left:?}");
     }
     let close = "close it: regrow breaker close b".to_owned();
-    assert_eq!(refused(CircuitState::ForcedOpen, None), (None, close));
+    for judge in [Judge::Answers, checked_every(10)] {
+        let said = refused(judge, CircuitState::ForcedOpen, None);
+        assert_eq!(said, (None, close.clone()), "{judge:?}");
+    }
+}
+
+#[test]
+fn a_breaker_that_is_checked_lets_no_request_through_while_it_tries() {
+    let check = Judge::Check {
+        period: Duration::from_secs(10),
+    };
+    for (state, by_answers, by_check) in [
+        (CircuitState::Closed, false, false),
+        (CircuitState::Disabled, false, false),
+        (CircuitState::MetricsOnly, false, false),
+        (CircuitState::HalfOpen, false, true),
+        (CircuitState::Open, true, true),
+        (CircuitState::ForcedOpen, true, true),
+    ] {
+        assert_eq!(Judge::Answers.refuses_all(state), by_answers, "{state}");
+        assert_eq!(check.refuses_all(state), by_check, "{state}");
+    }
+}
+
+#[test]
+fn the_time_of_a_call_bounds_what_the_breaker_is_judged_by() {
+    let time = Duration::from_millis(50);
+    let rules = regrow::breaker::CircuitRules::default().call_timeout(time);
+    let breaker = Breaker::new("b", rules).unwrap();
+    let check = Judge::Check {
+        period: Duration::from_secs(10),
+    };
+    for (judge, expected) in [(Judge::Answers, Some(time)), (check, None)] {
+        let breaker = breaker.clone();
+        let call = Call::new(Some(Before { breaker, judge }));
+        assert_eq!(call.timeout(), expected, "{judge:?}");
+    }
 }

@@ -1,11 +1,19 @@
 //! Agents behind a breaker.
 
-use regrow::breaker::{Breaker, CircuitRules, CircuitState};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Bytes;
+use hyper::body::Frame;
+use regrow::breaker::{Breaker, CircuitMode, CircuitRules, CircuitState, OpenWait};
 use regrow_core::Backoff;
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const CHECKED: Judge = Judge::Check {
+    period: Duration::from_secs(10),
+};
 const FAILS: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 
@@ -131,17 +139,30 @@ async fn a_client_that_leaves_says_nothing_of_the_agent() {
     assert_eq!(totals(&breaker), [0, 0, 0, 1, 0]);
 }
 
+/// An agent that has just been started, and does not listen yet.
+async fn young() -> Standing {
+    Standing {
+        up_for: Some(Duration::ZERO),
+        ..running_at(free_port().await)
+    }
+}
+
+/// Nobody waits for it any more.
+fn stop(fixture: &Fixture) {
+    let stopped = Standing {
+        phase: Phase::Stopped,
+        ..fixture.agents.0.borrow().clone()
+    };
+    fixture.agents.0.send_replace(stopped);
+}
+
 #[tokio::test]
 async fn who_waits_for_an_agent_on_its_way_holds_no_trial() {
     let breaker = breaker(SECOND * 4);
-    let standing = Standing {
-        up_for: Some(Duration::ZERO),
-        ..running_at(free_port().await)
-    };
-    let fixture = judged_by(Judge::Answers, &breaker, standing);
-    breaker.trip(regrow::breaker::OpenWait::Backoff).unwrap();
+    let fixture = judged_by(Judge::Answers, &breaker, young().await);
+    breaker.trip(OpenWait::Backoff).unwrap();
     breaker.half_open().unwrap();
-    let waits = fixture.get("/agents/a/x");
+    let mut waits = std::pin::pin!(fixture.get("/agents/a/x"));
     let trials = async {
         loop {
             if totals(&breaker)[3] > 0 && breaker.try_acquire().is_ok() {
@@ -151,25 +172,132 @@ async fn who_waits_for_an_agent_on_its_way_holds_no_trial() {
         }
     };
     tokio::select! {
-        answer = waits => panic!("{answer:?}"),
+        answer = waits.as_mut() => panic!("{answer:?}"),
         () = trials => {}
     }
     // Stopped meanwhile: the wait ends, and nobody is to blame.
-    let stopped = Standing {
-        phase: Phase::Stopped,
-        ..fixture.agents.0.borrow().clone()
-    };
-    fixture.agents.0.send_replace(stopped);
-    let answer = problem(fixture.get("/agents/a/x").await).await;
+    stop(&fixture);
+    let answer = problem(waits.await).await;
     assert_eq!(answer.code, "agent_stopped");
-    assert_eq!(totals(&breaker)[1], 0);
+    let [successes, failures, ..] = totals(&breaker);
+    assert_eq!((successes, failures), (0, 0));
+}
+
+#[tokio::test]
+async fn who_waits_for_an_agent_on_its_way_is_no_call() {
+    let breaker = breaker(SECOND * 4);
+    let fixture = judged_by(Judge::Answers, &breaker, young().await);
+    let mut waits = std::pin::pin!(fixture.get("/agents/a/x"));
+    timeout(TICK * 5, waits.as_mut()).await.unwrap_err();
+    stop(&fixture);
+    assert_eq!(problem(waits.await).await.code, "agent_stopped");
+    assert_eq!(totals(&breaker), [0, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn who_would_wait_for_an_agent_is_told_first_that_its_breaker_is_open() {
+    for (mode, expected) in [
+        (CircuitMode::Auto, "open"),
+        (CircuitMode::ForcedOpen, "forced_open"),
+    ] {
+        let breaker = breaker(SECOND * 4);
+        let standing = Standing {
+            phase: Phase::Starting,
+            alive: false,
+            ..young().await
+        };
+        let fixture = judged_by(Judge::Answers, &breaker, standing);
+        breaker.trip(OpenWait::Backoff).unwrap();
+        breaker.set_mode(mode);
+        if mode == CircuitMode::Auto {
+            breaker.trip(OpenWait::Backoff).unwrap();
+        }
+        let refused = fixture.get("/agents/a/x").await;
+        assert_eq!(refused.headers()["x-regrow-breaker"], expected);
+        assert_eq!(totals(&breaker), [0, 0, 0, 0, 1], "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn a_trial_whose_connection_breaks_has_failed_before_it_is_asked_again() {
+    let breaker = breaker(SECOND * 4);
+    let (port, agent) = agent(&[b""]).await;
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
+    breaker.trip(OpenWait::Backoff).unwrap();
+    breaker.half_open().unwrap();
+    let refused = fixture.get("/agents/a/x").await;
+    assert_eq!(refused.headers()["x-regrow-breaker"], "open");
+    assert_eq!(totals(&breaker), [0, 1, 0, 0, 1]);
+    drop(agent.await);
+}
+
+/// A body of which a part comes, and then this, or nothing for ever.
+struct Part {
+    is_given: bool,
+    then: Option<io::Error>,
+}
+
+impl hyper::body::Body for Part {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !std::mem::replace(&mut self.is_given, true) {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"part")))));
+        }
+        self.then
+            .take()
+            .map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_or_never_ends_its_body_says_nothing_of_the_agent() {
+    for (then, code, expected) in [
+        (
+            Some(io::Error::other("reset")),
+            "body_broken_off",
+            [0, 0, 0, 1, 0],
+        ),
+        (None, "body_timeout", [0, 0, 1, 0, 0]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rules = CircuitRules::default().call_timeout(Duration::from_millis(50));
+        let breaker = Breaker::new("b", rules).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
+        let body = Body::new(Part {
+            is_given: false,
+            then,
+        });
+        let request = Request::post("/agents/a/x").body(body).unwrap();
+        let answer = problem(fixture.ask(request).await).await;
+        assert_eq!(answer.code, code, "{answer:?}");
+        assert_eq!(totals(&breaker), expected, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_the_agent_to_itself_says_nothing_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let breaker = breaker(SECOND * 4);
+    let port = listener.local_addr().unwrap().port();
+    let fixture = judged_by(Judge::Answers, &breaker, running_at(port));
+    let request = Request::get("/agents/a/x").header("via", "1.1 regrow-a");
+    let answer = fixture.ask(request.body(Body::empty()).unwrap()).await;
+    let answer = problem(answer).await;
+    assert_eq!((answer.status, &*answer.code), (508, "request_loop"));
+    assert_eq!(totals(&breaker), [0, 0, 1, 0, 0]);
 }
 
 #[tokio::test]
 async fn what_an_agent_answers_says_nothing_of_a_dependency_that_is_checked() {
     let breaker = breaker(SECOND * 4);
     let (port, agent) = agent(&[FAILS, FAILS, OK]).await;
-    let fixture = judged_by(Judge::Check, &breaker, running_at(port));
+    let fixture = judged_by(CHECKED, &breaker, running_at(port));
     for expected in [500, 500, 200] {
         assert_eq!(fixture.get("/agents/a/x").await.status(), expected);
     }
@@ -181,17 +309,19 @@ async fn what_an_agent_answers_says_nothing_of_a_dependency_that_is_checked() {
 #[tokio::test]
 async fn the_trial_of_a_dependency_is_its_checks_and_a_request_leaves_it_to_that() {
     let breaker = breaker(SECOND * 4);
-    let fixture = judged_by(Judge::Check, &breaker, running_at(free_port().await));
-    breaker.trip(regrow::breaker::OpenWait::Backoff).unwrap();
+    let fixture = judged_by(CHECKED, &breaker, running_at(free_port().await));
+    breaker.trip(OpenWait::Backoff).unwrap();
     breaker.half_open().unwrap();
     let refused = fixture.get("/agents/a/x").await;
     assert_eq!(refused.headers()["x-regrow-breaker"], "half_open");
-    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.headers()["retry-after"], "10");
     let problem = problem(refused).await;
     assert_eq!(
         problem.detail,
         "agent \"a\" is not asked: breaker \"b\" waits for its check"
     );
+    // It was not even borrowed.
+    assert_eq!(totals(&breaker), [0, 0, 0, 0, 0]);
     breaker.try_acquire().unwrap().success();
     assert_eq!(breaker.state(), CircuitState::Closed);
 }
