@@ -183,6 +183,13 @@ fn is_own(pid: i32) -> bool {
     known.is_some_and(|start| start == 0 || imp::start_time(pid) == Some(start))
 }
 
+/// Whether tokio waits for all of these, as far as their numbers tell.
+#[cfg(target_os = "linux")]
+fn knows_all(mut pids: impl Iterator<Item = i32>) -> bool {
+    let own = own();
+    pids.all(|pid| own.as_ref().is_some_and(|own| own.contains_key(&pid)))
+}
+
 /// Sends `signal` to the group that `leader` leads. Only for a leader that is not reaped yet.
 pub(crate) fn signal_group(leader: Identity, signal: Signal) -> io::Result<()> {
     let Some(group) = Pid::from_raw(leader.pid) else {
@@ -319,18 +326,20 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
 /// That walk is made later, when nobody waits for it: somebody may bear the marks of this life who does not descend from it, such as the
 /// server of a build tool that was given its environment, or has gone where orphans do not come to us, into another namespace of pids.
 pub(crate) async fn sweep_life(quarry: Quarry, until: Instant) -> Vec<u32> {
-    let noted = quarry.noted.clone();
-    let is_alone = blocking(move || {
-        let nobody_lives = !noted.iter().any(|process| imp::lives(*process));
-        Ok(imp::is_alone().map(|alone| alone && nobody_lives))
-    });
-    match is_alone.await {
-        Ok(Some(true)) => {
-            tokio::spawn(look_again(quarry));
-            Vec::new()
-        }
-        Ok(Some(false) | None) | Err(_) => sweep(quarry, until).await,
+    if !(imp::is_alone() == Some(true) && has_none_left(&quarry.noted).await) {
+        return sweep(quarry, until).await;
     }
+    tokio::spawn(look_again(quarry));
+    Vec::new()
+}
+
+async fn has_none_left(noted: &[Identity]) -> bool {
+    if noted.is_empty() {
+        return true;
+    }
+    let noted = noted.to_vec();
+    let lives = blocking(move || Ok(noted.iter().any(|process| imp::lives(*process))));
+    lives.await.is_ok_and(|lives| !lives)
 }
 
 async fn look_again(quarry: Quarry) {
