@@ -21,6 +21,15 @@ words! {
 }
 
 impl CircuitState {
+    /// Whether every call is let through, and none is a trial.
+    #[must_use]
+    pub const fn lets_all_through(self) -> bool {
+        match self {
+            Self::Closed | Self::Disabled | Self::MetricsOnly => true,
+            Self::Open | Self::HalfOpen | Self::ForcedOpen => false,
+        }
+    }
+
     /// The mode that holds it there.
     #[must_use]
     pub const fn mode(self) -> CircuitMode {

@@ -192,7 +192,7 @@ impl Call {
     /// Whether the agent may be dialled now. While all calls are let through, it is none yet: it may dial often until it is heard.
     pub(super) fn admit(&mut self, id: &str) -> Result<(), Refusal> {
         match &self.before {
-            Some(before) if lets_all_through(before.breaker.state()) => Ok(()),
+            Some(before) if before.breaker.state().lets_all_through() => Ok(()),
             Some(_) | None => self.acquire(id),
         }
     }
@@ -255,20 +255,13 @@ impl Call {
         let ended = ended(answer, self.progress);
         let Some(before) = &self.before else { return };
         // That the agent does not listen is a failure though it has heard nothing.
-        let is_none_yet = self.permit.is_none() && lets_all_through(before.breaker.state());
+        let is_none_yet = self.permit.is_none() && before.breaker.state().lets_all_through();
         if is_none_yet && ended == Ended::Failure {
             self.permit = before.breaker.try_acquire_owned().ok();
         }
         if let Some(permit) = self.permit {
             permit.settle(before.judge.of(ended));
         }
-    }
-}
-
-fn lets_all_through(state: CircuitState) -> bool {
-    match state {
-        CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly => true,
-        CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => false,
     }
 }
 

@@ -48,7 +48,7 @@ impl Gate {
     pub(crate) fn try_pass(&self) -> Option<Pass> {
         match self {
             Self::Judged(breaker) => breaker.try_acquire_owned().ok().map(Pass::Call),
-            Self::Heeded(breaker) => lets_all_through(breaker.state()).then_some(Pass::Free),
+            Self::Heeded(breaker) => breaker.state().lets_all_through().then_some(Pass::Free),
         }
     }
 
@@ -57,17 +57,10 @@ impl Gate {
         match self {
             Self::Judged(breaker) => Pass::Call(breaker.admitted().await),
             Self::Heeded(breaker) => {
-                breaker.until(lets_all_through).await;
+                breaker.until(CircuitState::lets_all_through).await;
                 Pass::Free
             }
         }
-    }
-}
-
-fn lets_all_through(state: CircuitState) -> bool {
-    match state {
-        CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly => true,
-        CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => false,
     }
 }
 
