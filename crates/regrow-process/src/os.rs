@@ -342,8 +342,10 @@ async fn has_none_left(noted: &[Identity]) -> bool {
     lives.await.is_ok_and(|lives| !lives)
 }
 
-async fn look_again(quarry: Quarry) {
+async fn look_again(mut quarry: Quarry) {
     tokio::time::sleep(LOOK_AGAIN).await;
+    // By now its number, and the group of that name, may be a stranger's.
+    quarry.leaders.clear();
     let left = sweep(quarry, Instant::now() + LAST_LOOKS).await;
     if !left.is_empty() {
         tracing::warn!(pids = ?left, "failed to end what a life has left behind elsewhere");
