@@ -183,9 +183,16 @@ fn stand_by<G: Glance>(
             Ok(()) => tracing::warn!("the runtime runs again"),
             Err(error) => {
                 tracing::error!(%error, "failed to answer in its place");
-                thread::sleep(JAMMED);
+                clock.block_on(pause(&mut stop));
             }
         }
+    }
+}
+
+async fn pause(stop: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = turned(stop) => {}
+        () = tokio::time::sleep(JAMMED) => {}
     }
 }
 
