@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::*;
+use crate::health::Brief;
 
 mod operations;
 mod order;
@@ -19,11 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon that runs, and the way to it.
 struct Up {
+    roster: Arc<Roster>,
     address: SocketAddr,
     state: std::path::PathBuf,
     token: String,
     task: JoinHandle<Report>,
     folder: tempfile::TempDir,
+}
+
+impl Up {
+    /// What is told without asking anybody is what supervisors say, but for their words.
+    async fn is_the_same_at_a_glance(&self) {
+        let asked: Vec<Brief> = self.roster.all().await.iter().map(Brief::from).collect();
+        let of = |briefs: Vec<Brief>| -> Vec<_> {
+            let facts = |one: Brief| (one.id, one.phase, one.health, one.ready, one.required);
+            briefs.into_iter().map(facts).collect()
+        };
+        assert_eq!(of(self.roster.glance()), of(asked));
+    }
 }
 
 /// The config of agents that are quick to start and to stop.
@@ -49,6 +63,7 @@ async fn start_with(before: &str, agents: &str) -> Up {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let daemon = Daemon::start(config, state, Some(listen)).await.unwrap();
     Up {
+        roster: Arc::clone(&daemon.roster),
         address: daemon.address(),
         state: daemon.state().path().to_owned(),
         token,
@@ -217,6 +232,7 @@ async fn an_agent_that_cannot_start_is_parked_and_named_and_the_others_go_on() {
         "{health}"
     );
     assert_eq!(health["agents"]["sleeper"]["phase"], "running");
+    up.is_the_same_at_a_glance().await;
     assert_eq!(
         up.ask("GET", "/readyz", Value::Null).await.0,
         StatusCode::OK

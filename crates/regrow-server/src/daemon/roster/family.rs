@@ -56,17 +56,10 @@ impl Family {
     }
 }
 
-/// How an agent is whose group is down: as its group, which it comes up with.
-pub(super) fn with_its_group(agent: &AgentConfig, group: ChildInfo) -> ChildInfo {
-    let mut info = group;
-    let why = info.parked_because.take();
-    info.phase = match info.phase {
-        Phase::Failed => {
-            let group = agent.group.as_deref().unwrap_or_default();
-            let why = why.as_deref().unwrap_or("it could not be started");
-            info.parked_because = Some(format!("its group {group:?} was given up on: {why}"));
-            Phase::Failed
-        }
+/// In which phase an agent is whose group is down, and in this one.
+pub(super) const fn phase_with_its_group(group: Phase) -> Phase {
+    match group {
+        Phase::Failed => Phase::Failed,
         Phase::Backoff => Phase::Backoff,
         Phase::Stopped | Phase::Completed => Phase::Stopped,
         Phase::Pending
@@ -75,7 +68,19 @@ pub(super) fn with_its_group(agent: &AgentConfig, group: ChildInfo) -> ChildInfo
         | Phase::Paused
         | Phase::Draining
         | Phase::Stopping => Phase::Pending,
-    };
+    }
+}
+
+/// How an agent is whose group is down: as its group, which it comes up with.
+pub(super) fn with_its_group(agent: &AgentConfig, group: ChildInfo) -> ChildInfo {
+    let mut info = group;
+    let why = info.parked_because.take();
+    info.phase = phase_with_its_group(info.phase);
+    if info.phase == Phase::Failed {
+        let group = agent.group.as_deref().unwrap_or_default();
+        let why = why.as_deref().unwrap_or("it could not be started");
+        info.parked_because = Some(format!("its group {group:?} was given up on: {why}"));
+    }
     info.id = agent.id.as_str().into();
     info.kind = ChildKind::Process;
     info.ready = false;

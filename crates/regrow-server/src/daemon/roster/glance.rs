@@ -3,6 +3,7 @@
 use regrow_core::{Health, Phase};
 
 use super::Roster;
+use super::family::phase_with_its_group;
 use crate::daemon::{child, view};
 use crate::health::Brief;
 use crate::http::stand_in::Glance;
@@ -18,9 +19,16 @@ impl Roster {
         let brief = |entry: &super::Entry| {
             let config = &entry.config;
             let found = registry.get(&child::path(config));
+            let group = config.group.as_deref().map(child::group_path);
+            let group = group.and_then(|path| registry.get(&path));
+            let group = group.map(|group| group.phase());
             let standing = found.map(|child| (child.phase(), child.health(), child.is_ready()));
             let (phase, health, ready) =
                 standing.unwrap_or((Phase::Stopped, Health::Unknown, false));
+            let phase = match group {
+                Some(group) if !group.is_alive() => phase_with_its_group(group),
+                Some(_) | None => phase,
+            };
             let breaker = entry.before.as_ref().map(view::breaker);
             Brief {
                 id: config.id.clone(),

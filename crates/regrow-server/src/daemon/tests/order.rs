@@ -217,6 +217,7 @@ async fn a_group_that_fails_too_often_begins_anew_as_a_whole_and_is_given_up_on_
         assert!(why.starts_with("its group \"g\" was given up on"), "{why}");
     }
     assert_eq!(up.get("/health").await["status"], "degraded");
+    up.is_the_same_at_a_glance().await;
     assert_eq!(generations(&up, &["d"]).await, [1]);
     let (status, stopped) = up.post("/v1/agents/a/stop?wait=30s").await;
     assert_eq!(
