@@ -58,7 +58,10 @@ async fn order(api: &Api, id: &str, order: Order) -> Outcome<Breaker> {
     match api.roster.order(id, order) {
         Some(Ok(())) => shown(api, id).await,
         Some(Err(error)) => {
-            let detail = format!("breaker {id:?} cannot be opened for a while: {error}");
+            let detail = format!(
+                "breaker {id:?} cannot be opened for a while: it is held {}",
+                error.from
+            );
             let problem = Problem::new(StatusCode::CONFLICT, "breaker_held", detail);
             Err(problem.hint(format!("close it first: regrow breaker close {id}")))
         }

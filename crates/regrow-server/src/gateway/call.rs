@@ -36,7 +36,13 @@ impl Before {
             }
             Ok(permit) => Ok(permit),
             Err(rejected) => {
-                let why = rejected.to_string();
+                let why = match self.judge {
+                    Judge::Answers => rejected.to_string(),
+                    // It says when it begins to try, which is not when a request gets through.
+                    Judge::Check { .. } => {
+                        format!("breaker {:?} is {}", self.breaker.id(), rejected.state)
+                    }
+                };
                 Err(self.refusal(id, rejected.state, rejected.retry_after, &why))
             }
         }
