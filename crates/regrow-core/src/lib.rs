@@ -10,11 +10,13 @@
 //! uses); [`dependencies`]; [`deadlines`]; [`merge`] (several streams in one order), [`rotation`] (when a log goes on in a new file) and [`stamp`] (times as
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`probe`] (how a child is, and what its answers
-//! mean) with [`progress`] and [`phi`], [`scaler`] (how many workers a pool needs), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
+//! mean) with [`progress`] and [`phi`], [`scaler`] (how many workers a pool needs) and [`crew`] (who of them
+//! gets the next job), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
 
 pub mod agents;
 mod backoff;
 pub mod circuit;
+pub mod crew;
 pub mod deadlines;
 pub mod dependencies;
 pub mod exits;

@@ -1,0 +1,104 @@
+//! Who goes when there are to be fewer, and who has served long enough.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+use super::worker::Worker;
+use super::{Crew, WorkerState};
+use crate::words::words;
+
+words! {
+    /// Why a worker is replaced by a fresh one.
+    pub enum Recycle {
+        /// It has done as many jobs as one may.
+        Jobs = "max_jobs",
+        /// It is as old as one may be.
+        Age = "max_age",
+        /// It has as much memory as one may have.
+        Memory = "max_memory",
+    }
+}
+
+impl<S> Crew<S> {
+    /// Who goes first, of those that have nothing in hand: who does not work, then who is too old, then who has had nothing to do for
+    /// longest. At most so many; fewer when the others are busy.
+    #[must_use]
+    pub fn victims(&self, count: u32, now: Instant) -> Vec<u32> {
+        let mut idle: Vec<(u32, &Worker<S>)> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| !worker.draining && worker.jobs.is_empty())
+            .map(|(number, worker)| (*number, worker))
+            .collect();
+        let rank = |worker: &Worker<S>| match worker.state() {
+            WorkerState::Ejected | WorkerState::Unhealthy => 0_u8,
+            WorkerState::Starting => 1,
+            WorkerState::Idle | WorkerState::Busy | WorkerState::Draining => {
+                if self.has_served(worker, now).is_some() {
+                    2
+                } else {
+                    3
+                }
+            }
+        };
+        // The youngest of those that start goes first: it is farthest from being of use.
+        idle.sort_by_key(|(number, worker)| {
+            let rank = rank(worker);
+            let newest = (rank == 1).then_some(Reverse(*number));
+            (rank, newest, worker.idle_since, *number)
+        });
+        idle.into_iter()
+            .take(count as usize)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Who has served long enough, and why. They still work; who has nothing in hand comes first.
+    #[must_use]
+    pub fn served(&self, now: Instant) -> Vec<(u32, Recycle)> {
+        let mut served: Vec<(bool, u32, Recycle)> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| !worker.draining && worker.up)
+            .filter_map(|(number, worker)| {
+                let why = self.has_served(worker, now)?;
+                Some((!worker.jobs.is_empty(), *number, why))
+            })
+            .collect();
+        served.sort_by_key(|(busy, number, _)| (*busy, *number));
+        served
+            .into_iter()
+            .map(|(_, number, why)| (number, why))
+            .collect()
+    }
+
+    /// How much memory a worker has.
+    pub fn on_memory(&mut self, number: u32, bytes: u64) {
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.memory = Some(bytes);
+        }
+    }
+
+    /// Whether a worker on its way out has nothing in hand any more; also of one that is gone.
+    #[must_use]
+    pub fn is_drained(&self, number: u32) -> bool {
+        self.workers
+            .get(&number)
+            .is_none_or(|worker| worker.jobs.is_empty())
+    }
+
+    fn has_served(&self, worker: &Worker<S>, now: Instant) -> Option<Recycle> {
+        let rules = &self.rules;
+        if rules.max_jobs.is_some_and(|most| worker.done >= most) {
+            return Some(Recycle::Jobs);
+        }
+        let limit = |age: Duration| age.mul_f64(worker.jitter);
+        let age = now.saturating_duration_since(worker.born);
+        if rules.max_age.is_some_and(|most| age >= limit(most)) {
+            return Some(Recycle::Age);
+        }
+        let memory = worker.memory.unwrap_or(0);
+        let too_much = rules.max_memory.is_some_and(|most| memory > most);
+        too_much.then_some(Recycle::Memory)
+    }
+}
