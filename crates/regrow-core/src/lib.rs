@@ -11,9 +11,10 @@
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`probe`] (how a child is, and what its answers
 //! mean) with [`progress`] and [`phi`], [`scaler`] (how many workers a pool needs) and [`crew`] (who of them
-//! gets the next job), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which).
+//! gets the next job), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which); [`backlog`] (which work is done next).
 
 pub mod agents;
+pub mod backlog;
 mod backoff;
 pub mod circuit;
 pub mod crew;
