@@ -11,7 +11,8 @@
 //! text); [`query`] and [`index`] (who is there, and who of them is meant) with
 //! [`names`], [`pick`] and [`watch`]; [`circuit`] (when calls are better not made); [`probe`] (how a child is, and what its answers
 //! mean) with [`progress`] and [`phi`], [`scaler`] (how many workers a pool needs) and [`crew`] (who of them
-//! gets the next job), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which); [`backlog`] (which work is done next).
+//! gets the next job), [`health`] (how a whole is) and [`waits`] (who waits for whom); [`agents`] (who may be started, and what it is called); [`leases`] (whose port is which); [`backlog`] (which work is done next) and
+//! [`outliers`] (who gets none of it for a while).
 
 pub mod agents;
 pub mod backlog;
@@ -32,6 +33,7 @@ pub mod merge;
 pub mod names;
 mod nearest;
 pub mod notify;
+pub mod outliers;
 mod partition;
 mod phase;
 pub mod phi;
