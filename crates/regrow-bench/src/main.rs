@@ -7,11 +7,13 @@
 //! ./run --quick                    one round, little of everything: to see that it works, not what comes out
 //! ./run --json FILE                the lines of JSON into a file
 //! ./run --markdown FILE            what came out, as a table for docs/performance.md
+//! ./run sim                        how the size of a pool follows its load, simulated: see sim.rs
 //! ```
 
 mod claims;
 mod plan;
 mod program;
+mod sim;
 mod table;
 
 use std::path::PathBuf;
@@ -93,11 +95,14 @@ fn of_cells(row: u8) -> u8 {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("sim") {
+        return sim::main(std::env::args().skip(2));
+    }
     let options = match Options::parse() {
         Ok(options) => options,
         Err(why) => {
             eprintln!(
-                "{why}\nusage: run [--rows 4,9,14] [--rounds N] [--quick] [--json FILE] [--markdown FILE]"
+                "{why}\nusage: run [--rows 4,9,14] [--rounds N] [--quick] [--json FILE] [--markdown FILE]\n       run sim …"
             );
             return ExitCode::from(2);
         }

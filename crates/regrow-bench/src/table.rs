@@ -254,7 +254,14 @@ impl Claim {
     }
 }
 
-fn json(text: &mut String, figure: &str, peer: &str, value: f64, unit: &str, ratio: Option<f64>) {
+pub fn json(
+    text: &mut String,
+    figure: &str,
+    peer: &str,
+    value: f64,
+    unit: &str,
+    ratio: Option<f64>,
+) {
     let finite = |value: Option<f64>| match value.filter(|value| value.is_finite()) {
         Some(value) => format!("{value:.4}"),
         None => "null".to_owned(),
