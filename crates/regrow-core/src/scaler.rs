@@ -19,7 +19,7 @@
 //! let inputs = Inputs { size: 2, load: Some(load), ..Inputs::default() };
 //! let decision = scaler.on_tick(inputs, start + Duration::from_secs(1));
 //! assert_eq!(decision.to, 6);
-//! assert_eq!(decision.to_string(), "up from 2 to 6: 2 running and 10 waiting ask for 14; one step at a time");
+//! assert_eq!(decision.to_string(), "up from 2 to 6: 2 running and 10 waiting ask for 13; one step at a time");
 //! # Ok::<(), regrow_core::scaler::InvalidScaler>(())
 //! ```
 //!

@@ -19,8 +19,8 @@ pub enum Fallback {
 
 /// The rules of one pool's size.
 ///
-/// The defaults are those of the design's simulation: demand smoothed over 15 s, workers busy for three quarters of their time, nine
-/// tenths of it as soon as work has to wait, no step down within 60 s of a time that needed more.
+/// The defaults are those of the simulation that `regrow-bench` repeats: demand smoothed over 15 s, workers busy for three quarters of
+/// their time, nearly all of it as soon as work has to wait, no step down within 60 s of a time that needed more.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct ScalerRules {
@@ -55,8 +55,8 @@ impl ScalerRules {
             tick: Duration::from_secs(1),
             smoothing: Duration::from_secs(15),
             utilisation: 0.75,
-            burst: 0.9,
-            tolerance: 0.1,
+            burst: 0.97,
+            tolerance: 0.05,
             window: Duration::from_secs(60),
             grow_least: 4,
             grow_ratio: 1.0,
@@ -98,13 +98,14 @@ impl ScalerRules {
         self
     }
 
-    /// Which share of the workers what there is at this moment may keep busy, as soon as work has to wait; 0.9 by default.
+    /// Which share of the workers what there is at this moment may keep busy, as soon as work has to wait; 0.97 by default.
     pub const fn burst(mut self, share: f64) -> Self {
         self.burst = share;
         self
     }
 
-    /// By which share the size may be off before anything is done about it; 0.1 by default, as Kubernetes' HPA has it.
+    /// By which share the size may be off before anything is done about it; 0.05 by default, half of what
+    /// Kubernetes' HPA has.
     pub const fn tolerance(mut self, share: f64) -> Self {
         self.tolerance = share;
         self

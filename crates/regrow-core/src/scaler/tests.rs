@@ -70,23 +70,23 @@ fn work_that_waits_is_met_at_once_doubling_at_most() {
     assert_eq!(sizes, [5, 10, 20, 40, 40], "with 40 nothing waits");
     assert_eq!(
         world.tick(41).to,
-        46,
-        "and a tenth is to be free when something does"
+        43,
+        "and some are to be free when something does"
     );
 }
 
 #[test]
 fn smoothed_demand_asks_for_workers_that_are_busy_three_quarters_of_their_time() {
-    let mut world = World::new(ScalerRules::new(1, 64).target(20));
-    let decision = world.ticks(200, 16);
+    let mut world = World::new(ScalerRules::new(1, 64).target(40));
+    let decision = world.ticks(200, 31);
     assert_eq!(
         (decision.wanted, decision.to),
-        (20, 20),
-        "22 are within a tenth of that"
+        (40, 40),
+        "42 are within a twentieth of that"
     );
-    let mut world = World::new(ScalerRules::new(1, 64).target(20).tolerance(0.0));
-    let decision = world.ticks(200, 16);
-    assert_eq!((decision.wanted, decision.to), (22, 22));
+    let mut world = World::new(ScalerRules::new(1, 64).target(40).tolerance(0.0));
+    let decision = world.ticks(200, 31);
+    assert_eq!((decision.wanted, decision.to), (42, 42));
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn the_highest_signal_goes_up_and_all_must_agree_on_the_way_down() {
     );
     for _ in 0..200 {
         let inputs = Inputs {
-            signals: vec![signal(105.0)],
+            signals: vec![signal(104.0)],
             ..world.inputs(0)
         };
         assert_eq!(
             world.step(inputs).to,
             6,
-            "within a tenth it agrees to nothing"
+            "within a twentieth it agrees to nothing"
         );
     }
 }
@@ -325,13 +325,13 @@ fn a_paused_pool_stays_and_an_observed_one_says_what_it_would_do() {
     let decision = world.tick(10);
     assert_eq!(
         (decision.to, decision.wanted, decision.limit),
-        (2, 12, Some(Limit::Paused))
+        (2, 11, Some(Limit::Paused))
     );
     world.scaler.set_mode(ScaleMode::ObserveOnly);
     let decision = world.tick(10);
     assert_eq!(
         (decision.to, decision.wanted, decision.limit),
-        (2, 12, Some(Limit::ObserveOnly))
+        (2, 11, Some(Limit::ObserveOnly))
     );
     let decision = world.ticks(200, 0);
     assert_eq!(
