@@ -82,7 +82,12 @@ impl<T> Backlog<T> {
     /// When the rules are out of their range.
     pub fn new(rules: BacklogRules) -> Result<Self, InvalidRules> {
         rules.check()?;
-        Ok(Self {
+        Ok(Self::by_checked(rules))
+    }
+
+    /// The same by rules that are known to be in their range.
+    pub(crate) fn by_checked(rules: BacklogRules) -> Self {
+        Self {
             slots: Slots::new(),
             cohorts: [List::EMPTY; CLASSES * CLASSES],
             turns: Turns::new(),
@@ -96,7 +101,7 @@ impl<T> Backlog<T> {
             total_cost: 0,
             mean_cost: MeanCost::default(),
             rules,
-        })
+        }
     }
 
     /// By which rules it goes.
@@ -112,20 +117,25 @@ impl<T> Backlog<T> {
         }
         let mut dropped = None;
         if self.is_full() {
-            let class = terms.priority as usize;
-            let victim = match self.rules.overflow {
-                Overflow::Wait | Overflow::Reject => None,
-                Overflow::DropOldest => self.oldest_of_lowest(class),
-                Overflow::DropNewest => self.newest_below(class),
-            };
-            let Some(victim) = victim else {
+            dropped = self.make_room(terms.priority, now);
+            if dropped.is_none() {
                 return Offered::Full(payload);
-            };
-            let departed = self.remove(victim);
-            dropped = Some(departed.refused(Refusal::Dropped, now));
+            }
         }
         let ticket = self.admit(payload, terms, now, 0);
         Offered::Queued { ticket, dropped }
+    }
+
+    /// The job that goes, if the rules want one to go, to make room for another of this class: for whoever counts the room himself.
+    pub fn make_room(&mut self, class: Priority, now: Instant) -> Option<Refused<T>> {
+        let class = class as usize;
+        let victim = match self.rules.overflow {
+            Overflow::Wait | Overflow::Reject => None,
+            Overflow::DropOldest => self.oldest_of_lowest(class),
+            Overflow::DropNewest => self.newest_below(class),
+        };
+        let departed = self.remove(victim?);
+        Some(departed.refused(Refusal::Dropped, now))
     }
 
     /// Puts a job in, room or not: for one that was in before, and is to be tried again.

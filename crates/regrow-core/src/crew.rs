@@ -67,6 +67,24 @@ impl Wanted {
             tag: None,
         }
     }
+
+    /// Whoever has room and this tag.
+    #[must_use]
+    pub fn tagged(tag: &Arc<str>) -> Self {
+        Self {
+            key: None,
+            tag: Some(Arc::clone(tag)),
+        }
+    }
+
+    /// The worker to which this key leads.
+    #[must_use]
+    pub const fn keyed(key: u64) -> Self {
+        Self {
+            key: Some(key),
+            tag: None,
+        }
+    }
 }
 
 /// The workers of one pool. `S` is what is kept of a job while a worker has it, to settle it should that worker be lost.
@@ -82,6 +100,7 @@ pub struct Crew<S> {
     stamp: u64,
     claims: u64,
     in_flight: u64,
+    rung: usize,
     chance: SplitMix64,
 }
 
@@ -98,6 +117,7 @@ impl<S> Crew<S> {
             stamp: 1,
             claims: 0,
             in_flight: 0,
+            rung: 0,
         }
     }
 
@@ -114,6 +134,7 @@ impl<S> Crew<S> {
 
     /// Its place is gone; what it had is lost.
     pub fn remove(&mut self, number: u32) -> Vec<S> {
+        self.comes(number);
         self.unlist(number);
         let Some(worker) = self.workers.remove(&number) else {
             return Vec::new();
@@ -130,6 +151,9 @@ impl<S> Crew<S> {
         ready: bool,
         now: Instant,
     ) -> Vec<S> {
+        if self.generation(number) != Some(generation) {
+            self.comes(number);
+        }
         let Some(worker) = self.workers.get_mut(&number) else {
             return Vec::new();
         };
@@ -145,17 +169,24 @@ impl<S> Crew<S> {
 
     /// The life of a worker is over: what it had is lost, and returned.
     pub fn on_end(&mut self, number: u32, generation: u32) -> Vec<S> {
+        if self.generation(number) != Some(generation) {
+            return Vec::new();
+        }
+        self.comes(number);
         let Some(worker) = self.workers.get_mut(&number) else {
             return Vec::new();
         };
-        if worker.generation != generation {
-            return Vec::new();
-        }
         worker.ready = false;
         let lost: Vec<S> = worker.lose();
         self.in_flight -= lost.len() as u64;
         self.relist(number);
         lost
+    }
+
+    /// Which life of a worker it is, or was last; 0 before the first.
+    #[must_use]
+    pub fn generation(&self, number: u32) -> Option<u32> {
+        self.workers.get(&number).map(|worker| worker.generation)
     }
 
     /// It gets no more work, and finishes what it has; whether it is known.
@@ -221,6 +252,14 @@ impl<S> Crew<S> {
         workers.any(|worker| worker.tags.iter().any(|has| &**has == tag))
     }
 
+    /// How many workers that stay have this tag.
+    #[must_use]
+    pub fn count_tag(&self, tag: &str) -> u32 {
+        let has = |worker: &&Worker<S>| worker.tags.iter().any(|has| &**has == tag);
+        let stay = self.workers.values().filter(|worker| !worker.draining);
+        u32::try_from(stay.filter(has).count()).unwrap_or(u32::MAX)
+    }
+
     /// What a worker can be recognised by.
     #[must_use]
     pub fn tags_of(&self, number: u32) -> &[Arc<str>] {
@@ -234,10 +273,69 @@ impl<S> Crew<S> {
         worker.is_some_and(|worker| worker.has_room(self.rules.concurrency))
     }
 
+    /// Whether the present life of a worker has never been ready yet.
+    #[must_use]
+    pub fn is_unproven(&self, number: u32) -> bool {
+        self.workers.get(&number).is_some_and(|worker| !worker.up)
+    }
+
+    /// How old the present life of a worker is.
+    #[must_use]
+    pub fn age(&self, number: u32, now: Instant) -> Duration {
+        let born = self.workers.get(&number).map(|worker| worker.born);
+        born.map_or(Duration::ZERO, |born| now.saturating_duration_since(born))
+    }
+
+    /// A worker on its way out stays after all: a fresh life of it, say.
+    pub fn keep(&mut self, number: u32) {
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.draining = false;
+            self.relist(number);
+        }
+    }
+
+    /// Whether a worker can work: it is up, stays, and may be given work.
+    #[must_use]
+    pub fn can_work(&self, number: u32) -> bool {
+        self.workers.get(&number).is_some_and(Worker::can_work)
+    }
+
     /// Whether anybody may be given one more job.
     #[must_use]
     pub fn is_anybody_free(&self) -> bool {
         !self.free.is_empty() || !self.partly.is_empty()
+    }
+
+    /// A worker is told that there is work, and will come for it: room for one job is kept for it until [`Crew::comes`].
+    pub fn ring(&mut self, number: u32) {
+        self.set_rung(number, true);
+    }
+
+    /// A worker comes for work, or will not come any more.
+    pub fn comes(&mut self, number: u32) {
+        self.set_rung(number, false);
+    }
+
+    fn set_rung(&mut self, number: u32, rung: bool) {
+        let Some(worker) = self.workers.get_mut(&number) else {
+            return;
+        };
+        if worker.rung == rung {
+            return;
+        }
+        worker.rung = rung;
+        self.rung = if rung {
+            self.rung + 1
+        } else {
+            self.rung.saturating_sub(1)
+        };
+        self.relist(number);
+    }
+
+    /// How many workers were told that there is work, and have not come for it yet.
+    #[must_use]
+    pub fn rung(&self) -> usize {
+        self.rung
     }
 
     /// A worker has a job from now on; `None` if it has no room for one.

@@ -21,6 +21,7 @@ pub mod circuit;
 pub mod crew;
 pub mod deadlines;
 pub mod dependencies;
+pub mod desk;
 pub mod exits;
 pub mod figures;
 pub mod health;

@@ -88,6 +88,12 @@ impl BacklogRules {
         self.overload.as_ref().map_or(Ok(()), OverloadRules::check)
     }
 
+    /// How many jobs may wait.
+    #[must_use]
+    pub const fn most(&self) -> usize {
+        self.max
+    }
+
     pub(super) fn weight_of(&self, tenant: &str) -> u32 {
         self.weights.get(tenant).copied().unwrap_or(1)
     }

@@ -95,6 +95,8 @@ pub(super) struct Worker<S> {
     pub(super) draining: bool,
     pub(super) ejected: bool,
     pub(super) jobs: Vec<(u64, S)>,
+    /// It was told that there is work, and has not come for it yet.
+    pub(super) rung: bool,
     /// Since when it has something to do.
     pub(super) since: Option<Instant>,
     pub(super) idle_since: Instant,
@@ -124,6 +126,7 @@ impl<S> Worker<S> {
             draining: false,
             ejected: false,
             jobs: Vec::new(),
+            rung: false,
             since: None,
             idle_since: now,
             born: now,
@@ -155,6 +158,7 @@ impl<S> Worker<S> {
 
     pub(super) fn lose(&mut self) -> Vec<S> {
         self.since = None;
+        self.rung = false;
         self.jobs.drain(..).map(|(_, slip)| slip).collect()
     }
 
@@ -171,8 +175,9 @@ impl<S> Worker<S> {
         self.ready && !self.draining && !self.ejected
     }
 
-    pub(super) const fn has_room(&self, concurrency: u32) -> bool {
-        self.can_work() && self.jobs.len() < concurrency as usize
+    pub(super) fn has_room(&self, concurrency: u32) -> bool {
+        let taken = self.jobs.len() + usize::from(self.rung);
+        self.can_work() && taken < concurrency as usize
     }
 
     /// How long one more job would take, more or less: never 0, so that those who are not known yet differ by what they have.

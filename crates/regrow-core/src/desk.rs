@@ -1,0 +1,455 @@
+//! Where work and workers of a pool meet: what waits, who has what, and what becomes of each job.
+//!
+//! A job that is [submitted](Desk::submit) waits in a [`Backlog`] until a worker takes it. There are two kinds of pools. In one,
+//! workers *pull*: they are told that there is work ([`Step::Ring`]), come for it ([`Desk::pull`]), and come again when they have done
+//! it; a job is in nobody's hands before it is begun. In the other, callers are *given* a worker to work with ([`Step::Give`]), and say
+//! when they have done. After each call that may have brought work and workers together, ask for [`Desk::next_step`] until there is
+//! none.
+//!
+//! Each job that was taken in comes to exactly one end, which is counted: done, in one way or another ([`Outcome`]), refused for one
+//! reason or another ([`Reject`]), or cancelled by its caller before it was begun.
+//!
+//! Jobs with a key or a tag wait in a backlog of their own, for they are no business of other workers. Those of a worker that goes are
+//! moved to whom their keys lead then.
+//!
+//! What is plain costs O(log n) in the number of workers, and O(1) in the number of jobs.
+
+use std::time::{Duration, Instant};
+
+use crate::backlog::{BacklogRules, OverloadChange, Refusal, Refused, Taken, Terms};
+use crate::crew::{Claim, Crew, CrewRules, Wanted};
+use crate::outliers::{OutlierRules, Outliers};
+
+mod lanes;
+mod status;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+pub use crate::circuit::InvalidRules;
+use lanes::Lanes;
+pub use lanes::{JobId, Lane};
+pub use status::{DeskStatus, Outcome, Reject, Totals};
+pub use workers::Ejection;
+
+/// The share by which each newer job counts in the mean of what jobs take.
+const NEWER: f64 = 1.0 / 16.0;
+
+/// How a pool's workers come by their work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They come for it.
+    Pull,
+    /// Callers are given one, and do the work with it.
+    Give,
+}
+
+/// What a job is, for the desk.
+pub trait Job {
+    /// What is kept of it while a worker has it, to tell its caller should that worker be lost.
+    type Slip;
+
+    /// That.
+    fn slip(&self) -> Self::Slip;
+
+    /// Whether nobody waits for it any more: then it is not begun.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// The rules of a desk.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DeskRules {
+    /// How workers come by their work.
+    pub mode: Mode,
+    /// How many jobs may wait; what becomes of one more, and in which order they come, is said by the rest of these rules.
+    pub backlog: BacklogRules,
+    /// Who gets the next job.
+    pub crew: CrewRules,
+    /// Who gets none for a while, because it fails too often; nobody without these.
+    pub outliers: Option<OutlierRules>,
+}
+
+/// A job, and for whom it is.
+#[derive(Clone, Debug)]
+pub struct Request<T> {
+    /// The job.
+    pub job: T,
+    /// On which terms it waits.
+    pub terms: Terms,
+    /// Who may have it.
+    pub wanted: Wanted,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+#[must_use = "a job that was not taken in is in here"]
+pub enum Submitted<T> {
+    /// It waits.
+    Queued(JobId),
+    /// It is refused.
+    Refused(T, Reject),
+}
+
+/// What is to be done, now that work and workers are there.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Tell this worker that there is work.
+    Ring(u32),
+    /// This caller has a worker.
+    Give(Claim, Taken<T>),
+}
+
+/// A place that is kept for a job to come. It cannot be copied, so none is used twice.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a place that is neither used nor given back is never free again"]
+pub struct Place(());
+
+/// What of a pool's work and workers is decided.
+#[derive(Debug)]
+pub struct Desk<T: Job> {
+    mode: Mode,
+    max: usize,
+    crew: Crew<T::Slip>,
+    lanes: Lanes<T>,
+    outliers: Option<Outliers>,
+    reserved: usize,
+    closed: bool,
+    totals: Totals,
+    /// What jobs take, on average, in seconds.
+    service: f64,
+    refused: Vec<(T, Reject)>,
+    overload: Option<OverloadChange>,
+    ejections: Vec<Ejection>,
+}
+
+impl<T: Job> Desk<T> {
+    /// A desk without workers, where nothing waits.
+    ///
+    /// # Errors
+    /// When rules are out of their range.
+    pub fn new(rules: DeskRules) -> Result<Self, InvalidRules> {
+        if let Some(outliers) = &rules.outliers {
+            outliers.check()?;
+        }
+        Ok(Self {
+            mode: rules.mode,
+            max: rules.backlog.most(),
+            crew: Crew::new(rules.crew),
+            lanes: Lanes::new(rules.backlog)?,
+            outliers: rules.outliers.map(Outliers::new).transpose()?,
+            reserved: 0,
+            closed: false,
+            totals: Totals::default(),
+            service: 0.0,
+            refused: Vec::new(),
+            overload: None,
+            ejections: Vec::new(),
+        })
+    }
+
+    /// The workers.
+    #[must_use]
+    pub const fn crew(&self) -> &Crew<T::Slip> {
+        &self.crew
+    }
+
+    /// The workers, to note how much memory they have, say.
+    pub const fn crew_mut(&mut self) -> &mut Crew<T::Slip> {
+        &mut self.crew
+    }
+
+    /// Takes a job in, if there is room for it or the rules make some.
+    pub fn submit(&mut self, request: Request<T>, now: Instant) -> Submitted<T> {
+        self.totals.submitted += 1;
+        let refusal = if self.closed {
+            Some(Reject::Draining)
+        } else if request.terms.is_over(now) {
+            Some(Reject::Expired)
+        } else if let Some(tag) = &request.wanted.tag
+            && !self.crew.has_tag(tag)
+        {
+            Some(Reject::NoWorker)
+        } else {
+            None
+        };
+        if let Some(reject) = refusal {
+            return self.refuse(request.job, reject);
+        }
+        let lane = lane_of(&self.crew, &request.wanted);
+        if self.is_full() {
+            let Some(dropped) = self.lanes.make_room(&lane, &request.terms, now) else {
+                return self.refuse(request.job, Reject::QueueFull);
+            };
+            self.note_refused(dropped);
+        }
+        Submitted::Queued(self.lanes.push(lane, request, now))
+    }
+
+    /// Takes a job in, in the place that was kept for it.
+    pub fn submit_reserved(
+        &mut self,
+        place: Place,
+        request: Request<T>,
+        now: Instant,
+    ) -> Submitted<T> {
+        self.unreserve(place);
+        self.submit(request, now)
+    }
+
+    fn refuse(&mut self, job: T, reject: Reject) -> Submitted<T> {
+        self.totals.reject(reject);
+        Submitted::Refused(job, reject)
+    }
+
+    /// Keeps a place for a job to come, if there is room; it counts as one that waits.
+    pub fn reserve(&mut self) -> Option<Place> {
+        let has_room = !self.closed && !self.is_full();
+        has_room.then(|| {
+            self.reserved += 1;
+            Place(())
+        })
+    }
+
+    /// Gives back a place that was kept.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "taken, so that it is not used again"
+    )]
+    pub fn unreserve(&mut self, place: Place) {
+        let Place(()) = place;
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Its caller does not wait for it any more: it is taken out, if it was not begun.
+    pub fn cancel(&mut self, id: &JobId) -> Option<T> {
+        let job = self.lanes.cancel(id)?;
+        self.totals.cancelled += 1;
+        Some(job)
+    }
+
+    /// What is to be done next, if anything is.
+    pub fn next_step(&mut self, now: Instant) -> Option<Step<T>> {
+        if !self.crew.is_anybody_free() {
+            return None;
+        }
+        match self.mode {
+            Mode::Pull => {
+                // Who was told comes for one job at least.
+                if self.lanes.len() <= self.crew.rung() {
+                    return None;
+                }
+                let number = self.next_match(now)?.1;
+                self.crew.ring(number);
+                Some(Step::Ring(number))
+            }
+            Mode::Give => loop {
+                let (lane, number) = self.next_match(now)?;
+                if let Some(taken) = self.take(&lane, now) {
+                    let (claim, taken) = self.begin(number, taken, now)?;
+                    return Some(Step::Give(claim, taken));
+                }
+            },
+        }
+    }
+
+    /// A lane with work, and somebody with room who may have it: the best work first.
+    fn next_match(&mut self, now: Instant) -> Option<(Lane, u32)> {
+        if self.lanes.is_plain() {
+            let somebody = self.crew.choose(&Wanted::anybody())?;
+            return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
+        }
+        let lanes = self.lanes.best_first(|_| true, now);
+        lanes.into_iter().find_map(|lane| {
+            let number = self.free_for(&lane)?;
+            Some((lane, number))
+        })
+    }
+
+    /// Somebody with room who may have the jobs of a lane.
+    fn free_for(&mut self, lane: &Lane) -> Option<u32> {
+        match lane {
+            Lane::Any => self.crew.choose(&Wanted::anybody()),
+            Lane::Worker(number) => self.crew.has_room(*number).then_some(*number),
+            Lane::Tag(tag) => self.crew.choose(&Wanted::tagged(tag)),
+            Lane::Nobody => None,
+        }
+    }
+
+    /// A worker comes for work: one job, if there is one for it and it has room. It is not thought of as told any more.
+    pub fn pull(
+        &mut self,
+        number: u32,
+        generation: u32,
+        now: Instant,
+    ) -> Option<(Claim, Taken<T>)> {
+        if self.crew.generation(number) != Some(generation) {
+            return None;
+        }
+        self.crew.comes(number);
+        if !self.crew.has_room(number) {
+            return None;
+        }
+        if self.lanes.is_plain() {
+            let taken = self.take(&Lane::Any, now)?;
+            return self.begin(number, taken, now);
+        }
+        let tags = self.crew.tags_of(number).to_vec();
+        let is_for = |lane: &Lane| match lane {
+            Lane::Any => true,
+            Lane::Worker(keeper) => *keeper == number,
+            Lane::Tag(tag) => tags.contains(tag),
+            Lane::Nobody => false,
+        };
+        let lanes = self.lanes.best_first(is_for, now);
+        let taken = lanes.iter().find_map(|lane| self.take(lane, now))?;
+        self.begin(number, taken, now)
+    }
+
+    fn begin(&mut self, number: u32, taken: Taken<T>, now: Instant) -> Option<(Claim, Taken<T>)> {
+        let slip = taken.payload.slip();
+        let claim = self.crew.begin(number, slip, now)?;
+        Some((claim, taken))
+    }
+
+    /// The next job of a lane that somebody still waits for.
+    fn take(&mut self, lane: &Lane, now: Instant) -> Option<Taken<T>> {
+        loop {
+            let popped = self.lanes.pop(lane, now);
+            self.overload = popped.overload.or(self.overload.take());
+            for refused in popped.refused {
+                self.note_refused(refused);
+            }
+            let taken = popped.taken?;
+            if !taken.payload.is_abandoned() {
+                return Some(taken);
+            }
+            self.totals.cancelled += 1;
+        }
+    }
+
+    /// A job has ended. What was kept of it; nothing if its worker had been given up on before, and the job with it.
+    pub fn finish(
+        &mut self,
+        claim: Claim,
+        outcome: Outcome,
+        took: Duration,
+        now: Instant,
+    ) -> Option<T::Slip> {
+        let ok = outcome.is_well();
+        let slip = self.crew.end(claim, ok, now)?;
+        self.totals.end(outcome);
+        let newer = took.as_secs_f64() - self.service;
+        self.service += if self.service > 0.0 {
+            NEWER * newer
+        } else {
+            newer
+        };
+        if self.crew.rules().jobs_at_once() > 1 {
+            self.crew.took(claim.worker, took, now);
+        }
+        self.lanes.served(took);
+        self.judge(claim.worker, ok, now);
+        Some(slip)
+    }
+
+    /// Time has passed: what may not be begun any more is refused, and who was ejected for so long is taken back.
+    pub fn on_wakeup(&mut self, now: Instant) {
+        for refused in self.lanes.on_wakeup(now) {
+            self.note_refused(refused);
+        }
+        self.look_at_outliers(now);
+    }
+
+    /// When [`Desk::on_wakeup`] is wanted.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        let outliers = self.outliers.as_ref().and_then(Outliers::next_wakeup);
+        [self.lanes.next_wakeup(), outliers]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// No more work is taken in. What waits is refused.
+    pub fn close(&mut self) {
+        self.closed = true;
+        let (waiting, refused) = self.lanes.drain();
+        for refused in refused {
+            self.note_refused(refused);
+        }
+        for job in waiting {
+            self.totals.reject(Reject::Draining);
+            self.refused.push((job, Reject::Draining));
+        }
+    }
+
+    /// Work is taken in again.
+    pub const fn open(&mut self) {
+        self.closed = false;
+    }
+
+    /// Whether no work is taken in.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Jobs that were taken in and will not be done, since this was asked last. Allocates nothing when there are none.
+    pub fn take_refused(&mut self) -> Vec<(T, Reject)> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether there is more work than the workers can do, if that has changed since this was asked last.
+    pub const fn take_overload_change(&mut self) -> Option<OverloadChange> {
+        self.overload.take()
+    }
+
+    /// How many jobs wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether there is no room for one more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queued() + self.reserved >= self.max
+    }
+
+    /// After how much time it is worth to try again: when about half of what waits will have been done, at the rate at which workers
+    /// work. `None` when nobody can say.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let able = self.crew.able() as u64 * u64::from(self.crew.rules().jobs_at_once());
+        if able == 0 || self.service <= 0.0 {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let seconds = (self.queued() as f64 / 2.0 + 1.0) * self.service / able as f64;
+        Some(Duration::from_secs_f64(seconds.clamp(0.001, 300.0)))
+    }
+
+    fn note_refused(&mut self, refused: Refused<T>) {
+        let reject = match refused.why {
+            Refusal::Expired => Reject::Expired,
+            Refusal::Shed => Reject::Shed,
+            Refusal::Dropped => Reject::Dropped,
+        };
+        self.totals.reject(reject);
+        self.refused.push((refused.payload, reject));
+    }
+}
+
+/// In which lane a job waits.
+fn lane_of<S>(crew: &Crew<S>, wanted: &Wanted) -> Lane {
+    match (wanted.key, &wanted.tag) {
+        (Some(key), tag) => match crew.keeper(key, tag.as_ref()) {
+            Some(number) => Lane::Worker(number),
+            // Nobody can have it yet: it goes to whom its key leads when somebody can.
+            None => Lane::Nobody,
+        },
+        (None, Some(tag)) => Lane::Tag(tag.clone()),
+        (None, None) => Lane::Any,
+    }
+}

@@ -1,0 +1,274 @@
+//! The backlogs of a desk: one for jobs that anybody may have, and one for each worker and tag for which there are others.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{InvalidRules, Request};
+use crate::backlog::{
+    Backlog, BacklogRules, OverloadChange, Priority, Refused, Taken, Terms, Ticket, Waiting,
+};
+use crate::crew::Wanted;
+
+/// For whom the jobs of a backlog are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Whoever has room.
+    Any,
+    /// One worker.
+    Worker(u32),
+    /// Whoever has this tag.
+    Tag(Arc<str>),
+    /// Nobody yet: their keys lead to no worker.
+    Nobody,
+}
+
+/// Which job of a desk. It names one job while that waits where it was put; one that was moved is named no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobId {
+    lane: Lane,
+    ticket: Ticket,
+}
+
+/// A job in its backlog, and for whom it is.
+#[derive(Debug)]
+struct Entry<T> {
+    job: T,
+    wanted: Wanted,
+}
+
+/// What a look for the next job has brought.
+pub(super) struct Popped<T> {
+    pub(super) taken: Option<Taken<T>>,
+    pub(super) refused: Vec<Refused<T>>,
+    pub(super) overload: Option<OverloadChange>,
+}
+
+/// All that waits.
+#[derive(Debug)]
+pub(super) struct Lanes<T> {
+    rules: BacklogRules,
+    any: Backlog<Entry<T>>,
+    /// Those in which something waits.
+    others: BTreeMap<Lane, Backlog<Entry<T>>>,
+    /// Counts the looks: of lanes that are as good each comes first in turn.
+    turn: usize,
+}
+
+impl<T> Lanes<T> {
+    pub(super) fn new(rules: BacklogRules) -> Result<Self, InvalidRules> {
+        Ok(Self {
+            any: Backlog::new(rules.clone())?,
+            rules,
+            others: BTreeMap::new(),
+            turn: 0,
+        })
+    }
+
+    /// Whether nothing waits but what anybody may have.
+    pub(super) fn is_plain(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let others: usize = self.others.values().map(Backlog::len).sum();
+        self.any.len() + others
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.others.is_empty()
+    }
+
+    /// For how long the oldest of all has waited.
+    pub(super) fn oldest(&self, now: Instant) -> Option<Duration> {
+        let all = self.others.values().chain([&self.any]);
+        all.filter_map(|backlog| backlog.oldest(now)).max()
+    }
+
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.any.is_overloaded() || self.others.values().any(Backlog::is_overloaded)
+    }
+
+    /// One that waits there goes, if the rules want it, to make room for one on these terms.
+    pub(super) fn make_room(
+        &mut self,
+        lane: &Lane,
+        terms: &Terms,
+        now: Instant,
+    ) -> Option<Refused<T>> {
+        let refused = self.get_mut(lane)?.make_room(terms.priority, now)?;
+        self.sweep(lane);
+        Some(unwrapped(refused))
+    }
+
+    pub(super) fn push(&mut self, lane: Lane, request: Request<T>, now: Instant) -> JobId {
+        let Request { job, terms, wanted } = request;
+        let entry = Entry { job, wanted };
+        let ticket = self.or_new(&lane).push(entry, terms, now);
+        JobId { lane, ticket }
+    }
+
+    pub(super) fn cancel(&mut self, id: &JobId) -> Option<T> {
+        let entry = self.get_mut(&id.lane)?.cancel(id.ticket)?;
+        self.sweep(&id.lane);
+        Some(entry.job)
+    }
+
+    pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Popped<T> {
+        let Some(backlog) = self.get_mut(lane) else {
+            return Popped {
+                taken: None,
+                refused: Vec::new(),
+                overload: None,
+            };
+        };
+        let taken = backlog.pop(now);
+        let refused = backlog.take_refused();
+        let overload = backlog.take_overload_change();
+        self.sweep(lane);
+        let taken = taken.map(|taken| Taken {
+            payload: taken.payload.job,
+            ticket: taken.ticket,
+            terms: taken.terms,
+            waited: taken.waited,
+        });
+        Popped {
+            taken,
+            refused: refused.into_iter().map(unwrapped).collect(),
+            overload,
+        }
+    }
+
+    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn.
+    pub(super) fn best_first(
+        &mut self,
+        is_asked_for: impl Fn(&Lane) -> bool,
+        now: Instant,
+    ) -> Vec<Lane> {
+        self.turn = self.turn.wrapping_add(1);
+        let any = (&Lane::Any, &mut self.any);
+        let all = self.others.iter_mut().chain([any]);
+        let asked = all.filter(|(lane, _)| is_asked_for(lane));
+        let mut lanes: Vec<(Priority, Lane)> = asked
+            .filter_map(|(lane, backlog)| Some((backlog.highest(now)?, lane.clone())))
+            .collect();
+        if !lanes.is_empty() {
+            let turn = self.turn % lanes.len();
+            lanes.rotate_left(turn);
+        }
+        lanes.sort_by_key(|(class, _)| Reverse(*class));
+        lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+
+    /// A job has taken so long.
+    pub(super) fn served(&mut self, took: Duration) {
+        self.any.served(took);
+        for other in self.others.values_mut() {
+            other.served(took);
+        }
+    }
+
+    /// Time has passed; those that may not be begun any more.
+    pub(super) fn on_wakeup(&mut self, now: Instant) -> Vec<Refused<T>> {
+        let mut refused = Vec::new();
+        for backlog in self.others.values_mut().chain([&mut self.any]) {
+            backlog.on_wakeup(now);
+            refused.extend(backlog.take_refused().into_iter().map(unwrapped));
+        }
+        self.others.retain(|_, backlog| !backlog.is_empty());
+        refused
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Instant> {
+        let all = self.others.values().chain([&self.any]);
+        all.filter_map(Backlog::next_wakeup).min()
+    }
+
+    /// All that waits goes; those that were refused before as well.
+    pub(super) fn drain(&mut self) -> (Vec<T>, Vec<Refused<T>>) {
+        let (mut waiting, mut refused) = (Vec::new(), Vec::new());
+        for backlog in self.others.values_mut().chain([&mut self.any]) {
+            waiting.extend(
+                backlog
+                    .drain()
+                    .into_iter()
+                    .map(|waiting| waiting.payload.job),
+            );
+            refused.extend(backlog.take_refused().into_iter().map(unwrapped));
+        }
+        self.others.clear();
+        (waiting, refused)
+    }
+
+    /// Workers have come or gone: jobs with a key go to where that leads now. O(n log n) in those that have one; their tickets are
+    /// over. Those whose deadline was over meanwhile are returned.
+    pub(super) fn reroute(
+        &mut self,
+        leads_to: impl Fn(&Wanted) -> Lane,
+        now: Instant,
+    ) -> Vec<Refused<T>> {
+        let keyed = |lane: &Lane| matches!(lane, Lane::Worker(_) | Lane::Nobody);
+        if !self.others.keys().any(keyed) {
+            return Vec::new();
+        }
+        let mut moved: BTreeMap<Lane, Vec<Waiting<Entry<T>>>> = BTreeMap::new();
+        let mut refused = Vec::new();
+        let lanes: Vec<Lane> = self
+            .others
+            .keys()
+            .filter(|lane| keyed(lane))
+            .cloned()
+            .collect();
+        for lane in lanes {
+            let Some(mut backlog) = self.others.remove(&lane) else {
+                continue;
+            };
+            for waiting in backlog.drain() {
+                let to = leads_to(&waiting.payload.wanted);
+                moved.entry(to).or_default().push(waiting);
+            }
+            refused.extend(backlog.take_refused().into_iter().map(unwrapped));
+        }
+        for (lane, waiting) in moved {
+            let backlog = self.or_new(&lane);
+            backlog.adopt(waiting, now);
+            refused.extend(backlog.take_refused().into_iter().map(unwrapped));
+            self.sweep(&lane);
+        }
+        refused
+    }
+
+    fn get_mut(&mut self, lane: &Lane) -> Option<&mut Backlog<Entry<T>>> {
+        match lane {
+            Lane::Any => Some(&mut self.any),
+            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get_mut(lane),
+        }
+    }
+
+    fn or_new(&mut self, lane: &Lane) -> &mut Backlog<Entry<T>> {
+        if *lane == Lane::Any {
+            return &mut self.any;
+        }
+        let rules = &self.rules;
+        let others = self.others.entry(lane.clone());
+        others.or_insert_with(|| Backlog::by_checked(rules.clone()))
+    }
+
+    /// A lane without work is none.
+    fn sweep(&mut self, lane: &Lane) {
+        if *lane != Lane::Any && self.others.get(lane).is_some_and(Backlog::is_empty) {
+            self.others.remove(lane);
+        }
+    }
+}
+
+fn unwrapped<T>(refused: Refused<Entry<T>>) -> Refused<T> {
+    Refused {
+        payload: refused.payload.job,
+        ticket: refused.ticket,
+        terms: refused.terms,
+        waited: refused.waited,
+        why: refused.why,
+    }
+}
