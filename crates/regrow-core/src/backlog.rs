@@ -52,7 +52,7 @@ use overload::Overload;
 pub use overload::OverloadChange;
 pub use rules::{BacklogRules, Overflow, OverloadRules, Target};
 use slots::{Arrival, Departed, Slot, Slots, after, cohort};
-use turns::{CLASSES, Turns};
+use turns::{CLASSES, Lane, Turns};
 
 /// The work that waits. What a job is, nobody in here looks at.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl<T> Backlog<T> {
             lane = self.next_lane();
         }
         let lane = lane?;
-        let at = self.next_of(self.turns.lane(lane).jobs);
+        let at = next_of(self.turns.lane(lane).jobs, self.is_overloaded());
         let cost = self.slots.all[at as usize].cost;
         self.turns.charge(lane, cost.into());
         let Departed {
@@ -405,25 +405,10 @@ impl<T> Backlog<T> {
     #[inline]
     fn next_lane(&mut self) -> Option<u32> {
         let class = self.turns.highest()?;
-        let (slots, is_overloaded) = (&self.slots.all, self.is_overloaded());
-        let cost = |jobs: List| {
-            let at = if is_overloaded { jobs.last } else { jobs.first };
-            slots[at as usize].cost.into()
-        };
-        Some(
-            self.turns
-                .next(class, self.mean_cost.unit(), |lane| cost(lane.jobs)),
-        )
-    }
-
-    /// Which of a tenant's jobs comes first.
-    #[inline]
-    fn next_of(&self, jobs: List) -> u32 {
-        if self.is_overloaded() {
-            jobs.last
-        } else {
-            jobs.first
-        }
+        let unit = self.mean_cost.unit();
+        let (slots, newest) = (&self.slots.all, self.is_overloaded());
+        let cost = |lane: &Lane| slots[next_of(lane.jobs, newest) as usize].cost.into();
+        Some(self.turns.next(class, unit, cost))
     }
 
     /// Those that have waited for too long.
@@ -509,6 +494,12 @@ impl<T> Backlog<T> {
         let lasts = self.cohorts_of(lowest).map(|cohort| cohort.last);
         lasts.max_by_key(|at| self.slots.all[*at as usize].age())
     }
+}
+
+/// Which of a tenant's jobs comes first.
+#[inline]
+const fn next_of(jobs: List, newest: bool) -> u32 {
+    if newest { jobs.last } else { jobs.first }
 }
 
 impl<T> Departed<T> {

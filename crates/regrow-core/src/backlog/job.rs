@@ -78,7 +78,8 @@ impl Terms {
     }
 }
 
-/// Which job of a backlog. It names one job for ever: after that has left, the ticket names none.
+/// Which job of a backlog. It names one job of that for ever: after the job has left, the ticket names none. Of another backlog it may
+/// name any, so whoever moves a job to one goes by the ticket that the job gets there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
     /// Counts the jobs of a backlog from 1.

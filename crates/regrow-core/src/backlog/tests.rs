@@ -244,6 +244,18 @@ fn names_of_tenants_take_no_memory_once_they_have_no_jobs() {
 }
 
 #[test]
+fn rounds_are_counted_over_all_classes() {
+    let mut rig = Rig::roomy();
+    assert_eq!(rig.backlog.rounds(), 0);
+    rig.push_all(&["1", "2", "3"], &Terms::default());
+    rig.push_all(&["4", "5"], &class(Priority::High));
+    for rounds in 1..=5 {
+        assert!(rig.pop().is_some());
+        assert_eq!(rig.backlog.rounds(), rounds);
+    }
+}
+
+#[test]
 fn a_job_of_a_million_costs_no_million_rounds_that_are_gone_through() {
     let (mut turns, asked) = (Turns::new(), std::cell::Cell::new(0));
     let mut arena = [list::Links::NONE; 2];
@@ -251,7 +263,7 @@ fn a_job_of_a_million_costs_no_million_rounds_that_are_gone_through() {
         let lane = turns.enter(1, Some(tenant.into()), |_| 1);
         turns.jobs(lane).push(at, &mut arena, |links| links);
     }
-    let cost = |lane: &turns::Lane| {
+    let cost = |lane: &Lane| {
         asked.set(asked.get() + 1);
         if lane.jobs.first == 0 {
             1_000_000

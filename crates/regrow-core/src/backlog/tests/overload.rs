@@ -203,3 +203,18 @@ fn an_interval_is_as_long_as_the_target_wants_when_it_begins() {
     assert_eq!(overload.changed.map(|change| change.overloaded), Some(true));
     assert!(overload.on_pop(MILLI * 101, begin + SECOND * 4 + MILLI));
 }
+
+#[test]
+fn where_jobs_take_long_a_long_wait_is_not_too_much() {
+    for (service, overloaded) in [(None, true), (Some(SECOND), false)] {
+        let rules = OverloadRules::new(Target::Auto);
+        let mut rig = Rig::new(BacklogRules::new(9).overload(rules));
+        if let Some(service) = service {
+            rig.backlog.served(service);
+        }
+        for _ in 0..100 {
+            rig.through(MILLI * 400);
+        }
+        assert_eq!(rig.backlog.is_overloaded(), overloaded);
+    }
+}
