@@ -362,8 +362,8 @@ impl<T> Backlog<T> {
             self.due.insert(at, ticket);
         }
         // Who comes later rises later.
-        if self.rises_at.is_none() && class + 1 < CLASSES {
-            self.rises_at = after(since, self.rules.ageing, steps + 1);
+        if self.rises_at.is_none() {
+            self.rises_at = after(since, self.rules.ageing, 1);
         }
         self.len += 1;
         self.total_cost += u64::from(cost);

@@ -333,11 +333,14 @@ fn deadlines_of_those_that_have_left_are_not_kept() {
     let begin = rig.now;
     let until = |seconds| Terms::default().deadline(begin + SECOND * seconds);
     rig.push("first", until(1));
-    for seconds in 2..1_000 {
+    let kept = (2..1_000).map(|seconds| {
         let ticket = rig.push("job", until(seconds));
         rig.backlog.cancel(ticket);
-        assert!(rig.backlog.due.len() < 40);
-    }
+        rig.backlog.due.len()
+    });
+    // Few are kept until there are more of them than of others.
+    let all = (2..=34).chain([1]).cycle().take(998);
+    assert_eq!(kept.collect::<Vec<_>>(), all.collect::<Vec<_>>());
     assert_eq!(rig.backlog.next_wakeup(), Some(begin + SECOND));
     let last = rig.push("last", until(2_000));
     assert_eq!(rig.pop(), Some("first"));
@@ -347,6 +350,25 @@ fn deadlines_of_those_that_have_left_are_not_kept() {
         (rig.backlog.next_wakeup(), rig.backlog.due.len()),
         (None, 0)
     );
+}
+
+#[test]
+fn deadlines_go_together_with_many_that_leave_at_once() {
+    let mut rig = Rig::roomy();
+    let until = |seconds| Terms::default().deadline(rig.begin + SECOND * seconds);
+    let all: Vec<_> = (1..=101).map(until).collect();
+    let tickets: Vec<_> = all
+        .into_iter()
+        .map(|terms| rig.push("job", terms))
+        .collect();
+    for (left, ticket) in (1..=100).zip(tickets.into_iter().rev()) {
+        rig.backlog.cancel(ticket);
+        assert_eq!(
+            rig.backlog.due.len(),
+            if left < 67 { 101 } else { 34 },
+            "{left}"
+        );
+    }
 }
 
 #[test]
