@@ -214,18 +214,20 @@ fn who_sends_large_jobs_gets_fewer_of_them_done() {
 
 #[test]
 fn a_tenant_without_jobs_is_forgotten_with_what_it_has_got() {
-    let mut rig = Rig::roomy();
-    let b1 = rig.push("b1", of("b").cost(100));
-    rig.push_all(&["a"; 100], &of("a").cost(10));
-    for _ in 0..8 {
-        assert_eq!(rig.pop(), Some("a"));
+    // Those of nobody are one too.
+    for terms in [of("b"), Terms::default()] {
+        let mut rig = Rig::roomy();
+        let b1 = rig.push("b1", terms.clone().cost(100));
+        rig.push_all(&["a"; 100], &of("a").cost(10));
+        for _ in 0..8 {
+            assert_eq!(rig.pop(), Some("a"));
+        }
+        // By now it has got what covers eight small jobs; and goes, and comes with such.
+        assert_eq!(rig.backlog.cancel(b1), Some("b1"));
+        rig.push_all(&["b"; 10], &terms.cost(10));
+        let next: Vec<_> = (0..6).filter_map(|_| rig.pop()).collect();
+        assert_eq!(next, ["b", "a", "b", "a", "b", "a"]);
     }
-    // By now it has got what covers eight small jobs; and goes, and comes with such.
-    assert_eq!(rig.backlog.cancel(b1), Some("b1"));
-    assert_eq!(rig.backlog.turns.names(), 1);
-    rig.push_all(&["b"; 10], &of("b").cost(10));
-    let next: Vec<_> = (0..6).filter_map(|_| rig.pop()).collect();
-    assert_eq!(next, ["b", "a", "b", "a", "b", "a"]);
 }
 
 #[test]
