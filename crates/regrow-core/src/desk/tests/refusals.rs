@@ -1,0 +1,295 @@
+//! Why jobs are not taken in, or not begun after all.
+
+use super::*;
+
+/// A desk without workers at which so many may wait.
+fn of_room(overflow: Overflow, max: usize) -> World {
+    let backlog = BacklogRules::new(max).overflow(overflow);
+    World::new(of_backlog(Mode::Pull, backlog), 0)
+}
+
+#[test]
+fn one_for_which_there_is_no_room_is_given_back() {
+    for overflow in [Overflow::Wait, Overflow::Reject] {
+        let mut world = of_room(overflow, 2);
+        world.put(1);
+        assert!(!world.desk.is_full());
+        world.put(2);
+        assert!(world.desk.is_full());
+        let terms = Terms::default().priority(Priority::Critical);
+        let refused = world.submit(3, Wanted::anybody(), terms);
+        assert_eq!(refused, Err(Reject::QueueFull));
+        assert_eq!(world.rejected(Reject::QueueFull), 1);
+        assert!(world.refused().is_empty(), "its caller has it already");
+        assert_eq!(world.desk.queued(), 2);
+        world.balances();
+    }
+}
+
+#[test]
+fn one_that_has_to_make_room_is_told() {
+    let mut world = of_room(Overflow::DropOldest, 2);
+    for id in 1..=3 {
+        world.put(id);
+    }
+    assert_eq!(world.refused(), [(1, Reject::Dropped)]);
+    assert_eq!(
+        (world.rejected(Reject::Dropped), world.desk.queued()),
+        (1, 2)
+    );
+    let low = Terms::default().priority(Priority::Low);
+    let refused = world.submit(4, Wanted::anybody(), low);
+    assert_eq!(refused, Err(Reject::QueueFull), "the others are better");
+    assert!(world.refused().is_empty(), "each is told once");
+    world.balances();
+}
+
+#[test]
+fn the_newest_makes_room_where_the_rules_want_that() {
+    let mut world = of_room(Overflow::DropNewest, 2);
+    let low = Terms::default().priority(Priority::Low);
+    for id in [1, 2] {
+        let queued = world.submit(id, Wanted::anybody(), low.clone());
+        assert!(queued.is_ok());
+    }
+    world.put(3);
+    assert_eq!(world.refused(), [(2, Reject::Dropped)]);
+    let refused = world.submit(4, Wanted::anybody(), low);
+    assert_eq!(refused, Err(Reject::QueueFull));
+    world.balances();
+}
+
+#[test]
+fn jobs_for_somebody_and_jobs_for_anybody_share_the_room() {
+    let mut world = of_room(Overflow::DropOldest, 2);
+    world.put(1);
+    world.put_for(2, Wanted::keyed(1));
+    world.put_for(3, Wanted::keyed(2));
+    assert_eq!(world.refused(), [(2, Reject::Dropped)], "of its own lane");
+    world.up(1, &["big"]);
+    let refused = world.submit(4, tag("big"), Terms::default());
+    assert_eq!(refused, Err(Reject::QueueFull), "its lane has none to drop");
+    assert_eq!(world.desk.queued(), 2);
+    world.balances();
+}
+
+#[test]
+fn one_whose_deadline_is_over_is_not_taken_in() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    let at_once = Terms::default().deadline(world.now);
+    let refused = world.submit(1, Wanted::anybody(), at_once);
+    assert_eq!(refused, Err(Reject::Expired));
+    let soon = Terms::default().deadline(world.now + MILLI);
+    assert!(world.submit(2, Wanted::anybody(), soon).is_ok());
+    assert_eq!(world.rejected(Reject::Expired), 1);
+    world.balances();
+}
+
+#[test]
+fn one_whose_deadline_passes_is_never_begun_and_is_told_at_it() {
+    for mode in [Mode::Pull, Mode::Give] {
+        let mut world = World::new(rules(mode), 0);
+        let until = |world: &World, millis| Terms::default().deadline(world.now + millis * MILLI);
+        for (id, millis, wanted) in [
+            (1, 20, Wanted::anybody()),
+            (2, 10, Wanted::keyed(1)),
+            (3, 30, Wanted::anybody()),
+        ] {
+            let terms = until(&world, millis);
+            assert!(world.submit(id, wanted, terms).is_ok());
+        }
+        let begin = world.now;
+        assert_eq!(world.desk.next_wakeup(), Some(begin + 10 * MILLI));
+        world.passes(10 * MILLI);
+        world.desk.on_wakeup(world.now);
+        assert_eq!(world.refused(), [(2, Reject::Expired)]);
+        assert_eq!(world.desk.next_wakeup(), Some(begin + 20 * MILLI));
+        world.passes(15 * MILLI);
+        world.up(1, &[]);
+        let begun = match mode {
+            Mode::Pull => world.gets(1),
+            Mode::Give => world.gives().first().map(|(id, _)| *id),
+        };
+        assert_eq!(begun, Some(3));
+        assert_eq!(world.refused(), [(1, Reject::Expired)]);
+        assert_eq!(world.rejected(Reject::Expired), 2);
+        assert_eq!(world.desk.next_wakeup(), None);
+        world.balances();
+    }
+}
+
+#[test]
+fn one_for_a_tag_that_nobody_has_is_refused() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.desk.add(2, [Arc::from("big")], world.now);
+    let refused = world.submit(1, tag("huge"), Terms::default());
+    assert_eq!(refused, Err(Reject::NoWorker));
+    let both = Wanted {
+        key: Some(1),
+        tag: Some("huge".into()),
+    };
+    let refused = world.submit(2, both, Terms::default());
+    assert_eq!(refused, Err(Reject::NoWorker));
+    assert_eq!(world.rejected(Reject::NoWorker), 2);
+    let queued = world.submit(3, tag("big"), Terms::default());
+    assert!(queued.is_ok(), "somebody will have it");
+    world.balances();
+}
+
+#[test]
+fn a_desk_that_is_closed_refuses_what_waits_and_what_comes() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.put(1);
+    let (_, claim) = world.comes(1).unwrap();
+    let place = world.desk.reserve().unwrap();
+    world.put(2);
+    let key = world.key_of(1);
+    world.put_for(3, key);
+    assert!(!world.desk.is_closed());
+    world.desk.close();
+    assert!(world.desk.is_closed() && world.desk.status(world.now).is_closed);
+    let refused: BTreeSet<_> = world.refused().into_iter().collect();
+    assert_eq!(
+        refused,
+        BTreeSet::from([(2, Reject::Draining), (3, Reject::Draining)])
+    );
+    let request = world.request(4, Wanted::anybody(), Terms::default());
+    let reserved = world.desk.submit_reserved(place, request, world.now);
+    assert_eq!(accepted(4, reserved), Err(Reject::Draining));
+    let plain = world.submit(5, Wanted::anybody(), Terms::default());
+    assert_eq!(plain, Err(Reject::Draining));
+    assert!(world.desk.reserve().is_none());
+    assert_eq!(world.rejected(Reject::Draining), 4);
+    assert_eq!(world.finish(claim, Outcome::Ok), Some(1), "it is finished");
+    assert_eq!((world.rings(), world.gets(1)), (Vec::new(), None));
+    world.balances();
+    world.desk.open();
+    assert!(!world.desk.is_closed());
+    world.put(6);
+    assert_eq!(world.gets(1), Some(6));
+}
+
+#[test]
+fn a_place_that_is_kept_is_one_less_for_others() {
+    let mut world = of_room(Overflow::Reject, 3);
+    world.put(1);
+    let (first, second) = (world.desk.reserve().unwrap(), world.desk.reserve().unwrap());
+    assert!(world.desk.is_full() && world.desk.reserve().is_none());
+    let plain = world.submit(2, Wanted::anybody(), Terms::default());
+    assert_eq!(plain, Err(Reject::QueueFull));
+    let request = world.request(3, Wanted::anybody(), Terms::default());
+    let reserved = world.desk.submit_reserved(first, request, world.now);
+    assert!(accepted(3, reserved).is_ok());
+    assert!(world.desk.is_full());
+    world.desk.unreserve(second);
+    assert!(!world.desk.is_full());
+    world.put(4);
+    assert!(world.desk.is_full());
+    world.balances();
+}
+
+#[test]
+fn nobody_is_dropped_for_a_place() {
+    let mut world = of_room(Overflow::DropOldest, 1);
+    world.put(1);
+    assert!(world.desk.reserve().is_none());
+    assert!(world.refused().is_empty());
+}
+
+/// Work of which there is more than one worker can do: what it has begun, when the second interval is nearly over in which all waited.
+fn overloaded(mode: Mode) -> (World, Claim) {
+    let overload = OverloadRules::new(Target::Fixed(10 * MILLI)).interval(100 * MILLI);
+    let backlog = BacklogRules::new(100).overload(overload);
+    let mut world = World::new(of_backlog(mode, backlog), 1);
+    for id in 1..=10 {
+        world.put(id);
+    }
+    let (_, claim) = next(&mut world, mode);
+    // The first interval has the one in it that did not wait.
+    world.passes(150 * MILLI);
+    world.finish(claim, Outcome::Ok);
+    let (second, claim) = next(&mut world, mode);
+    assert_eq!((second, world.desk.take_overload_change()), (2, None));
+    world.passes(150 * MILLI);
+    (world, claim)
+}
+
+fn next(world: &mut World, mode: Mode) -> (u32, Claim) {
+    match mode {
+        Mode::Pull => world.comes(1).unwrap(),
+        Mode::Give => world.gives()[0],
+    }
+}
+
+#[test]
+fn too_much_work_is_told_and_what_has_waited_too_long_is_shed() {
+    for mode in [Mode::Pull, Mode::Give] {
+        let (mut world, claim) = overloaded(mode);
+        world.finish(claim, Outcome::Ok);
+        let (third, claim) = next(&mut world, mode);
+        let change = world.desk.take_overload_change().unwrap();
+        assert_eq!(
+            (change.overloaded, change.min_wait, change.target),
+            (true, 150 * MILLI, 10 * MILLI)
+        );
+        assert_eq!(world.desk.take_overload_change(), None, "it is told once");
+        assert!(world.desk.status(world.now).is_overloaded);
+        assert_eq!(third, 10, "the newest comes first");
+        assert!(world.refused().is_empty());
+        world.passes(10 * MILLI);
+        world.put(11);
+        world.finish(claim, Outcome::Ok);
+        assert_eq!(next(&mut world, mode).0, 11);
+        let shed: Vec<_> = (3..=9).map(|id| (id, Reject::Shed)).collect();
+        assert_eq!(world.refused(), shed);
+        assert_eq!(world.rejected(Reject::Shed), 7);
+        world.balances();
+    }
+}
+
+#[test]
+fn a_change_that_was_not_asked_for_is_not_lost_with_the_next_look() {
+    let (mut world, claim) = overloaded(Mode::Pull);
+    world.finish(claim, Outcome::Ok);
+    let (_, claim) = world.comes(1).unwrap();
+    world.finish(claim, Outcome::Ok);
+    world.gets(1);
+    let change = world.desk.take_overload_change().unwrap();
+    assert!(change.overloaded);
+}
+
+#[test]
+fn one_is_told_to_try_again_when_half_of_what_waits_will_be_done() {
+    let mut world = World::new(of_concurrency(Mode::Pull, 2), 2);
+    assert_eq!(
+        world.desk.retry_after(),
+        None,
+        "nobody knows how long one takes"
+    );
+    world.put(1);
+    let (_, claim) = world.comes(1).unwrap();
+    world.finish(claim, Outcome::Ok);
+    assert_eq!(world.desk.retry_after(), Some(SECOND / 4));
+    for id in 1..=14 {
+        world.put(id);
+    }
+    assert_eq!(world.desk.retry_after(), Some(2 * SECOND), "8 by 4 at once");
+    world.desk.drain(1, world.now);
+    assert_eq!(world.desk.retry_after(), Some(4 * SECOND));
+    world.desk.drain(2, world.now);
+    assert_eq!(world.desk.retry_after(), None, "nobody works");
+}
+
+#[test]
+fn one_is_told_to_try_again_neither_at_once_nor_never() {
+    let after = |took| {
+        let mut world = World::new(rules(Mode::Pull), 1);
+        world.put(1);
+        let (_, claim) = world.comes(1).unwrap();
+        world.desk.finish(claim, Outcome::Ok, took, world.now);
+        world.desk.retry_after()
+    };
+    assert_eq!(after(Duration::from_nanos(1)), Some(MILLI));
+    assert_eq!(after(10_000 * SECOND), Some(300 * SECOND));
+    assert_eq!(after(Duration::ZERO), None);
+}
