@@ -306,7 +306,7 @@ impl<S> Crew<S> {
         !self.free.is_empty() || !self.partly.is_empty()
     }
 
-    /// A worker is told that there is work, and will come for it: room for one job is kept for it until [`Crew::comes`].
+    /// A worker is told that there is work, and will come for it: until [`Crew::comes`] it counts as one without room.
     pub fn ring(&mut self, number: u32) {
         self.set_rung(number, true);
     }

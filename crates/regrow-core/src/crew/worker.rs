@@ -175,9 +175,9 @@ impl<S> Worker<S> {
         self.ready && !self.draining && !self.ejected
     }
 
-    pub(super) fn has_room(&self, concurrency: u32) -> bool {
-        let taken = self.jobs.len() + usize::from(self.rung);
-        self.can_work() && taken < concurrency as usize
+    /// Whether it may be given one more job. Who was told that there is work comes for it first.
+    pub(super) const fn has_room(&self, concurrency: u32) -> bool {
+        self.can_work() && !self.rung && self.jobs.len() < concurrency as usize
     }
 
     /// How long one more job would take, more or less: never 0, so that those who are not known yet differ by what they have.

@@ -120,3 +120,16 @@ fn nobody_is_told_while_nobody_can_work() {
     world.desk.on_standing(2, 1, true, world.now);
     assert_eq!(world.rings(), [2]);
 }
+
+#[test]
+fn one_that_may_have_several_is_told_once_and_comes_for_one_after_the_other() {
+    let mut world = World::new(of_concurrency(Mode::Pull, 3), 1);
+    for id in 1..=4 {
+        world.put(id);
+    }
+    for id in 1..=3 {
+        assert_eq!(world.rings(), [1]);
+        assert_eq!(world.gets(1), Some(id));
+    }
+    assert!(world.rings().is_empty(), "it has its hands full");
+}
