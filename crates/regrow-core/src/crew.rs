@@ -500,12 +500,16 @@ impl<S> Crew<S> {
         }
     }
 
-    /// Puts a worker where it belongs.
+    /// Puts a worker where it belongs. One that cannot work any more is not waited for.
     fn relist(&mut self, number: u32) {
         self.unlist(number);
         let Some(worker) = self.workers.get_mut(&number) else {
             return;
         };
+        if worker.rung && !worker.can_work() {
+            worker.rung = false;
+            self.rung -= 1;
+        }
         if !worker.has_room(self.rules.concurrency) {
             return;
         }

@@ -133,3 +133,22 @@ fn one_that_may_have_several_is_told_once_and_comes_for_one_after_the_other() {
     }
     assert!(world.rings().is_empty(), "it has its hands full");
 }
+
+#[test]
+fn one_that_was_told_and_cannot_work_any_more_is_not_waited_for() {
+    let ways: [fn(&mut World); 2] = [
+        |world| drop(world.desk.on_standing(2, 1, false, world.now)),
+        |world| assert!(world.desk.drain(2, world.now)),
+    ];
+    for way in ways {
+        let mut world = World::new(rules(Mode::Pull), 2);
+        world.desk.on_standing(1, 1, false, world.now);
+        world.put(1);
+        assert_eq!(world.rings(), [2]);
+        world.desk.on_standing(1, 1, true, world.now);
+        way(&mut world);
+        assert_eq!(world.rings(), [1]);
+        assert_eq!(world.gets(2), None, "it comes late");
+        assert_eq!(world.gets(1), Some(1));
+    }
+}
