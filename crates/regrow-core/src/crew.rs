@@ -143,7 +143,8 @@ impl<S> Crew<S> {
         worker.jobs.into_iter().map(|(_, slip)| slip).collect()
     }
 
-    /// How a worker stands: which life of it, and whether it may be given work. What an earlier life had is lost, and returned.
+    /// How a worker stands: which life of it, and whether it may be given work. What an earlier life had is lost, and returned. How an
+    /// earlier life stood is ignored.
     pub fn on_standing(
         &mut self,
         number: u32,
@@ -151,8 +152,10 @@ impl<S> Crew<S> {
         ready: bool,
         now: Instant,
     ) -> Vec<S> {
-        if self.generation(number) != Some(generation) {
-            self.comes(number);
+        match self.generation(number) {
+            Some(known) if known > generation => return Vec::new(),
+            Some(known) if known < generation => self.comes(number),
+            Some(_) | None => {}
         }
         let Some(worker) = self.workers.get_mut(&number) else {
             return Vec::new();

@@ -187,3 +187,13 @@ fn how_much_memory_workers_have_is_noted() {
     world.desk.crew_mut().on_memory(1, 11);
     assert_eq!(world.desk.crew().served(world.now).len(), 1);
 }
+
+#[test]
+fn the_standing_of_an_earlier_life_is_ignored() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.desk.on_standing(1, 2, true, world.now);
+    world.put(1);
+    world.gets(1);
+    assert!(world.desk.on_standing(1, 1, true, world.now).is_empty());
+    assert_eq!(world.desk.crew().generation(1), Some(2));
+}
