@@ -28,6 +28,7 @@ pub enum Lane {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobId {
     lane: Lane,
+    line: u64,
     ticket: Ticket,
 }
 
@@ -36,6 +37,14 @@ pub struct JobId {
 struct Entry<T> {
     job: T,
     wanted: Wanted,
+}
+
+/// What waits in one lane, from when something does until nothing does any more.
+#[derive(Debug)]
+struct Line<T> {
+    /// Which it is, of all that there were: tickets are told apart only within one.
+    number: u64,
+    backlog: Backlog<Entry<T>>,
 }
 
 /// What a look for the next job has brought.
@@ -49,9 +58,11 @@ pub(super) struct Popped<T> {
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     rules: BacklogRules,
-    any: Backlog<Entry<T>>,
+    any: Line<T>,
     /// Those in which something waits.
-    others: BTreeMap<Lane, Backlog<Entry<T>>>,
+    others: BTreeMap<Lane, Line<T>>,
+    /// Counts the lines.
+    lines: u64,
     /// Counts the looks: of lanes that are as good each comes first in turn.
     turn: usize,
 }
@@ -59,9 +70,13 @@ pub(super) struct Lanes<T> {
 impl<T> Lanes<T> {
     pub(super) fn new(rules: BacklogRules) -> Result<Self, InvalidRules> {
         Ok(Self {
-            any: Backlog::new(rules.clone())?,
+            any: Line {
+                number: 0,
+                backlog: Backlog::new(rules.clone())?,
+            },
             rules,
             others: BTreeMap::new(),
+            lines: 0,
             turn: 0,
         })
     }
@@ -72,22 +87,20 @@ impl<T> Lanes<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        let others: usize = self.others.values().map(Backlog::len).sum();
-        self.any.len() + others
+        self.all().map(Backlog::len).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.any.is_empty() && self.others.is_empty()
+        self.any.backlog.is_empty() && self.others.is_empty()
     }
 
     /// For how long the oldest of all has waited.
     pub(super) fn oldest(&self, now: Instant) -> Option<Duration> {
-        let all = self.others.values().chain([&self.any]);
-        all.filter_map(|backlog| backlog.oldest(now)).max()
+        self.all().filter_map(|backlog| backlog.oldest(now)).max()
     }
 
     pub(super) fn is_overloaded(&self) -> bool {
-        self.any.is_overloaded() || self.others.values().any(Backlog::is_overloaded)
+        self.all().any(Backlog::is_overloaded)
     }
 
     /// One that waits there goes, if the rules want it, to make room for one on these terms.
@@ -97,7 +110,8 @@ impl<T> Lanes<T> {
         terms: &Terms,
         now: Instant,
     ) -> Option<Refused<T>> {
-        let refused = self.get_mut(lane)?.make_room(terms.priority, now)?;
+        let line = self.get_mut(lane)?;
+        let refused = line.backlog.make_room(terms.priority, now)?;
         self.sweep(lane);
         Some(unwrapped(refused))
     }
@@ -105,18 +119,24 @@ impl<T> Lanes<T> {
     pub(super) fn push(&mut self, lane: Lane, request: Request<T>, now: Instant) -> JobId {
         let Request { job, terms, wanted } = request;
         let entry = Entry { job, wanted };
-        let ticket = self.or_new(&lane).push(entry, terms, now);
-        JobId { lane, ticket }
+        let line = self.or_new(&lane);
+        let ticket = line.backlog.push(entry, terms, now);
+        let line = line.number;
+        JobId { lane, line, ticket }
     }
 
     pub(super) fn cancel(&mut self, id: &JobId) -> Option<T> {
-        let entry = self.get_mut(&id.lane)?.cancel(id.ticket)?;
+        let line = self.get_mut(&id.lane)?;
+        if line.number != id.line {
+            return None;
+        }
+        let entry = line.backlog.cancel(id.ticket)?;
         self.sweep(&id.lane);
         Some(entry.job)
     }
 
     pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Popped<T> {
-        let Some(backlog) = self.get_mut(lane) else {
+        let Some(Line { backlog, .. }) = self.get_mut(lane) else {
             return Popped {
                 taken: None,
                 refused: Vec::new(),
@@ -151,7 +171,7 @@ impl<T> Lanes<T> {
         let all = self.others.iter_mut().chain([any]);
         let asked = all.filter(|(lane, _)| is_asked_for(lane));
         let mut lanes: Vec<(Priority, Lane)> = asked
-            .filter_map(|(lane, backlog)| Some((backlog.highest(now)?, lane.clone())))
+            .filter_map(|(lane, line)| Some((line.backlog.highest(now)?, lane.clone())))
             .collect();
         if !lanes.is_empty() {
             let turn = self.turn % lanes.len();
@@ -163,32 +183,28 @@ impl<T> Lanes<T> {
 
     /// A job has taken so long.
     pub(super) fn served(&mut self, took: Duration) {
-        self.any.served(took);
-        for other in self.others.values_mut() {
-            other.served(took);
-        }
+        self.all_mut().for_each(|backlog| backlog.served(took));
     }
 
     /// Time has passed; those that may not be begun any more.
     pub(super) fn on_wakeup(&mut self, now: Instant) -> Vec<Refused<T>> {
         let mut refused = Vec::new();
-        for backlog in self.others.values_mut().chain([&mut self.any]) {
+        for backlog in self.all_mut() {
             backlog.on_wakeup(now);
             refused.extend(backlog.take_refused().into_iter().map(unwrapped));
         }
-        self.others.retain(|_, backlog| !backlog.is_empty());
+        self.others.retain(|_, line| !line.backlog.is_empty());
         refused
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
-        let all = self.others.values().chain([&self.any]);
-        all.filter_map(Backlog::next_wakeup).min()
+        self.all().filter_map(Backlog::next_wakeup).min()
     }
 
     /// All that waits goes; those that were refused before as well.
     pub(super) fn drain(&mut self) -> (Vec<T>, Vec<Refused<T>>) {
         let (mut waiting, mut refused) = (Vec::new(), Vec::new());
-        for backlog in self.others.values_mut().chain([&mut self.any]) {
+        for backlog in self.all_mut() {
             waiting.extend(
                 backlog
                     .drain()
@@ -221,7 +237,7 @@ impl<T> Lanes<T> {
             .cloned()
             .collect();
         for lane in lanes {
-            let Some(mut backlog) = self.others.remove(&lane) else {
+            let Some(Line { mut backlog, .. }) = self.others.remove(&lane) else {
                 continue;
             };
             for waiting in backlog.drain() {
@@ -231,7 +247,7 @@ impl<T> Lanes<T> {
             refused.extend(backlog.take_refused().into_iter().map(unwrapped));
         }
         for (lane, waiting) in moved {
-            let backlog = self.or_new(&lane);
+            let backlog = &mut self.or_new(&lane).backlog;
             backlog.adopt(waiting, now);
             refused.extend(backlog.take_refused().into_iter().map(unwrapped));
             self.sweep(&lane);
@@ -239,25 +255,42 @@ impl<T> Lanes<T> {
         refused
     }
 
-    fn get_mut(&mut self, lane: &Lane) -> Option<&mut Backlog<Entry<T>>> {
+    fn all(&self) -> impl Iterator<Item = &Backlog<Entry<T>>> {
+        let lines = self.others.values().chain([&self.any]);
+        lines.map(|line| &line.backlog)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Backlog<Entry<T>>> {
+        let lines = self.others.values_mut().chain([&mut self.any]);
+        lines.map(|line| &mut line.backlog)
+    }
+
+    fn get_mut(&mut self, lane: &Lane) -> Option<&mut Line<T>> {
         match lane {
             Lane::Any => Some(&mut self.any),
             Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get_mut(lane),
         }
     }
 
-    fn or_new(&mut self, lane: &Lane) -> &mut Backlog<Entry<T>> {
+    fn or_new(&mut self, lane: &Lane) -> &mut Line<T> {
         if *lane == Lane::Any {
             return &mut self.any;
         }
-        let rules = &self.rules;
+        let (rules, lines) = (&self.rules, &mut self.lines);
         let others = self.others.entry(lane.clone());
-        others.or_insert_with(|| Backlog::by_checked(rules.clone()))
+        others.or_insert_with(|| {
+            *lines += 1;
+            Line {
+                number: *lines,
+                backlog: Backlog::by_checked(rules.clone()),
+            }
+        })
     }
 
     /// A lane without work is none.
     fn sweep(&mut self, lane: &Lane) {
-        if *lane != Lane::Any && self.others.get(lane).is_some_and(Backlog::is_empty) {
+        let line = self.others.get(lane);
+        if line.is_some_and(|line| line.backlog.is_empty()) {
             self.others.remove(lane);
         }
     }

@@ -244,3 +244,15 @@ fn a_key_leads_among_those_who_have_the_tag() {
     world.desk.keep(5, world.now);
     assert_eq!(world.gets(5), Some(21));
 }
+
+#[test]
+fn the_name_of_a_job_that_has_left_is_never_that_of_another() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    let key = world.key_of(1);
+    let first = world.put_for(1, key.clone());
+    assert_eq!(world.works_off(1), [1]);
+    let second = world.put_for(2, key);
+    assert_ne!(first, second);
+    assert!(world.desk.cancel(&first).is_none());
+    assert_eq!(world.desk.queued(), 1);
+}
