@@ -183,7 +183,11 @@ impl<T: Job> Desk<T> {
             };
             self.note_refused(dropped);
         }
-        Submitted::Queued(self.lanes.push(lane, request, now))
+        let (id, refused) = self.lanes.push(lane, request, now);
+        for refused in refused {
+            self.note_refused(refused);
+        }
+        Submitted::Queued(id)
     }
 
     /// Takes a job in, in the place that was kept for it.
@@ -259,6 +263,7 @@ impl<T: Job> Desk<T> {
             let somebody = self.crew.choose(&Wanted::anybody())?;
             return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
         }
+        self.expire(now);
         let lanes = self.lanes.best_first(|_| true, now);
         lanes.into_iter().find_map(|lane| {
             let number = self.free_for(&lane)?;
@@ -301,6 +306,7 @@ impl<T: Job> Desk<T> {
             Lane::Tag(tag) => tags.contains(tag),
             Lane::Nobody => false,
         };
+        self.expire(now);
         let lanes = self.lanes.best_first(is_for, now);
         let taken = lanes.iter().find_map(|lane| self.take(lane, now))?;
         self.begin(number, taken, now)
@@ -355,10 +361,15 @@ impl<T: Job> Desk<T> {
 
     /// Time has passed: what may not be begun any more is refused, and who was ejected for so long is taken back.
     pub fn on_wakeup(&mut self, now: Instant) {
+        self.expire(now);
+        self.look_at_outliers(now);
+    }
+
+    /// What may not be begun any more is refused.
+    fn expire(&mut self, now: Instant) {
         for refused in self.lanes.on_wakeup(now) {
             self.note_refused(refused);
         }
-        self.look_at_outliers(now);
     }
 
     /// When [`Desk::on_wakeup`] is wanted.

@@ -116,13 +116,21 @@ impl<T> Lanes<T> {
         Some(unwrapped(refused))
     }
 
-    pub(super) fn push(&mut self, lane: Lane, request: Request<T>, now: Instant) -> JobId {
+    /// Puts a job in. Those whose deadline is over are returned as well.
+    pub(super) fn push(
+        &mut self,
+        lane: Lane,
+        request: Request<T>,
+        now: Instant,
+    ) -> (JobId, Vec<Refused<T>>) {
         let Request { job, terms, wanted } = request;
         let entry = Entry { job, wanted };
         let line = self.or_new(&lane);
         let ticket = line.backlog.push(entry, terms, now);
+        let refused = line.backlog.take_refused();
+        let refused = refused.into_iter().map(unwrapped).collect();
         let line = line.number;
-        JobId { lane, line, ticket }
+        (JobId { lane, line, ticket }, refused)
     }
 
     pub(super) fn cancel(&mut self, id: &JobId) -> Option<T> {
@@ -160,7 +168,8 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn.
+    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn. Call
+    /// [`Lanes::on_wakeup`] before: those whose deadline is over are told by nobody else.
     pub(super) fn best_first(
         &mut self,
         is_asked_for: impl Fn(&Lane) -> bool,

@@ -293,3 +293,37 @@ fn one_is_told_to_try_again_neither_at_once_nor_never() {
     assert_eq!(after(10_000 * SECOND), Some(300 * SECOND));
     assert_eq!(after(Duration::ZERO), None);
 }
+
+#[test]
+fn one_whose_deadline_is_seen_to_be_over_is_told_whoever_has_seen_it() {
+    type Call = fn(&mut World);
+    let calls: [Call; 4] = [
+        |world| drop(world.put(9)),
+        |world| drop(world.put_for(9, Wanted::keyed(1))),
+        |world| assert!(world.desk.next_step(world.now).is_none()),
+        |world| assert!(world.gets(1).is_none()),
+    ];
+    for mode in [Mode::Pull, Mode::Give] {
+        for (at, call) in calls.iter().enumerate() {
+            let mut world = World::new(rules(mode), 1);
+            let until = world.now + MILLI;
+            for (id, wanted) in [(1, Wanted::anybody()), (2, Wanted::keyed(1))] {
+                let soon = Terms::default().deadline(until);
+                assert!(world.submit(id, wanted, soon).is_ok());
+            }
+            world.passes(MILLI);
+            call(&mut world);
+            world.balances();
+            let mut refused = world.refused();
+            // Who was not seen yet is looked at as soon as may be.
+            let left = if refused.len() < 2 { Some(until) } else { None };
+            assert_eq!(world.desk.next_wakeup(), left, "{mode:?}, call {at}");
+            world.desk.on_wakeup(world.now);
+            refused.extend(world.refused());
+            refused.sort_unstable();
+            let all = [(1, Reject::Expired), (2, Reject::Expired)];
+            assert_eq!(refused, all, "{mode:?}, call {at}");
+            world.balances();
+        }
+    }
+}
