@@ -178,6 +178,9 @@ impl<T: Job> Desk<T> {
         }
         let lane = lane_of(&self.crew, &request.wanted);
         if self.is_full() {
+            self.expire(now);
+        }
+        if self.is_full() {
             let Some(dropped) = self.lanes.make_room(&lane, &request.terms, now) else {
                 return self.refuse(request.job, Reject::QueueFull);
             };

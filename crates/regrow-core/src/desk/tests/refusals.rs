@@ -327,3 +327,19 @@ fn one_whose_deadline_is_seen_to_be_over_is_told_whoever_has_seen_it() {
         }
     }
 }
+
+#[test]
+fn those_whose_deadline_is_over_take_no_room() {
+    for overflow in [Overflow::Reject, Overflow::DropOldest] {
+        let backlog = BacklogRules::new(2).overflow(overflow);
+        let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
+        let soon = Terms::default().deadline(world.now + MILLI);
+        assert!(world.submit(1, Wanted::anybody(), soon.clone()).is_ok());
+        assert!(world.submit(2, Wanted::keyed(1), soon).is_ok());
+        world.passes(MILLI);
+        world.put(3);
+        let mut refused = world.refused();
+        refused.sort_unstable();
+        assert_eq!(refused, [(1, Reject::Expired), (2, Reject::Expired)]);
+    }
+}
