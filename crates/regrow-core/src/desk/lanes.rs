@@ -44,6 +44,8 @@ struct Entry<T> {
 struct Line<T> {
     /// Which it is, of all that there were: tickets are told apart only within one.
     number: u64,
+    /// When a job was taken last, or it began: of lanes that are as good the one comes first that has waited for longest.
+    served: u64,
     backlog: Backlog<Entry<T>>,
 }
 
@@ -63,8 +65,8 @@ pub(super) struct Lanes<T> {
     others: BTreeMap<Lane, Line<T>>,
     /// Counts the lines.
     lines: u64,
-    /// Counts the looks: of lanes that are as good each comes first in turn.
-    turn: usize,
+    /// Counts the jobs that were taken.
+    taken: u64,
 }
 
 impl<T> Lanes<T> {
@@ -72,12 +74,13 @@ impl<T> Lanes<T> {
         Ok(Self {
             any: Line {
                 number: 0,
+                served: 0,
                 backlog: Backlog::new(rules.clone())?,
             },
             rules,
             others: BTreeMap::new(),
             lines: 0,
-            turn: 0,
+            taken: 0,
         })
     }
 
@@ -144,7 +147,11 @@ impl<T> Lanes<T> {
     }
 
     pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Popped<T> {
-        let Some(Line { backlog, .. }) = self.get_mut(lane) else {
+        let turn = self.taken + 1;
+        let Some(Line {
+            served, backlog, ..
+        }) = self.get_mut(lane)
+        else {
             return Popped {
                 taken: None,
                 refused: Vec::new(),
@@ -152,8 +159,12 @@ impl<T> Lanes<T> {
             };
         };
         let taken = backlog.pop(now);
+        if taken.is_some() {
+            *served = turn;
+        }
         let refused = backlog.take_refused();
         let overload = backlog.take_overload_change();
+        self.taken += u64::from(taken.is_some());
         self.sweep(lane);
         let taken = taken.map(|taken| Taken {
             payload: taken.payload.job,
@@ -175,19 +186,17 @@ impl<T> Lanes<T> {
         is_asked_for: impl Fn(&Lane) -> bool,
         now: Instant,
     ) -> Vec<Lane> {
-        self.turn = self.turn.wrapping_add(1);
         let any = (&Lane::Any, &mut self.any);
         let all = self.others.iter_mut().chain([any]);
         let asked = all.filter(|(lane, _)| is_asked_for(lane));
-        let mut lanes: Vec<(Priority, Lane)> = asked
-            .filter_map(|(lane, line)| Some((line.backlog.highest(now)?, lane.clone())))
+        let mut lanes: Vec<(Reverse<Priority>, u64, Lane)> = asked
+            .filter_map(|(lane, line)| {
+                let class = line.backlog.highest(now)?;
+                Some((Reverse(class), line.served, lane.clone()))
+            })
             .collect();
-        if !lanes.is_empty() {
-            let turn = self.turn % lanes.len();
-            lanes.rotate_left(turn);
-        }
-        lanes.sort_by_key(|(class, _)| Reverse(*class));
-        lanes.into_iter().map(|(_, lane)| lane).collect()
+        lanes.sort_by_key(|(class, served, _)| (*class, *served));
+        lanes.into_iter().map(|(_, _, lane)| lane).collect()
     }
 
     /// A job has taken so long.
@@ -285,12 +294,13 @@ impl<T> Lanes<T> {
         if *lane == Lane::Any {
             return &mut self.any;
         }
-        let (rules, lines) = (&self.rules, &mut self.lines);
+        let (rules, lines, served) = (&self.rules, &mut self.lines, self.taken);
         let others = self.others.entry(lane.clone());
         others.or_insert_with(|| {
             *lines += 1;
             Line {
                 number: *lines,
+                served,
                 backlog: Backlog::by_checked(rules.clone()),
             }
         })

@@ -77,3 +77,39 @@ fn the_best_lane_that_somebody_can_serve_is_served() {
         }
     }
 }
+
+#[test]
+fn lanes_that_are_as_good_take_turns_however_a_worker_comes() {
+    let mut world = World::new(rules(Mode::Pull), 0);
+    world.up(1, &["big"]);
+    for id in 0..10 {
+        world.put(id);
+        world.put_for(100 + id, tag("big"));
+    }
+    let mut of_any = 0;
+    for _ in 0..10 {
+        assert_eq!(world.rings(), [1]);
+        let (id, claim) = world.comes(1).unwrap();
+        of_any += u32::from(id < 100);
+        world.finish(claim, Outcome::Ok);
+    }
+    assert_eq!(of_any, 5);
+}
+
+#[test]
+fn a_lane_that_comes_and_goes_has_its_turn_like_one_that_stays() {
+    let mut world = one(Mode::Pull);
+    for id in 0..10 {
+        world.put(id);
+    }
+    let mut order = Vec::new();
+    for id in [100, 101, 102] {
+        world.put_for(id, tag("big"));
+        for _ in 0..2 {
+            let (id, claim) = world.comes(1).unwrap();
+            order.push(id);
+            world.finish(claim, Outcome::Ok);
+        }
+    }
+    assert_eq!(order, [100, 0, 101, 1, 102, 2]);
+}
