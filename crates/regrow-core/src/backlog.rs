@@ -85,8 +85,17 @@ impl<T> Backlog<T> {
         Ok(Self::by_checked(rules))
     }
 
+    /// An empty one beside this one, by the same rules. It knows as well how long jobs take.
+    pub(crate) fn another(&self) -> Self {
+        let mut another = Self::by_checked(self.rules.clone());
+        if let (Some(overload), Some(known)) = (&mut another.overload, &self.overload) {
+            overload.service = known.service;
+        }
+        another
+    }
+
     /// The same by rules that are known to be in their range.
-    pub(crate) fn by_checked(rules: BacklogRules) -> Self {
+    fn by_checked(rules: BacklogRules) -> Self {
         Self {
             slots: Slots::new(),
             cohorts: [List::EMPTY; CLASSES * CLASSES],

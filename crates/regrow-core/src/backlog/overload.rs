@@ -24,7 +24,7 @@ pub(super) struct Overload {
     /// The interval that runs; none before the first job.
     interval: Option<Interval>,
     /// How long a job takes on average.
-    service: Option<Duration>,
+    pub(super) service: Option<Duration>,
     pub(super) changed: Option<OverloadChange>,
 }
 

@@ -59,7 +59,6 @@ pub(super) struct Popped<T> {
 /// All that waits.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
-    rules: BacklogRules,
     any: Line<T>,
     /// Those in which something waits.
     others: BTreeMap<Lane, Line<T>>,
@@ -75,9 +74,8 @@ impl<T> Lanes<T> {
             any: Line {
                 number: 0,
                 served: 0,
-                backlog: Backlog::new(rules.clone())?,
+                backlog: Backlog::new(rules)?,
             },
-            rules,
             others: BTreeMap::new(),
             lines: 0,
             taken: 0,
@@ -294,14 +292,14 @@ impl<T> Lanes<T> {
         if *lane == Lane::Any {
             return &mut self.any;
         }
-        let (rules, lines, served) = (&self.rules, &mut self.lines, self.taken);
+        let (any, lines, served) = (&self.any, &mut self.lines, self.taken);
         let others = self.others.entry(lane.clone());
         others.or_insert_with(|| {
             *lines += 1;
             Line {
                 number: *lines,
                 served,
-                backlog: Backlog::by_checked(rules.clone()),
+                backlog: any.backlog.another(),
             }
         })
     }

@@ -343,3 +343,28 @@ fn those_whose_deadline_is_over_take_no_room() {
         assert_eq!(refused, [(1, Reject::Expired), (2, Reject::Expired)]);
     }
 }
+
+#[test]
+fn a_lane_that_is_new_knows_how_long_jobs_take() {
+    let overload = OverloadRules::new(Target::Auto);
+    let backlog = BacklogRules::new(100).overload(overload);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
+    for number in 1..=4 {
+        world.up(number, &["big"]);
+    }
+    world.put(0);
+    let (_, claim) = world.comes(1).unwrap();
+    world
+        .desk
+        .finish(claim, Outcome::Ok, 10 * SECOND, world.now);
+    for id in 1..=4 {
+        world.put_for(id, tag("big"));
+    }
+    // Where jobs take 10 s, they may wait for 5 s.
+    for id in 1..=4 {
+        world.passes(SECOND + MILLI);
+        assert_eq!(world.gets(id), Some(id));
+    }
+    assert!(world.refused().is_empty());
+    assert_eq!(world.desk.take_overload_change(), None);
+}
