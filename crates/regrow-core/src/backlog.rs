@@ -262,6 +262,11 @@ impl<T> Backlog<T> {
             .is_some_and(|overload| overload.is_on)
     }
 
+    /// How long jobs should wait at most, where that is looked at.
+    pub(crate) fn target(&self) -> Option<Duration> {
+        self.overload.as_ref().map(Overload::target)
+    }
+
     /// What has changed in that since this was asked last. Ask after each [`Backlog::pop`], which is what changes it; a change that was
     /// not asked for gives way to the next.
     pub fn take_overload_change(&mut self) -> Option<OverloadChange> {

@@ -119,6 +119,8 @@ pub struct Desk<T: Job> {
     /// What jobs take, on average, in seconds.
     service: f64,
     refused: Vec<(T, Reject)>,
+    /// Whether it was told last that there is too much work, and the latest that says something else.
+    overloaded: bool,
     overload: Option<OverloadChange>,
     ejections: Vec<Ejection>,
 }
@@ -143,6 +145,7 @@ impl<T: Job> Desk<T> {
             totals: Totals::default(),
             service: 0.0,
             refused: Vec::new(),
+            overloaded: false,
             overload: None,
             ejections: Vec::new(),
         })
@@ -325,7 +328,8 @@ impl<T: Job> Desk<T> {
     fn take(&mut self, lane: &Lane, now: Instant) -> Option<Taken<T>> {
         loop {
             let popped = self.lanes.pop(lane, now);
-            self.overload = popped.overload.or(self.overload.take());
+            let other = |change: &OverloadChange| change.overloaded != self.overloaded;
+            self.overload = popped.overload.filter(other).or(self.overload.take());
             for refused in popped.refused {
                 self.note_refused(refused);
             }
@@ -414,9 +418,20 @@ impl<T: Job> Desk<T> {
         std::mem::take(&mut self.refused)
     }
 
-    /// Whether there is more work than the workers can do, if that has changed since this was asked last.
-    pub const fn take_overload_change(&mut self) -> Option<OverloadChange> {
-        self.overload.take()
+    /// Whether there is more work than the workers can do, in one lane at least, if that has changed since this was asked last.
+    pub fn take_overload_change(&mut self) -> Option<OverloadChange> {
+        let seen = self.overload.take();
+        let overloaded = self.lanes.is_overloaded();
+        if overloaded == self.overloaded {
+            return None;
+        }
+        self.overloaded = overloaded;
+        // A lane that has gone has not been judged: nobody waits there.
+        seen.or(Some(OverloadChange {
+            overloaded,
+            min_wait: Duration::ZERO,
+            target: self.lanes.target()?,
+        }))
     }
 
     /// How many jobs wait.

@@ -104,6 +104,11 @@ impl<T> Lanes<T> {
         self.all().any(Backlog::is_overloaded)
     }
 
+    /// How long jobs should wait at most, where that is looked at.
+    pub(super) fn target(&self) -> Option<Duration> {
+        self.any.backlog.target()
+    }
+
     /// One that waits there goes, if the rules want it, to make room for one on these terms.
     pub(super) fn make_room(
         &mut self,

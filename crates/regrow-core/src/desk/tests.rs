@@ -12,6 +12,7 @@ use crate::testing::t0;
 
 mod keys;
 mod order;
+mod overload;
 mod refusals;
 mod rings;
 mod workers;

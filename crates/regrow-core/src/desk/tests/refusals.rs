@@ -196,68 +196,6 @@ fn nobody_is_dropped_for_a_place() {
     assert!(world.refused().is_empty());
 }
 
-/// Work of which there is more than one worker can do: what it has begun, when the second interval is nearly over in which all waited.
-fn overloaded(mode: Mode) -> (World, Claim) {
-    let overload = OverloadRules::new(Target::Fixed(10 * MILLI)).interval(100 * MILLI);
-    let backlog = BacklogRules::new(100).overload(overload);
-    let mut world = World::new(of_backlog(mode, backlog), 1);
-    for id in 1..=10 {
-        world.put(id);
-    }
-    let (_, claim) = next(&mut world, mode);
-    // The first interval has the one in it that did not wait.
-    world.passes(150 * MILLI);
-    world.finish(claim, Outcome::Ok);
-    let (second, claim) = next(&mut world, mode);
-    assert_eq!((second, world.desk.take_overload_change()), (2, None));
-    world.passes(150 * MILLI);
-    (world, claim)
-}
-
-fn next(world: &mut World, mode: Mode) -> (u32, Claim) {
-    match mode {
-        Mode::Pull => world.comes(1).unwrap(),
-        Mode::Give => world.gives()[0],
-    }
-}
-
-#[test]
-fn too_much_work_is_told_and_what_has_waited_too_long_is_shed() {
-    for mode in [Mode::Pull, Mode::Give] {
-        let (mut world, claim) = overloaded(mode);
-        world.finish(claim, Outcome::Ok);
-        let (third, claim) = next(&mut world, mode);
-        let change = world.desk.take_overload_change().unwrap();
-        assert_eq!(
-            (change.overloaded, change.min_wait, change.target),
-            (true, 150 * MILLI, 10 * MILLI)
-        );
-        assert_eq!(world.desk.take_overload_change(), None, "it is told once");
-        assert!(world.desk.status(world.now).is_overloaded);
-        assert_eq!(third, 10, "the newest comes first");
-        assert!(world.refused().is_empty());
-        world.passes(10 * MILLI);
-        world.put(11);
-        world.finish(claim, Outcome::Ok);
-        assert_eq!(next(&mut world, mode).0, 11);
-        let shed: Vec<_> = (3..=9).map(|id| (id, Reject::Shed)).collect();
-        assert_eq!(world.refused(), shed);
-        assert_eq!(world.rejected(Reject::Shed), 7);
-        world.balances();
-    }
-}
-
-#[test]
-fn a_change_that_was_not_asked_for_is_not_lost_with_the_next_look() {
-    let (mut world, claim) = overloaded(Mode::Pull);
-    world.finish(claim, Outcome::Ok);
-    let (_, claim) = world.comes(1).unwrap();
-    world.finish(claim, Outcome::Ok);
-    world.gets(1);
-    let change = world.desk.take_overload_change().unwrap();
-    assert!(change.overloaded);
-}
-
 #[test]
 fn one_is_told_to_try_again_when_half_of_what_waits_will_be_done() {
     let mut world = World::new(of_concurrency(Mode::Pull, 2), 2);
@@ -342,29 +280,4 @@ fn those_whose_deadline_is_over_take_no_room() {
         refused.sort_unstable();
         assert_eq!(refused, [(1, Reject::Expired), (2, Reject::Expired)]);
     }
-}
-
-#[test]
-fn a_lane_that_is_new_knows_how_long_jobs_take() {
-    let overload = OverloadRules::new(Target::Auto);
-    let backlog = BacklogRules::new(100).overload(overload);
-    let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
-    for number in 1..=4 {
-        world.up(number, &["big"]);
-    }
-    world.put(0);
-    let (_, claim) = world.comes(1).unwrap();
-    world
-        .desk
-        .finish(claim, Outcome::Ok, 10 * SECOND, world.now);
-    for id in 1..=4 {
-        world.put_for(id, tag("big"));
-    }
-    // Where jobs take 10 s, they may wait for 5 s.
-    for id in 1..=4 {
-        world.passes(SECOND + MILLI);
-        assert_eq!(world.gets(id), Some(id));
-    }
-    assert!(world.refused().is_empty());
-    assert_eq!(world.desk.take_overload_change(), None);
 }
