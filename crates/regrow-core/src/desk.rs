@@ -162,8 +162,23 @@ impl<T: Job> Desk<T> {
         &mut self.crew
     }
 
-    /// Takes a job in, if there is room for it or the rules make some.
+    /// Takes a job in, if there is room for it, the rules make some, or somebody is free to begin it at once.
     pub fn submit(&mut self, request: Request<T>, now: Instant) -> Submitted<T> {
+        self.take_in(request, false, now)
+    }
+
+    /// Takes a job in, in the place that was kept for it.
+    pub fn submit_reserved(
+        &mut self,
+        place: Place,
+        request: Request<T>,
+        now: Instant,
+    ) -> Submitted<T> {
+        self.unreserve(place);
+        self.take_in(request, true, now)
+    }
+
+    fn take_in(&mut self, request: Request<T>, has_place: bool, now: Instant) -> Submitted<T> {
         self.totals.submitted += 1;
         let refusal = if self.closed {
             Some(Reject::Draining)
@@ -180,10 +195,10 @@ impl<T: Job> Desk<T> {
             return self.refuse(request.job, reject);
         }
         let lane = lane_of(&self.crew, &request.wanted);
-        if self.is_full() {
+        if !has_place && self.is_full() {
             self.expire(now);
         }
-        if self.is_full() {
+        if !has_place && self.is_full() && self.free_for(&lane).is_none() {
             let Some(dropped) = self.lanes.make_room(&lane, &request.terms, now) else {
                 return self.refuse(request.job, Reject::QueueFull);
             };
@@ -194,17 +209,6 @@ impl<T: Job> Desk<T> {
             self.note_refused(refused);
         }
         Submitted::Queued(id)
-    }
-
-    /// Takes a job in, in the place that was kept for it.
-    pub fn submit_reserved(
-        &mut self,
-        place: Place,
-        request: Request<T>,
-        now: Instant,
-    ) -> Submitted<T> {
-        self.unreserve(place);
-        self.submit(request, now)
     }
 
     fn refuse(&mut self, job: T, reject: Reject) -> Submitted<T> {
@@ -440,7 +444,7 @@ impl<T: Job> Desk<T> {
         self.lanes.len()
     }
 
-    /// Whether there is no room for one more.
+    /// Whether there is no room for one more to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queued() + self.reserved >= self.max

@@ -66,7 +66,7 @@ fn jobs_for_somebody_and_jobs_for_anybody_share_the_room() {
     world.put_for(2, Wanted::keyed(1));
     world.put_for(3, Wanted::keyed(2));
     assert_eq!(world.refused(), [(2, Reject::Dropped)], "of its own lane");
-    world.up(1, &["big"]);
+    world.desk.add(1, [Arc::from("big")], world.now);
     let refused = world.submit(4, tag("big"), Terms::default());
     assert_eq!(refused, Err(Reject::QueueFull), "its lane has none to drop");
     assert_eq!(world.desk.queued(), 2);
@@ -280,4 +280,60 @@ fn those_whose_deadline_is_over_take_no_room() {
         refused.sort_unstable();
         assert_eq!(refused, [(1, Reject::Expired), (2, Reject::Expired)]);
     }
+}
+
+#[test]
+fn where_none_may_wait_one_is_taken_in_that_somebody_is_free_for() {
+    for mode in [Mode::Pull, Mode::Give] {
+        let mut world = World::new(of_backlog(mode, BacklogRules::new(0)), 2);
+        let key = world.key_of(1);
+        assert!(world.desk.is_full() && world.desk.reserve().is_none());
+        world.put_for(1, key.clone());
+        match mode {
+            Mode::Pull => assert_eq!((world.rings(), world.gets(1)), (vec![1], Some(1))),
+            Mode::Give => assert_eq!(ids(&world.gives()), [1]),
+        }
+        let refused = world.submit(2, key, Terms::default());
+        assert_eq!(refused, Err(Reject::QueueFull), "its keeper is not free");
+        world.put(3);
+        match mode {
+            Mode::Pull => {
+                assert_eq!(world.rings(), [2]);
+                let refused = world.submit(4, Wanted::anybody(), Terms::default());
+                assert_eq!(refused, Err(Reject::QueueFull), "it comes for another");
+                assert_eq!(world.gets(2), Some(3));
+            }
+            Mode::Give => assert_eq!(ids(&world.gives()), [3]),
+        }
+        let refused = world.submit(5, Wanted::anybody(), Terms::default());
+        assert_eq!(refused, Err(Reject::QueueFull));
+        world.balances();
+    }
+}
+
+#[test]
+fn one_that_somebody_is_free_for_drops_none_that_waits_for_others() {
+    let backlog = BacklogRules::new(1).overflow(Overflow::DropOldest);
+    let mut world = World::new(of_backlog(Mode::Give, backlog), 2);
+    let key = world.key_of(1);
+    world.put_for(1, key.clone());
+    assert_eq!(ids(&world.gives()), [1]);
+    world.put_for(2, key);
+    assert!(world.gives().is_empty());
+    world.put(3);
+    assert_eq!(ids(&world.gives()), [3]);
+    assert!(world.refused().is_empty());
+}
+
+#[test]
+fn a_place_is_kept_although_one_was_taken_in_that_somebody_was_free_for() {
+    let backlog = BacklogRules::new(1);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 1);
+    let place = world.desk.reserve().unwrap();
+    world.put(1);
+    assert_eq!(world.rings(), [1]);
+    let request = world.request(2, Wanted::anybody(), Terms::default());
+    let reserved = world.desk.submit_reserved(place, request, world.now);
+    assert!(accepted(2, reserved).is_ok());
+    assert_eq!(world.works_off(1), [1, 2]);
 }
