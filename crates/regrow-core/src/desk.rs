@@ -247,6 +247,7 @@ impl<T: Job> Desk<T> {
         if !self.crew.is_anybody_free() {
             return None;
         }
+        self.expire(now);
         match self.mode {
             Mode::Pull => {
                 // Who was told comes for one job at least.
@@ -273,7 +274,6 @@ impl<T: Job> Desk<T> {
             let somebody = self.crew.choose(&Wanted::anybody())?;
             return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
         }
-        self.expire(now);
         let lanes = self.lanes.best_first(|_| true, now);
         lanes.into_iter().find_map(|lane| {
             let number = self.free_for(&lane)?;

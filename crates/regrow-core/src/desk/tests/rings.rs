@@ -152,3 +152,13 @@ fn one_that_was_told_and_cannot_work_any_more_is_not_waited_for() {
         assert_eq!(world.gets(1), Some(1));
     }
 }
+
+#[test]
+fn nobody_is_told_of_one_whose_deadline_is_over() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    let soon = Terms::default().deadline(world.now + MILLI);
+    assert!(world.submit(1, Wanted::anybody(), soon).is_ok());
+    world.passes(MILLI);
+    assert!(world.rings().is_empty());
+    assert_eq!(world.refused(), [(1, Reject::Expired)]);
+}
