@@ -10,6 +10,7 @@ use crate::backlog::{Overflow, OverloadRules, Priority, Target};
 use crate::crew::WorkerState;
 use crate::testing::t0;
 
+mod histories;
 mod keys;
 mod order;
 mod overload;
