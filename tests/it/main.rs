@@ -26,6 +26,7 @@ mod order;
 mod otlp;
 mod partition_supervisor;
 mod peers;
+mod pool;
 mod probes;
 mod push;
 mod ractor_supervisor_defects;

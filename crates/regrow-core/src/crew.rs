@@ -180,6 +180,7 @@ impl<S> Crew<S> {
             return Vec::new();
         };
         worker.ready = false;
+        worker.up = false;
         let lost: Vec<S> = worker.lose();
         self.in_flight -= lost.len() as u64;
         self.relist(number);

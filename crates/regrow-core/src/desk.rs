@@ -35,6 +35,12 @@ pub use workers::Ejection;
 /// The share by which each newer job counts in the mean of what jobs take.
 const NEWER: f64 = 1.0 / 16.0;
 
+/// How many workers are told at once that there is work.
+const ON_THE_WAY: usize = 2;
+
+/// After how much time one who was told and has not come is not counted on.
+const HELD_UP: Duration = Duration::from_millis(1);
+
 /// How a pool's workers come by their work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -123,6 +129,8 @@ pub struct Desk<T: Job> {
     overloaded: bool,
     overload: Option<OverloadChange>,
     ejections: Vec<Ejection>,
+    /// When somebody was told last that there is work.
+    rung_at: Option<Instant>,
 }
 
 impl<T: Job> Desk<T> {
@@ -148,6 +156,7 @@ impl<T: Job> Desk<T> {
             overloaded: false,
             overload: None,
             ejections: Vec::new(),
+            rung_at: None,
         })
     }
 
@@ -250,12 +259,15 @@ impl<T: Job> Desk<T> {
         self.expire(now);
         match self.mode {
             Mode::Pull => {
-                // Who was told comes for one job at least.
-                if self.lanes.len() <= self.crew.rung() {
+                // Who was told comes for one job at least, and has somebody else told if there is more. So a flood of short jobs
+                // wakes few, and one of long jobs soon all.
+                let on_the_way = self.crew.rung();
+                if on_the_way >= self.lanes.len() || self.is_enough(on_the_way, now) {
                     return None;
                 }
                 let number = self.next_match(now)?.1;
                 self.crew.ring(number);
+                self.rung_at = Some(now);
                 Some(Step::Ring(number))
             }
             Mode::Give => loop {
@@ -266,6 +278,12 @@ impl<T: Job> Desk<T> {
                 }
             },
         }
+    }
+
+    /// Whether so many who were told and have not come yet suffice for now. They do not if they take long: they may be held up.
+    fn is_enough(&self, on_the_way: usize, now: Instant) -> bool {
+        let is_slow = |at: Instant| now.saturating_duration_since(at) >= HELD_UP;
+        on_the_way >= ON_THE_WAY && !self.rung_at.is_some_and(is_slow)
     }
 
     /// A lane with work, and somebody with room who may have it: the best work first.
@@ -420,6 +438,14 @@ impl<T: Job> Desk<T> {
     /// Jobs that were taken in and will not be done, since this was asked last. Allocates nothing when there are none.
     pub fn take_refused(&mut self) -> Vec<(T, Reject)> {
         std::mem::take(&mut self.refused)
+    }
+
+    /// Whether there is anything to be asked for: by [`Desk::take_refused`] or [`Desk::take_overload_change`].
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.refused.is_empty()
+            || self.overload.is_some()
+            || self.lanes.is_overloaded() != self.overloaded
     }
 
     /// Whether there is more work than the workers can do, in one lane at least, if that has changed since this was asked last.

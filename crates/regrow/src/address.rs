@@ -283,6 +283,15 @@ pub enum CallError {
     },
 }
 
+impl<M> Address<M> {
+    pub(crate) const fn unchecked(place: Arc<Place>) -> Self {
+        Self {
+            place,
+            message: PhantomData,
+        }
+    }
+}
+
 impl<M: Message> Address<M> {
     /// The place.
     #[must_use]

@@ -21,9 +21,10 @@ use crate::breaker::gate::Gate;
 use crate::exit::{ExitReason, StartFailure};
 use crate::launch::{Launch, Launchpad};
 use crate::path::ChildPath;
+use crate::pool::WorkerSeat;
 use crate::probe::Probe;
 use crate::registry::Registered;
-use crate::started::{Force, Started};
+use crate::started::Started;
 use crate::supervisor::{Message, Supervisor, Tree};
 use crate::telemetry::{FiguresGauge, Identity, Payload, Span, Subject, Telemetry, Vitals};
 
@@ -61,6 +62,8 @@ pub(crate) struct Traits {
     pub(crate) probes: Arc<[Probe]>,
     /// What lets its starts through.
     pub(crate) gate: Option<Gate>,
+    /// Which worker of a pool it is, if it is one.
+    pub(crate) seat: Option<WorkerSeat>,
     pub(crate) plan: ChildPlan,
     /// What of the plan was said, where a supervisor may have another default.
     pub(crate) said: Said,
@@ -167,12 +170,7 @@ impl ChildSpec {
                 };
                 let spawned = Supervised::spawn_linked(None, actor, arguments, supervisor);
                 match spawned.await {
-                    Ok((actor, _)) => Ok(Started {
-                        cell: actor.get_cell(),
-                        control: None,
-                        vitals: Some(vitals),
-                        force: Force::OnActor,
-                    }),
+                    Ok((actor, _)) => Ok(Started::of_actor(actor.get_cell(), vitals)),
                     Err(ractor::SpawnErr::StartupFailed(error)) => Err(StartFailure::retry(error)),
                     Err(error) => Err(StartFailure::retry(error)),
                 }
@@ -223,6 +221,7 @@ impl ChildSpec {
             announced: false,
             probes: Arc::default(),
             gate: None,
+            seat: None,
             plan: ChildPlan::default(),
             said: Said::default(),
             message: None,
@@ -538,7 +537,7 @@ impl StartContext {
     }
 
     /// The cells in which this life counts what it does.
-    fn hire(&self) -> Arc<Vitals> {
+    pub(crate) fn hire(&self) -> Arc<Vitals> {
         let Subject {
             identity,
             generation,

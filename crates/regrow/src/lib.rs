@@ -63,6 +63,7 @@ mod launch;
 pub mod otlp;
 mod panics;
 mod path;
+pub mod pool;
 pub mod probe;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;

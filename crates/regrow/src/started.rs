@@ -63,6 +63,16 @@ impl Started {
         }
     }
 
+    /// An actor that counts what it does.
+    pub(crate) const fn of_actor(cell: ActorCell, vitals: Arc<Vitals>) -> Self {
+        Self {
+            cell,
+            control: None,
+            vitals: Some(vitals),
+            force: Force::OnActor,
+        }
+    }
+
     /// The actor only stands for something else, such as a thread or a process, and ends after it. If that could not be ended,
     /// the actor is left alone: to kill it would hide what still runs.
     #[must_use]

@@ -55,6 +55,7 @@ pub(crate) use tree::{Commons, HardEnds, Tree, Vital};
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::StartFailure;
 use crate::path::ChildPath;
+use crate::pool::InvalidPool;
 use crate::probe::check_probes;
 use crate::started::{Control, Started};
 use crate::watchdog::Watchdog;
@@ -75,6 +76,15 @@ pub struct Supervisor {
     pub(crate) watchdog: Option<Watchdog>,
     /// What makes it well.
     pub(crate) health: HealthPolicy,
+    /// That its children are the workers of a pool, if they are.
+    pub(crate) pool: Option<PoolMark>,
+}
+
+/// A supervisor is that of a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolMark {
+    /// What is wrong with the pool.
+    wrong: Option<InvalidPool>,
 }
 
 /// What is wrong with a tree before anything has been started.
@@ -149,6 +159,9 @@ pub enum InvalidTree {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A pool could never work.
+    #[error(transparent)]
+    Pool(#[from] InvalidPool),
     /// A supervisor below the root has a watchdog: there is one for the whole system.
     #[error(
         "supervisor \"{supervisor}\" has a watchdog, and there is one for the whole system; give it to the root"
@@ -197,7 +210,16 @@ impl Supervisor {
             partitions: None,
             watchdog: None,
             health: HealthPolicy::default(),
+            pool: None,
         }
+    }
+
+    /// A supervisor of a pool's workers, which its manager adds while it runs.
+    pub(crate) fn of_pool(id: Arc<str>, manager: ChildSpec, wrong: Option<InvalidPool>) -> Self {
+        let mut supervisor = Self::new(id).no_intensity_limit().stop_together();
+        supervisor.policy.dynamic = true;
+        supervisor.pool = Some(PoolMark { wrong });
+        supervisor.child(manager)
     }
 
     /// Adds a child after those before it: that is the start order.
@@ -322,6 +344,11 @@ impl Supervisor {
                 reason,
             });
         }
+        if let Some(wrong) = self.pool.as_ref().and_then(|pool| pool.wrong.as_ref()) {
+            let pool = path.to_owned();
+            let reason = wrong.reason.clone();
+            return Err(InvalidPool { pool, reason }.into());
+        }
         if let Some(reason) = self.cannot_be_dynamic() {
             return Err(InvalidTree::Dynamic {
                 supervisor: supervisor(),
@@ -423,7 +450,7 @@ impl Supervisor {
         };
         if !self.policy.dynamic {
             None
-        } else if !self.children.is_empty() {
+        } else if !self.children.is_empty() && self.pool.is_none() {
             Some("it cannot have children from the start; add them when it runs")
         } else if !one_for_one {
             Some("one that fails can take nobody along; leave the strategy at one_for_one")

@@ -363,6 +363,24 @@ impl TestSystem {
         }
     }
 
+    /// Kills whoever lives at `path`, behind his supervisor's back: a puppet, or any other actor.
+    ///
+    /// # Panics
+    /// When nobody does.
+    #[track_caller]
+    pub fn kill(&self, path: &str) {
+        assert!(
+            self.try_kill(path),
+            "failed to kill {path:?}: nobody lives there"
+        );
+    }
+
+    /// The same, if anybody lives there; whether somebody did.
+    pub fn try_kill(&self, path: &str) -> bool {
+        let child = self.system.registry().get(path);
+        child.is_some_and(|child| child.unchecked_address::<()>().kill())
+    }
+
     /// Waits for the next event of this name about this path; those before it are passed over. Returns it.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::deployed;
 use super::grafana::{Dashboard, Panel, Row, Unit, Variable};
 
+mod pools;
 mod probes;
 
 /// Series of a metric of the systems that were chosen; `labels` narrow them further.
@@ -85,6 +86,7 @@ fn tree() -> Dashboard {
             actors(),
             probes::probes(),
             breakers(),
+            pools::row(),
             registry(),
             telemetry(),
         ],

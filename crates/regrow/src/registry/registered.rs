@@ -140,6 +140,11 @@ impl Registered {
         )
     }
 
+    /// Its address, whatever it takes: for whoever knows.
+    pub(crate) fn unchecked_address<M>(&self) -> Address<M> {
+        Address::unchecked(Arc::clone(&self.0))
+    }
+
     /// Its address.
     ///
     /// # Errors

@@ -275,6 +275,7 @@ impl Slot {
         if std::mem::take(&mut self.published) {
             self.place.standing.unready();
             self.place.clear();
+            self.tell_pool(self.phase, false);
         }
     }
 
@@ -286,6 +287,7 @@ impl Slot {
             return false;
         }
         self.place.standing.enter(generation, phase, fitness, at);
+        self.tell_pool(phase, fitness.ready);
         true
     }
 
@@ -314,6 +316,7 @@ impl Slot {
     ) -> Option<(Follows, News)> {
         if leaves {
             self.place.standing.go();
+            self.leave_pool();
             return Some((Follows::Profiles, self.farewell(LeaveReason::Removed)));
         }
         self.phase = Phase::Pending;

@@ -165,7 +165,7 @@ impl Judge<'_> {
             Some(Health::Up) | None => String::new(),
             Some(_) => format!("it is {}", seen.phase),
         };
-        if seen.kind != ChildKind::Supervisor || children.is_empty() {
+        if !matches!(seen.kind, ChildKind::Supervisor | ChildKind::Pool) || children.is_empty() {
             return (seen.own, own());
         }
         let policy = self.vital.policies.get(path).copied().unwrap_or_default();

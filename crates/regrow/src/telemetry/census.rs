@@ -19,7 +19,10 @@ use super::whole::WholeBook;
 use super::{FiguresBook, PortTables, ProbesBook, Workforce};
 use crate::breaker::Breakers;
 use crate::path::ChildPath;
+use crate::pool::Pools;
 use crate::registry::Shared;
+
+mod pools;
 
 /// How many children of one kind and type a supervisor has in each phase, and the handles by which what happens to them is counted.
 #[derive(Debug)]
@@ -130,6 +133,8 @@ pub(crate) struct Census {
     ports: Arc<PortTables>,
     /// Which circuit breakers there are.
     pub(crate) breakers: Breakers,
+    /// Which pools there are.
+    pub(crate) pools: Pools,
     /// What probes say.
     pub(crate) probes: Arc<ProbesBook>,
     /// How the system is.
@@ -190,6 +195,17 @@ computed! {
         "Failure ratio of the current window; NaN below the minimum calls.";
     BREAKER_SLOWNESS = Gauge "regrow_breaker_slow_ratio" ["breaker"],
         "Slow-call ratio of the current window; NaN below the minimum calls.";
+    POOL_WORKERS = Gauge "regrow_pool_workers" ["pool", "state"],
+        "Workers by state (starting, idle, busy, draining, unhealthy, ejected).";
+    POOL_DESIRED = Gauge "regrow_pool_workers_desired" ["pool"], "Size the autoscaler wants.";
+    POOL_MIN = Gauge "regrow_pool_workers_min" ["pool"], "Configured lower bound.";
+    POOL_MAX = Gauge "regrow_pool_workers_max" ["pool"], "Configured upper bound.";
+    POOL_QUEUE = Gauge "regrow_pool_queue_jobs" ["pool"], "Jobs waiting.";
+    POOL_OLDEST = Gauge "regrow_pool_queue_oldest_age_seconds" ["pool"], "Age of the oldest waiting job.";
+    POOL_JOBS = Counter "regrow_pool_jobs_total" ["pool", "outcome"],
+        "Jobs that were begun and have ended (ok, error, timeout, cancelled, panicked, lost); cancelled are also those taken back before.";
+    POOL_REJECTIONS = Counter "regrow_pool_rejections_total" ["pool", "reason"],
+        "Jobs refused (queue_full, shed, expired, dropped, draining, breaker_open, no_worker).";
     PROBE_UP = Gauge "regrow_probe_up" ["probe", "kind"],
         "1 when the probe verdict is success or degraded, of every child that has the probe.";
     HEALTH = Gauge "regrow_health_status" ["component", "status"],
@@ -364,6 +380,7 @@ impl Census {
             .chain(figure_families(&self.figures))
             .chain([self.ports(), probe_family(&self.probes), whole])
             .chain(breaker_families(&self.breakers))
+            .chain(pools::families(&self.pools))
             .filter(|family| !family.values.is_empty())
             .collect()
     }

@@ -4,8 +4,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use regrow_core::backlog::Priority;
 use regrow_core::circuit::{CircuitCause, CircuitState};
 use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
+use regrow_core::scaler::{Direction, Limit, Trigger};
 use regrow_core::{ChildKind, Health, Phase, StopCause, Strategy};
 
 use super::census::Counted;
@@ -344,6 +346,67 @@ events! {
     }
     /// So many calls have ended that a breaker had let through in an earlier state: they were counted, and not judged.
     BreakerLateResult = "regrow.breaker.late_result" { Measurement calls: u64 }
+    /// A pool has a place for one more worker, which is started.
+    PoolWorkerAdded = "regrow.pool.worker.added" { Metadata worker: Arc<str>, Metadata cause: Trigger }
+    /// A worker of a pool can be given work: the first time in its life. It took so long from the begin of its start.
+    PoolWorkerReady = "regrow.pool.worker.ready" { Measurement startup: Duration, Metadata worker: Arc<str> }
+    /// A worker of a pool gets no more work, and goes when it has finished what it has: for good, or for a fresh one in its place.
+    PoolWorkerDraining = "regrow.pool.worker.draining" {
+        Measurement in_flight: u32,
+        Metadata worker: Arc<str>,
+        Metadata cause: &'static str,
+    }
+    /// A worker of a pool is gone.
+    PoolWorkerRemoved = "regrow.pool.worker.removed" { Metadata worker: Arc<str>, Metadata cause: &'static str }
+    /// A worker of a pool fails too often, and gets no work for so long.
+    PoolWorkerEjected = "regrow.pool.worker.ejected" {
+        Measurement duration: Duration,
+        Metadata worker: Arc<str>,
+        Metadata cause: &'static str,
+    }
+    /// A worker that got no work because it had failed too often is given some again.
+    PoolWorkerRestored = "regrow.pool.worker.restored" { Metadata worker: Arc<str> }
+    /// The size of a pool was decided otherwise than a moment before, with all that it was decided from.
+    PoolScaleDecided = "regrow.pool.scale.decided" {
+        Measurement from: u32,
+        Measurement to: u32,
+        Measurement wanted: u32,
+        Measurement demand: u64,
+        Measurement smoothed: f64,
+        Measurement queue: u64,
+        Measurement remembered: u32,
+        Measurement forecast: Option<u32>,
+        Measurement quota: Option<u32>,
+        Metadata direction: Direction,
+        Metadata trigger: Trigger,
+        Metadata clamp: Option<Limit>,
+        Metadata why: Arc<str>,
+    }
+    /// A pool wants another size and does not get it. Told when that, or the reason, is another than before.
+    PoolScaleBlocked = "regrow.pool.scale.blocked" { Measurement wanted: u32, Measurement got: u32, Metadata reason: Limit }
+    /// A job of a pool has ended: one in 64, as an example.
+    PoolJob = "regrow.pool.job" {
+        Measurement wait: Duration,
+        Measurement duration: Duration,
+        Metadata worker: Arc<str>,
+        Metadata priority: Priority,
+        Metadata outcome: &'static str,
+    }
+    /// A pool has refused so many jobs for this reason since that was last told; told at most once a second.
+    PoolJobRejected = "regrow.pool.job.rejected" {
+        Measurement jobs: u64,
+        Measurement queue: u64,
+        Measurement age: Duration,
+        Metadata reason: &'static str,
+    }
+    /// Jobs were lost with the worker that had them.
+    PoolJobLost = "regrow.pool.job.lost" { Measurement jobs: u64, Metadata worker: Arc<str> }
+    /// A job that was to be done at least once has cost so many workers their lives, and is not tried again.
+    PoolJobQuarantined = "regrow.pool.job.quarantined" { Measurement attempts: u32, Metadata worker: Arc<str> }
+    /// A pool has more work than its workers can do: within a whole interval nobody waited less than this.
+    PoolOverloadEntered = "regrow.pool.overload.entered" { Measurement min_delay: Duration, Metadata discipline: &'static str }
+    /// A pool that had too much work has not any more.
+    PoolOverloadLeft = "regrow.pool.overload.left" { Measurement min_delay: Duration, Metadata discipline: &'static str }
     /// A supervisor gives up: its child failed too often.
     Meltdown = "regrow.supervisor.meltdown" {
         Measurement restarts: u32,
@@ -454,6 +517,8 @@ events! {
     }
     /// A process is ended completely: itself, its group, its descendants, its streams.
     ProcessShutdown = "regrow.process.shutdown" { Metadata stage: Stage }
+    /// A pool changes its size; it lasts until all that were added can be given work, or all that were taken away are gone.
+    PoolScale = "regrow.pool.scale" { Measurement from: u32, Measurement to: u32 }
     /// An HTTP request is answered; the route is a template.
     HttpRequest = "regrow.http.request" {
         Measurement status: Option<u16>,
@@ -510,7 +575,7 @@ impl GenAi {
 }
 
 impl Payload {
-    /// The second part of the name: `child`, `supervisor`, `registry`, `breaker`, `actor`, `process`, `http`, `genai` or `telemetry`.
+    /// The second part of the name: `child`, `supervisor`, `registry`, `breaker`, `pool`, `actor`, `process`, `http`, `genai` or `telemetry`.
     #[must_use]
     pub fn domain(&self) -> &'static str {
         self.name().split('.').nth(1).unwrap_or("telemetry")

@@ -5,6 +5,7 @@
 
 use regrow_core::circuit::CircuitState;
 use regrow_core::probe::ProbeVerdict;
+use regrow_core::scaler::Direction;
 use regrow_core::{Health, Phase};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -100,6 +101,33 @@ pub(crate) fn headline(payload: &Payload) -> (Level, &'static str) {
         Payload::BreakerCall { .. } => (Level::TRACE, "call through a breaker"),
         Payload::BreakerRejected { .. } => (Level::DEBUG, "breaker refused calls"),
         Payload::BreakerLateResult { .. } => (Level::DEBUG, "calls ended too late to be judged"),
+        Payload::PoolScaleDecided {
+            direction: Direction::Up | Direction::Down,
+            ..
+        } => (Level::INFO, "pool changes its size"),
+        Payload::PoolScaleDecided { .. } => (Level::DEBUG, "pool keeps its size"),
+        Payload::PoolScaleBlocked { .. } => (Level::DEBUG, "pool does not get the size it wants"),
+        Payload::PoolScale { .. } => (Level::DEBUG, "pool changes its size"),
+        Payload::PoolWorkerAdded { .. } => (Level::DEBUG, "worker added"),
+        Payload::PoolWorkerReady { .. } => (Level::DEBUG, "worker can be given work"),
+        Payload::PoolWorkerDraining { .. } => {
+            (Level::DEBUG, "worker finishes what it has, and goes")
+        }
+        Payload::PoolWorkerRemoved { .. } => (Level::DEBUG, "worker gone"),
+        Payload::PoolWorkerEjected { .. } => (
+            Level::WARN,
+            "worker fails too often and gets no work for a while",
+        ),
+        Payload::PoolWorkerRestored { .. } => (Level::INFO, "worker is given work again"),
+        Payload::PoolJob { .. } => (Level::TRACE, "job of a pool"),
+        Payload::PoolJobRejected { .. } => (Level::DEBUG, "pool refused jobs"),
+        Payload::PoolJobLost { .. } => (Level::WARN, "jobs were lost with their worker"),
+        Payload::PoolJobQuarantined { .. } => (
+            Level::ERROR,
+            "a job has cost several workers their lives and is not tried again",
+        ),
+        Payload::PoolOverloadEntered { .. } => (Level::WARN, "pool has more work than it can do"),
+        Payload::PoolOverloadLeft { .. } => (Level::INFO, "pool can do its work again"),
         Payload::Meltdown { .. } => (Level::ERROR, "gives up: its child failed too often"),
         Payload::MessageHandle { .. } => (Level::TRACE, "message"),
         Payload::ProcessSpawn { .. } => (Level::DEBUG, "process spawned"),

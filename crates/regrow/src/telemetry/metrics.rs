@@ -13,15 +13,19 @@ use metrics::{
 };
 
 use regrow_core::probe::ProbeKind;
+use regrow_core::scaler::Direction;
 
 use super::catalogue::{MetricKind, MetricSchema};
 use super::{Edge, Event, Payload, Subject};
 #[cfg(any(feature = "prometheus", feature = "otlp", feature = "statsd"))]
 use crate::registry::Operation;
+use families::*;
 use meters::{Cell, Kept, Owner};
 
+mod families;
 mod meters;
 
+pub(crate) use families::FAMILIES;
 pub(super) use meters::Metered;
 
 /// How many label sets a family may have.
@@ -66,57 +70,6 @@ impl Family {
             help: self.help,
         }
     }
-}
-
-macro_rules! families {
-    ($( $id:ident = $name:literal [$($label:literal),*] $buckets:expr, $help:literal; )+) => {
-        $( static $id: Family = Family { name: $name, help: $help, labels: &[$($label),*], buckets: $buckets }; )+
-        /// Every family that this handler can write.
-        pub(crate) static FAMILIES: &[&Family] = &[$( &$id ),+];
-    };
-}
-
-families! {
-    STARTS = "regrow_child_starts_total" ["kind", "type"] &[], "Children that completed start-up.";
-    START_FAILURES = "regrow_child_start_failures_total" ["kind", "type", "reason"] &[], "Child start-ups that failed.";
-    START_SECONDS = "regrow_child_start_duration_seconds" ["kind", "type"] LIFECYCLE, "Time from spawn request to running.";
-    TERMINATIONS = "regrow_child_terminations_total" ["kind", "type", "reason"] &[], "Child terminations by reason.";
-    STOP_SECONDS = "regrow_child_stop_duration_seconds" ["kind", "type", "outcome"] LIFECYCLE,
-        "Time from stop request to terminated.";
-    LIFETIME_SECONDS = "regrow_child_lifetime_seconds" ["kind", "type"] LIFECYCLE, "Age of a child at termination.";
-    RESTARTS = "regrow_supervisor_restarts_total" ["supervisor", "reason", "scope"] &[],
-        "Child restarts; scope is one, rest or all.";
-    BACKOFF_SECONDS = "regrow_supervisor_backoff_seconds" ["supervisor"] LIFECYCLE, "Delay chosen before a restart.";
-    RECOVERY_SECONDS = "regrow_supervisor_recovery_seconds" ["supervisor"] LIFECYCLE,
-        "Time from a child's death to the child running again.";
-    MELTDOWNS = "regrow_supervisor_meltdowns_total" ["supervisor"] &[],
-        "Restart intensity exceeded; the supervisor gave up.";
-    PROCESS_EXITS = "regrow_process_exits_total" ["type", "reason"] &[], "OS-process exits by reason.";
-    PROCESS_SIGNALS = "regrow_process_signals_total" ["type", "signal"] &[], "Signals sent.";
-    PROCESS_SHUTDOWN_SECONDS = "regrow_process_shutdown_seconds" ["type", "stage"] LIFECYCLE,
-        "Time to end a process completely, by the last stage needed.";
-    PROCESS_OUTPUT = "regrow_process_output_bytes_total" ["type", "stream"] &[], "Bytes read from stdout and stderr.";
-    PROCESS_DROPPED = "regrow_process_output_dropped_bytes_total" ["type", "stream"] &[],
-        "Bytes dropped because nobody read them in time.";
-    PROBES = "regrow_probe_executions_total" ["probe", "kind", "result"] &[],
-        "Probe executions (success, warning, failure, timeout, error).";
-    PROBE_SECONDS = "regrow_probe_seconds" ["probe", "kind"] FAST, "Probe execution time.";
-    PROBE_TRANSITIONS = "regrow_probe_transitions_total" ["probe", "kind", "to"] &[], "Probe verdict changes.";
-    HTTP_REQUESTS = "regrow_http_requests_total" ["route", "method", "code"] &[], "HTTP requests by route template.";
-    HTTP_SECONDS = "regrow_http_request_seconds" ["route"] WORK, "HTTP request duration.";
-    BREAKER_SECONDS = "regrow_breaker_call_seconds" ["breaker", "outcome"] WORK,
-        "Duration of calls through the breaker; one in 64 is timed.";
-    WAIT_SECONDS = "regrow_message_wait_seconds" ["type"] FAST, "Time a message waited in a mailbox; one in 64 is timed.";
-    HANDLE_SECONDS = "regrow_message_handle_seconds" ["type"] FAST,
-        "Time spent in the message handler; one in 64 is timed.";
-    LOOKUP_SECONDS = "regrow_registry_lookup_seconds" ["operation"] LOOK_UPS,
-        "Registry lookup latency; one in 64 is timed.";
-    EVENTS = "regrow_telemetry_events_total" ["domain"] &[], "Telemetry events emitted.";
-    HANDLER_FAILURES = "regrow_telemetry_handler_failures_total" ["handler"] &[],
-        "Handlers that panicked and were detached.";
-    DROPPED = "regrow_telemetry_dropped_total" ["sink", "reason"] &[], "Telemetry events a sink dropped.";
-    OVERFLOWS = "regrow_telemetry_label_overflows_total" ["metric"] &[],
-        "Label values folded into other by the cardinality guard.";
 }
 
 /// The histograms of one type of actor: wait and handle.
@@ -296,18 +249,40 @@ impl MetricsHandler {
                 self.observe(cell, &RECOVERY_SECONDS, || of_supervisor(subject), *took);
             }
             Payload::BreakerCall { took, outcome } => {
-                let values = || {
-                    [
-                        subject.path.to_string().into(),
-                        (*outcome).into(),
-                        "".into(),
-                    ]
-                };
+                let values = || of_path(subject, outcome, "");
                 self.observe(None, &BREAKER_SECONDS, values, *took);
             }
+            Payload::PoolJob {
+                wait,
+                duration,
+                outcome,
+                ..
+            } => {
+                self.observe(None, &POOL_WAIT, || of_path(subject, "", ""), *wait);
+                let values = || of_path(subject, outcome, "");
+                self.observe(None, &POOL_JOB, values, *duration);
+            }
+            Payload::PoolScaleDecided {
+                direction: direction @ (Direction::Up | Direction::Down),
+                trigger,
+                ..
+            } => {
+                let values = || of_path(subject, direction.as_str(), trigger.as_str());
+                self.count(None, &POOL_SCALES, values, 1);
+            }
+            Payload::PoolScaleBlocked { reason, .. } => {
+                let values = || of_path(subject, reason.as_str(), "");
+                self.count(None, &POOL_BLOCKED, values, 1);
+            }
+            Payload::PoolScale {
+                edge: Edge::Stop { duration: took },
+                from,
+                to,
+            } if from < to => {
+                self.observe(None, &POOL_SCALE_UP, || of_path(subject, "", ""), *took);
+            }
             Payload::Meltdown { .. } => {
-                let values = || [subject.path.to_string().into(), "".into(), "".into()];
-                self.count(None, &MELTDOWNS, values, 1);
+                self.count(None, &MELTDOWNS, || of_path(subject, "", ""), 1);
             }
             Payload::ProcessExited { reason, .. } => {
                 let reason = reason.kind();
@@ -404,6 +379,19 @@ impl MetricsHandler {
             | Payload::BreakerWouldOpen { .. }
             | Payload::BreakerRejected { .. }
             | Payload::BreakerLateResult { .. }
+            | Payload::PoolWorkerAdded { .. }
+            | Payload::PoolWorkerReady { .. }
+            | Payload::PoolWorkerDraining { .. }
+            | Payload::PoolWorkerRemoved { .. }
+            | Payload::PoolWorkerEjected { .. }
+            | Payload::PoolWorkerRestored { .. }
+            | Payload::PoolScaleDecided { .. }
+            | Payload::PoolJobRejected { .. }
+            | Payload::PoolJobLost { .. }
+            | Payload::PoolJobQuarantined { .. }
+            | Payload::PoolOverloadEntered { .. }
+            | Payload::PoolOverloadLeft { .. }
+            | Payload::PoolScale { .. }
             | Payload::BackoffReset { .. }
             | Payload::Restart { .. }
             | Payload::MessageHandle { .. }
@@ -558,6 +546,12 @@ fn of_type(subject: &Subject, second: &'static str) -> Values {
 fn of_probe(subject: &Subject, probe: &str, kind: ProbeKind, third: &'static str) -> Values {
     let name = format!("{}/{probe}", subject.type_name);
     [name.into(), kind.as_str().into(), third.into()]
+}
+
+/// Of whom it is, by his path.
+fn of_path(subject: &Subject, second: &'static str, third: &'static str) -> Values {
+    let path = subject.path.to_string();
+    [path.into(), second.into(), third.into()]
 }
 
 fn of_supervisor(subject: &Subject) -> Values {

@@ -183,6 +183,21 @@ pub(super) fn is_crash(payload: &Payload) -> bool {
         | Payload::BreakerCall { .. }
         | Payload::BreakerRejected { .. }
         | Payload::BreakerLateResult { .. }
+        | Payload::PoolWorkerAdded { .. }
+        | Payload::PoolWorkerReady { .. }
+        | Payload::PoolWorkerDraining { .. }
+        | Payload::PoolWorkerRemoved { .. }
+        | Payload::PoolWorkerEjected { .. }
+        | Payload::PoolWorkerRestored { .. }
+        | Payload::PoolScaleDecided { .. }
+        | Payload::PoolScaleBlocked { .. }
+        | Payload::PoolJob { .. }
+        | Payload::PoolJobRejected { .. }
+        | Payload::PoolJobLost { .. }
+        | Payload::PoolJobQuarantined { .. }
+        | Payload::PoolOverloadEntered { .. }
+        | Payload::PoolOverloadLeft { .. }
+        | Payload::PoolScale { .. }
         | Payload::ProcessExited { .. }
         | Payload::ProcessSignalled { .. }
         | Payload::ProcessOutput { .. }

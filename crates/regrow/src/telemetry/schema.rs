@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regrow_core::backlog::Priority;
 use regrow_core::circuit::{CircuitCause, CircuitState};
 use regrow_core::probe::{ProbeKind, ProbeResult, ProbeVerdict};
+use regrow_core::scaler::{Direction, Limit, Trigger};
 use regrow_core::{Health, Phase, StopCause, Strategy};
 
 use super::event::{Outcome, Stage, Stream};
@@ -100,6 +102,10 @@ tell! {
     CircuitState => |word| FieldValue::Text(word.as_str().into());
     CircuitCause => |word| FieldValue::Text(word.as_str().into());
     Strategy => |word| FieldValue::Text(word.as_str().into());
+    Direction => |word| FieldValue::Text(word.as_str().into());
+    Trigger => |word| FieldValue::Text(word.as_str().into());
+    Limit => |word| FieldValue::Text(word.as_str().into());
+    Priority => |word| FieldValue::Text(word.as_str().into());
     Health => |word| FieldValue::Text(word.as_str().into());
     ProbeKind => |word| FieldValue::Text(word.as_str().into());
     ProbeResult => |word| FieldValue::Text(word.as_str().into());

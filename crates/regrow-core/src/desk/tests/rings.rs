@@ -3,16 +3,33 @@
 use super::*;
 
 #[test]
-fn as_many_are_told_as_there_are_jobs_and_no_more() {
+fn as_many_are_told_as_there_are_jobs_and_two_at_a_time() {
     let mut world = World::new(rules(Mode::Pull), 5);
     assert_eq!(world.rings(), Vec::<u32>::new());
     world.put(1);
-    world.put(2);
-    assert_eq!(world.rings().len(), 2);
+    assert_eq!(world.rings().len(), 1, "there is one job");
     assert!(world.rings().is_empty(), "they will come");
-    world.put(3);
+    for id in 2..=5 {
+        world.put(id);
+    }
+    let second = world.rings();
+    assert_eq!((second.len(), world.desk.crew().rung()), (1, 2));
+    assert!(world.gets(second[0]).is_some());
+    assert_eq!(world.rings().len(), 1, "who comes has the next told");
+}
+
+#[test]
+fn those_who_were_told_and_take_long_are_not_counted_on() {
+    let mut world = World::new(rules(Mode::Pull), 5);
+    for id in 1..=5 {
+        world.put(id);
+    }
+    assert_eq!(world.rings().len(), 2);
+    world.now += Duration::from_micros(999);
+    assert!(world.rings().is_empty());
+    world.now += Duration::from_micros(1);
     assert_eq!(world.rings().len(), 1);
-    assert_eq!(world.desk.crew().rung(), 3);
+    assert!(world.rings().is_empty(), "that one has a while again");
 }
 
 #[test]

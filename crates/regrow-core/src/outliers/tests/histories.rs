@@ -132,8 +132,9 @@ impl World {
     }
 
     fn finish(mut self) {
-        let cap = self.outliers.rules().cap;
-        self.now += cap;
+        let (cap, interval) = (self.outliers.rules().cap, self.outliers.rules().interval);
+        // The last comparison there is.
+        self.now += cap + interval;
         self.wake();
         // Those that were put out just now, by comparison.
         self.now += cap;

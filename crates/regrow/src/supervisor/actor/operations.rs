@@ -188,11 +188,10 @@ impl State {
         let mut counts = ChildCounts::default();
         self.counts.each_class(|kind, phase, count| {
             match kind {
-                ChildKind::Supervisor => counts.supervisors += count,
+                ChildKind::Supervisor | ChildKind::Pool => counts.supervisors += count,
                 ChildKind::Actor
                 | ChildKind::Task
                 | ChildKind::Thread
-                | ChildKind::Pool
                 | ChildKind::Breaker
                 | ChildKind::Process
                 | ChildKind::Remote => counts.workers += count,

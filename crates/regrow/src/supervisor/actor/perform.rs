@@ -376,6 +376,7 @@ impl State {
             return;
         };
         slot.place.standing.go();
+        slot.leave_pool();
         if self.tree.registry.board.wants(Follows::Profiles) {
             self.news.push(slot.farewell(slot.leave_reason()));
         }

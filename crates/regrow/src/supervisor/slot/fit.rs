@@ -9,6 +9,18 @@ use super::Slot;
 use crate::registry::Fitness;
 
 impl Slot {
+    /// The pool whose worker it is hears how it stands, if it is one.
+    pub(super) fn tell_pool(&self, phase: Phase, ready: bool) {
+        if let Some(seat) = &self.spec.traits.seat {
+            seat.tell(self.generation, phase, ready);
+        }
+    }
+
+    /// Its place is gone.
+    pub(crate) fn leave_pool(&self) {
+        self.tell_pool(Phase::Stopped, false);
+    }
+
     /// It says that it may be given no work; whether that is news.
     pub(crate) fn says_unready(&mut self) -> bool {
         std::mem::take(&mut self.may_work)

@@ -1,0 +1,213 @@
+//! A worker in a caller's hands.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use std::pin::Pin;
+
+use regrow_core::desk::{JobId, Outcome};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::error::PoolError;
+use super::job::Slip;
+use super::shared::{Run, Shared};
+use crate::address::Address;
+use crate::registry::Registered;
+use crate::time;
+
+/// A worker that is its holder's until this is dropped, by a panic too: nobody else gets it meanwhile. It is an [`Address`].
+///
+/// A worker that ends meanwhile is nobody's: the address rejects what is sent, until the worker is up again, and then it is not this
+/// lease's any more. [`Lease::is_valid`] says.
+#[must_use = "dropped, it gives the worker back"]
+pub struct Lease<M> {
+    address: Address<M>,
+    worker: Registered,
+    run: Run,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M> fmt::Debug for Lease<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(self.worker.path()).finish()
+    }
+}
+
+impl<M> Deref for Lease<M> {
+    type Target = Address<M>;
+
+    fn deref(&self) -> &Address<M> {
+        &self.address
+    }
+}
+
+impl<M> Lease<M> {
+    pub(super) fn new(mut run: Run) -> Option<Self> {
+        let worker = run.worker()?;
+        // What its holder does not call a failure is none.
+        run.ended(Outcome::Ok);
+        Some(Self {
+            address: worker.unchecked_address(),
+            worker,
+            run,
+            message: PhantomData,
+        })
+    }
+
+    /// The worker, as others find it.
+    #[must_use]
+    pub const fn worker(&self) -> &Registered {
+        &self.worker
+    }
+
+    /// Whether the worker is still in the life that was leased.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.worker.generation() == self.run.claim.generation && self.worker.is_ready()
+    }
+
+    /// Gives it back, and says that the work with it has failed: a worker that fails too often gets none for a while.
+    pub fn fail(mut self) {
+        self.run.ended(Outcome::Error);
+    }
+}
+
+/// How long a job may take, and what then.
+pub(super) struct Patience {
+    sleep: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Option<Duration>, now: Instant) -> Self {
+        let deadline = limit.and_then(|limit| now.checked_add(limit));
+        let sleep = deadline.map(|at| {
+            let at = tokio::time::Instant::from_std(at);
+            Box::pin(tokio::time::sleep_until(at))
+        });
+        Self {
+            sleep,
+            limit: limit.unwrap_or(Duration::MAX),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// An answer to come: of a worker (`T`), or one itself. Dropped before, it takes the job back if that was not begun.
+#[must_use = "dropped, it takes the job back"]
+pub struct Pending<M: Send + 'static, T> {
+    pool: Arc<Shared<M>>,
+    id: JobId,
+    slip: Arc<Slip>,
+    answer: Option<oneshot::Receiver<T>>,
+    fate: Option<oneshot::Receiver<PoolError>>,
+    patience: Patience,
+    is_settled: bool,
+}
+
+impl<M: Send + 'static, T> fmt::Debug for Pending<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pending").field(&self.pool.path).finish()
+    }
+}
+
+impl<M: Send + 'static, T> Pending<M, T> {
+    pub(super) const fn new(
+        pool: Arc<Shared<M>>,
+        id: JobId,
+        slip: Arc<Slip>,
+        answer: oneshot::Receiver<T>,
+        fate: oneshot::Receiver<PoolError>,
+        patience: Patience,
+    ) -> Self {
+        Self {
+            pool,
+            id,
+            slip,
+            answer: Some(answer),
+            fate: Some(fate),
+            patience,
+            is_settled: false,
+        }
+    }
+
+    /// Its time is over: one that still waits is refused, and one that was begun goes on without a caller.
+    fn give_up(&mut self, context: &mut Context<'_>) -> PoolError {
+        let now = time::now();
+        let mut inner = self.pool.lock();
+        inner.desk.on_wakeup(now);
+        self.pool.settle(inner, now, Vec::new());
+        if let Some(fate) = &mut self.fate
+            && let Poll::Ready(Ok(error)) = Pin::new(fate).poll(context)
+        {
+            return error;
+        }
+        self.slip.leave(true);
+        PoolError::TimedOut {
+            pool: self.pool.path.clone(),
+            after: self.patience.limit,
+        }
+    }
+}
+
+impl<M: Send + 'static, T> Future for Pending<M, T> {
+    type Output = Result<T, PoolError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(answer) = &mut this.answer {
+            match Pin::new(answer).poll(context) {
+                Poll::Ready(Ok(answer)) => {
+                    this.is_settled = true;
+                    this.slip.answered();
+                    return Poll::Ready(Ok(answer));
+                }
+                // Why, its worker says.
+                Poll::Ready(Err(_)) => this.answer = None,
+                Poll::Pending => {}
+            }
+        }
+        if let Some(fate) = &mut this.fate {
+            match Pin::new(fate).poll(context) {
+                Poll::Ready(Ok(error)) => {
+                    this.is_settled = true;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Err(_)) => this.fate = None,
+                Poll::Pending => {}
+            }
+        }
+        if this.answer.is_none() && this.fate.is_none() {
+            this.is_settled = true;
+            this.slip.answered();
+            let pool = this.pool.path.clone();
+            return Poll::Ready(Err(PoolError::NoAnswer { pool }));
+        }
+        if this.patience.poll(context).is_ready() {
+            let error = this.give_up(context);
+            this.is_settled = true;
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
+    }
+}
+
+impl<M: Send + 'static, T> Drop for Pending<M, T> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.slip.leave(false);
+            self.pool.cancel(&self.id);
+        }
+    }
+}

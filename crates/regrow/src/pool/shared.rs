@@ -1,0 +1,557 @@
+//! What all of a pool share: its desk behind a lock, the bells of its workers, and what the manager has to be told.
+//!
+//! The lock is held for O(log workers), and nobody is woken, answered or told of while it is.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ractor::{ActorCell, SupervisionEvent};
+use regrow_core::backlog::{OverloadChange, Priority, Taken};
+use regrow_core::crew::Claim;
+use regrow_core::desk::{Desk, Ejection, JobId, Outcome, Place, Reject, Request, Step, Submitted};
+use regrow_core::{ChildKind, Phase};
+use tokio::sync::Notify;
+
+use super::error::{PoolError, id_of};
+use super::job::{Slip, Work};
+use super::rules::Rules;
+use super::scaling::Scaling;
+use super::seat::{Post, WorkerSeat};
+use crate::breaker::Breaker;
+use crate::path::ChildPath;
+use crate::registry::Registered;
+use crate::supervisor::Tree;
+use crate::telemetry::{Payload, Span, Subject};
+use crate::time;
+
+/// One job in so many is told as an example.
+const SAMPLE: u64 = 64;
+
+/// The part that is behind the lock.
+pub(super) struct Inner<M> {
+    pub(super) desk: Desk<Work<M>>,
+    /// How a worker is told that there is work.
+    bells: HashMap<u32, ActorCell>,
+    /// Who has come to be ready for the first time in its life, and when, and its start began.
+    arrivals: Vec<(u32, Duration)>,
+}
+
+/// What is to be done when the lock is not held any more.
+pub(super) struct After<M> {
+    ring: Vec<ActorCell>,
+    give: Vec<(Claim, Taken<Work<M>>)>,
+    refused: Vec<(Work<M>, Reject)>,
+    lost: Vec<(u32, Option<Arc<Slip>>)>,
+}
+
+impl<M> Default for After<M> {
+    fn default() -> Self {
+        Self {
+            ring: Vec::new(),
+            give: Vec::new(),
+            refused: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+}
+
+/// A pool, for all of its lives.
+pub(super) struct Shared<M> {
+    pub(super) path: ChildPath,
+    pub(super) rules: Rules,
+    pub(super) starts: Breaker,
+    inner: Mutex<Inner<M>>,
+    pub(super) scaling: Mutex<Scaling>,
+    tree: std::sync::Weak<Tree>,
+    /// Wakes the manager.
+    pub(super) alarm: Notify,
+    /// The size is 0, or somebody is on his way out: the manager is to hear of the next job, or of the next end.
+    pub(super) is_alert: AtomicBool,
+    /// Told when a place in the queue has become free, while somebody waits for one.
+    pub(super) room: Notify,
+    pub(super) waits_for_room: AtomicUsize,
+    /// The number of the last worker.
+    pub(super) last: AtomicU32,
+    ends: AtomicU64,
+    overload: Mutex<Vec<OverloadChange>>,
+}
+
+/// A job that a worker has. Dropped before its end, it is lost.
+pub(super) struct Run {
+    end: Arc<dyn End>,
+    pub(super) claim: Claim,
+    slip: Option<Arc<Slip>>,
+    taken: Sampled,
+    outcome: Outcome,
+    /// Its end was told.
+    is_over: bool,
+}
+
+/// What of a job is told as an example.
+#[derive(Clone, Copy)]
+struct Sampled {
+    began: Instant,
+    waited: Duration,
+    priority: Priority,
+}
+
+/// Whoever hears of the end of a job, whatever messages its pool takes.
+pub(super) trait End: Send + Sync {
+    fn end(self: Arc<Self>, run: &mut Run);
+    fn place(&self, number: u32) -> Option<Registered>;
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.is_over {
+            Arc::clone(&self.end).end(self);
+        }
+    }
+}
+
+impl Run {
+    /// It has ended so; dropped, it says so.
+    pub(super) const fn ended(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    fn took(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.taken.began)
+    }
+
+    /// When it was begun.
+    pub(super) const fn began(&self) -> Instant {
+        self.taken.began
+    }
+
+    pub(super) const fn slip(&self) -> Option<&Arc<Slip>> {
+        self.slip.as_ref()
+    }
+
+    /// The worker, as others find it.
+    pub(super) fn worker(&self) -> Option<Registered> {
+        self.end.place(self.claim.worker)
+    }
+}
+
+impl<M: Send + 'static> Shared<M> {
+    pub(super) fn new(
+        path: ChildPath,
+        rules: Rules,
+        desk: Desk<Work<M>>,
+        scaling: Scaling,
+        starts: Breaker,
+        tree: &Arc<Tree>,
+    ) -> Self {
+        Self {
+            path,
+            rules,
+            starts,
+            inner: Mutex::new(Inner {
+                desk,
+                bells: HashMap::new(),
+                arrivals: Vec::new(),
+            }),
+            scaling: Mutex::new(scaling),
+            tree: Arc::downgrade(tree),
+            alarm: Notify::new(),
+            is_alert: AtomicBool::new(true),
+            room: Notify::new(),
+            waits_for_room: AtomicUsize::new(0),
+            last: AtomicU32::new(0),
+            ends: AtomicU64::new(0),
+            overload: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner<M>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tree(&self) -> Option<Arc<Tree>> {
+        self.tree.upgrade()
+    }
+
+    /// Tells what has happened to this pool.
+    pub(super) fn emit(&self, payload: impl FnOnce() -> Payload) {
+        if let Some(tree) = self.tree() {
+            tree.telemetry.emit(|| self.subject(&tree), payload);
+        }
+    }
+
+    fn subject(&self, tree: &Tree) -> Subject {
+        match tree.place(self.path.as_str()) {
+            Some(place) => Registered::new(&place).subject(),
+            None => {
+                let kind = ChildKind::Pool;
+                Subject::new(self.path.clone(), kind, self.path.id(), 0, Phase::Running)
+            }
+        }
+    }
+
+    /// Begins a span about this pool.
+    pub(super) fn span(&self, tree: &Tree, payload: Payload) -> Span {
+        tree.telemetry.span(self.subject(tree), payload)
+    }
+
+    /// A worker on its way out stays after all.
+    pub(super) fn keep(self: &Arc<Self>, number: u32) {
+        let mut inner = self.lock();
+        inner.desk.keep(number, time::now());
+        self.settle(inner, time::now(), Vec::new());
+    }
+
+    /// Time has passed: deadlines, and who was to get no work for so long.
+    pub(super) fn wake_up(self: &Arc<Self>, now: Instant) -> Vec<Ejection> {
+        let mut inner = self.lock();
+        inner.desk.on_wakeup(now);
+        let ejections = inner.desk.take_ejections();
+        self.settle(inner, now, Vec::new());
+        ejections
+    }
+
+    /// Where a worker of this number sits.
+    pub(super) fn seat(self: &Arc<Self>, number: u32) -> WorkerSeat {
+        WorkerSeat::new(Arc::clone(self) as Arc<dyn Post>, number)
+    }
+
+    /// Takes a job in, and tells a worker.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        request: Request<Work<M>>,
+        place: Option<Place>,
+        now: Instant,
+    ) -> Result<JobId, (Work<M>, PoolError)> {
+        if let Some(breaker) = &self.rules.behind
+            && !breaker.state().lets_all_through()
+        {
+            let mut inner = self.lock();
+            inner.desk.note_reject(Reject::BreakerOpen);
+            if let Some(place) = place {
+                inner.desk.unreserve(place);
+            }
+            drop(inner);
+            let retry_after = breaker.status().retry_after;
+            let error = self.rejected(Reject::BreakerOpen, retry_after);
+            return Err((request.job, error));
+        }
+        let mut inner = self.lock();
+        let submitted = match place {
+            Some(place) => inner.desk.submit_reserved(place, request, now),
+            None => inner.desk.submit(request, now),
+        };
+        match submitted {
+            Submitted::Queued(id) => {
+                self.settle(inner, now, Vec::new());
+                self.alert();
+                Ok(id)
+            }
+            Submitted::Refused(job, reject) => {
+                let retry_after = match reject {
+                    Reject::QueueFull => inner.desk.retry_after(),
+                    Reject::Shed
+                    | Reject::Expired
+                    | Reject::Dropped
+                    | Reject::Draining
+                    | Reject::BreakerOpen
+                    | Reject::NoWorker => None,
+                };
+                drop(inner);
+                Err((job, self.rejected(reject, retry_after)))
+            }
+        }
+    }
+
+    pub(super) fn rejected(&self, reason: Reject, retry_after: Option<Duration>) -> PoolError {
+        PoolError::Rejected {
+            pool: self.path.clone(),
+            reason,
+            retry_after,
+        }
+    }
+
+    /// Its caller does not wait any more.
+    pub(super) fn cancel(&self, id: &JobId) {
+        let job = self.lock().desk.cancel(id);
+        if job.is_some() {
+            self.made_room();
+        }
+    }
+
+    /// Brings work and workers together, and does what follows without the lock.
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        mut inner: MutexGuard<'_, Inner<M>>,
+        now: Instant,
+        lost: Vec<(u32, Option<Arc<Slip>>)>,
+    ) {
+        let first = inner.desk.next_step(now);
+        if first.is_none() && lost.is_empty() && !inner.desk.has_news() {
+            return;
+        }
+        let after = self.steps(&mut inner, first, now, lost);
+        drop(inner);
+        self.perform(after);
+    }
+
+    fn steps(
+        &self,
+        inner: &mut Inner<M>,
+        first: Option<Step<Work<M>>>,
+        now: Instant,
+        lost: Vec<(u32, Option<Arc<Slip>>)>,
+    ) -> After<M> {
+        let mut after = After {
+            lost,
+            ..After::default()
+        };
+        let mut next = first;
+        while let Some(step) = next {
+            match step {
+                Step::Ring(number) => after.ring.extend(inner.bells.get(&number).cloned()),
+                Step::Give(claim, taken) => after.give.push((claim, taken)),
+            }
+            next = inner.desk.next_step(now);
+        }
+        after.refused = inner.desk.take_refused();
+        if let Some(change) = inner.desk.take_overload_change() {
+            let mut told = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < 16 {
+                told.push(change);
+            }
+            self.alarm.notify_one();
+        }
+        after
+    }
+
+    pub(super) fn perform(self: &Arc<Self>, after: After<M>) {
+        for bell in after.ring {
+            ring(&bell);
+        }
+        for (claim, taken) in after.give {
+            self.give(claim, taken);
+        }
+        for (work, reject) in after.refused {
+            if let Some(slip) = work.slip_ref() {
+                slip.refuse(self.rejected(reject, None));
+            }
+        }
+        for (number, slip) in after.lost {
+            if let Some(slip) = slip {
+                slip.refuse(self.lost(number, Outcome::Lost));
+            }
+        }
+    }
+
+    fn lost(&self, number: u32, outcome: Outcome) -> PoolError {
+        PoolError::Lost {
+            worker: self.path.join(&number.to_string()),
+            outcome,
+        }
+    }
+
+    /// A caller is given a worker.
+    pub(super) fn give(self: &Arc<Self>, claim: Claim, taken: Taken<Work<M>>) {
+        let (run, work) = self.run(claim, taken, time::now());
+        self.made_room();
+        match work {
+            // Whoever has left gives it back at once.
+            Work::Lease(sender, _) => drop(sender.send(run)),
+            Work::Message(..) => drop(run),
+        }
+    }
+
+    /// What a worker that comes for work has to do.
+    pub(super) fn pull(self: &Arc<Self>, number: u32, generation: u32) -> Option<(Run, Work<M>)> {
+        let now = time::now();
+        let mut inner = self.lock();
+        let pulled = inner.desk.pull(number, generation, now);
+        self.settle(inner, now, Vec::new());
+        let (claim, taken) = pulled?;
+        self.made_room();
+        Some(self.run(claim, taken, now))
+    }
+
+    /// A worker has done a job, and comes for the next.
+    pub(super) fn swap(self: &Arc<Self>, mut run: Run, generation: u32) -> Option<(Run, Work<M>)> {
+        run.is_over = true;
+        let now = time::now();
+        let took = run.took(now);
+        let number = run.claim.worker;
+        let mut inner = self.lock();
+        let finished = inner.desk.finish(run.claim, run.outcome, took, now);
+        let pulled = inner.desk.pull(number, generation, now);
+        self.settle(inner, now, Vec::new());
+        // Of a worker that was given up on everything has been said.
+        if finished.is_some() {
+            self.tell_end(&run, took);
+        }
+        let (claim, taken) = pulled?;
+        self.made_room();
+        Some(self.run(claim, taken, now))
+    }
+
+    /// A worker that has several jobs at once is not free before the caller has its answer; of one that has one at a time, or without a
+    /// caller, the job is given back.
+    pub(super) fn hold(&self, run: Run) -> Option<Run> {
+        if self.rules.crew.jobs_at_once() == 1 {
+            return Some(run);
+        }
+        let Some(slip) = run.slip().cloned() else {
+            return Some(run);
+        };
+        slip.done();
+        slip.hold(run);
+        None
+    }
+
+    /// The caller of a job hears that it is over, and so does who listens, now and then.
+    fn tell_end(&self, run: &Run, took: Duration) {
+        if let Some(slip) = &run.slip {
+            match run.outcome {
+                Outcome::Ok | Outcome::Timeout | Outcome::Cancelled => slip.done(),
+                Outcome::Error | Outcome::Panicked | Outcome::Lost => {
+                    slip.refuse(self.lost(run.claim.worker, run.outcome));
+                }
+            }
+        }
+        if run.outcome == Outcome::Lost {
+            self.tell_lost(run.claim.worker, 1);
+        }
+        let ends = self.ends.fetch_add(1, Ordering::Relaxed);
+        if ends.is_multiple_of(SAMPLE) {
+            self.emit(|| Payload::PoolJob {
+                wait: run.taken.waited,
+                duration: took,
+                worker: id_of(run.claim),
+                priority: run.taken.priority,
+                outcome: run.outcome.as_str(),
+            });
+        }
+        self.alert();
+    }
+
+    fn run(
+        self: &Arc<Self>,
+        claim: Claim,
+        taken: Taken<Work<M>>,
+        began: Instant,
+    ) -> (Run, Work<M>) {
+        let run = Run {
+            end: Arc::clone(self) as Arc<dyn End>,
+            claim,
+            slip: taken.payload.slip_ref().cloned(),
+            taken: Sampled {
+                began,
+                waited: taken.waited,
+                priority: taken.terms.priority,
+            },
+            outcome: Outcome::Lost,
+            is_over: false,
+        };
+        (run, taken.payload)
+    }
+
+    /// Somebody who waits for room is told that there is some.
+    pub(super) fn made_room(&self) {
+        if self.waits_for_room.load(Ordering::Acquire) > 0 {
+            self.room.notify_one();
+        }
+    }
+
+    fn alert(&self) {
+        if self.is_alert.load(Ordering::Relaxed) {
+            self.alarm.notify_one();
+        }
+    }
+
+    /// A worker is up, and this is its bell.
+    pub(super) fn hang_bell(&self, number: u32, bell: ActorCell) {
+        self.lock().bells.insert(number, bell);
+    }
+
+    pub(super) fn take_arrivals(&self) -> Vec<(u32, Duration)> {
+        std::mem::take(&mut self.lock().arrivals)
+    }
+
+    pub(super) fn take_overload(&self) -> Vec<OverloadChange> {
+        let mut told = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut told)
+    }
+
+    /// A worker's place is gone.
+    pub(super) fn remove(self: &Arc<Self>, number: u32) {
+        let now = time::now();
+        let mut inner = self.lock();
+        let lost = inner.desk.remove(number, now);
+        inner.bells.remove(&number);
+        let lost = lost.into_iter().map(|slip| (number, slip)).collect();
+        self.settle(inner, now, lost);
+        self.alarm.notify_one();
+    }
+
+    /// What its supervisor has written of a worker.
+    fn on_standing(self: &Arc<Self>, number: u32, generation: u32, phase: Phase, ready: bool) {
+        let now = time::now();
+        let mut inner = self.lock();
+        let is_new = inner.desk.crew().is_unproven(number);
+        let lost = if phase.is_alive() {
+            inner.desk.on_standing(number, generation, ready, now)
+        } else {
+            inner.desk.on_end(number, generation, now)
+        };
+        if ready && is_new {
+            let took = inner.desk.crew().age(number, now);
+            inner.arrivals.push((number, took));
+            self.alarm.notify_one();
+        }
+        let count = lost.len() as u64;
+        let lost = lost.into_iter().map(|slip| (number, slip)).collect();
+        self.settle(inner, now, lost);
+        if count > 0 {
+            self.tell_lost(number, count);
+        }
+        self.alert();
+    }
+
+    fn tell_lost(&self, number: u32, jobs: u64) {
+        self.emit(|| Payload::PoolJobLost {
+            jobs,
+            worker: number.to_string().into(),
+        });
+    }
+}
+
+impl<M: Send + 'static> Post for Shared<M> {
+    fn standing(self: Arc<Self>, number: u32, generation: u32, phase: Phase, ready: bool) {
+        self.on_standing(number, generation, phase, ready);
+    }
+}
+
+impl<M: Send + 'static> End for Shared<M> {
+    fn end(self: Arc<Self>, run: &mut Run) {
+        run.is_over = true;
+        let now = time::now();
+        let took = run.took(now);
+        let mut inner = self.lock();
+        let finished = inner.desk.finish(run.claim, run.outcome, took, now);
+        self.settle(inner, now, Vec::new());
+        if finished.is_some() {
+            self.tell_end(run, took);
+        }
+    }
+
+    fn place(&self, number: u32) -> Option<Registered> {
+        let path = self.path.join(&number.to_string());
+        let place = self.tree()?.place(path.as_str())?;
+        Some(Registered::new(&place))
+    }
+}
+
+/// Tells a worker that there is work.
+pub(super) fn ring(bell: &ActorCell) {
+    // An event of its own child: the one thing that an actor hears beside its messages, and before them.
+    bell.notify_supervisor(SupervisionEvent::ActorStarted(bell.clone()));
+}
