@@ -8,6 +8,7 @@ mod meter;
 mod mini;
 mod named;
 mod ours;
+mod pools;
 mod probes;
 mod processes;
 mod raw;
@@ -101,6 +102,10 @@ pub fn arms() -> Vec<Arm> {
         arm!("event", "regrow-unheard", telemetry::event_unheard),
         arm!("scrape", "exporter", telemetry::scrape_floor),
         arm!("scrape", "regrow", telemetry::scrape),
+        arm!("pool", "in-turn", pools::in_turn),
+        arm!("pool", "regrow", pools::regrow),
+        arm!("pool", "factory", pools::factory),
+        arm!("pool", "kameo", pools::kameo),
         arm!("probes", "core", probes::core),
         arm!("probes", "unprobed", probes::unprobed),
         arm!("probes", "regrow", probes::regrow),
