@@ -204,7 +204,7 @@ impl<T: Job> Desk<T> {
             return self.refuse(request.job, reject);
         }
         let lane = lane_of(&self.crew, &request.wanted);
-        if !has_place && self.is_full() {
+        if self.is_full() {
             self.expire(now);
         }
         if !has_place && self.is_full() && self.free_for(&lane).is_none() {

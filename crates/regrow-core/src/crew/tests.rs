@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::t0;
 
+mod cases;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// So many workers that are up, and the time.
@@ -140,6 +142,17 @@ fn a_key_leads_to_the_same_worker_and_waits_for_it() {
     let after: Vec<_> = (0..1_000).map(|key| crew.keeper(key, None)).collect();
     for (before, after) in before.iter().zip(&after) {
         assert!(before == after || *before == Some(keeper));
+    }
+}
+
+#[test]
+fn keys_of_whatever_size_are_shared_out() {
+    let (crew, _) = crew(CrewRules::default(), 4);
+    let keepers = |first: u64| (0..100).map(move |at| first.wrapping_sub(at));
+    for first in [99, u64::MAX, u64::MAX << 32, 1 << 40] {
+        let of_first = keepers(first).filter(|key| crew.keeper(*key, None) == Some(1));
+        let share = of_first.count();
+        assert!((10..45).contains(&share), "{share} of 100 below {first}");
     }
 }
 

@@ -256,3 +256,19 @@ fn the_name_of_a_job_that_has_left_is_never_that_of_another() {
     assert!(world.desk.cancel(&first).is_none());
     assert_eq!(world.desk.queued(), 1);
 }
+
+#[test]
+fn of_those_with_a_tag_each_has_its_turn_where_each_has_one_at_a_time() {
+    let mut world = World::new(rules(Mode::Give), 0);
+    world.up(1, &["big"]);
+    world.up(2, &["big"]);
+    let mut order = Vec::new();
+    for id in 0..6 {
+        world.put_for(id, tag("big"));
+        let (_, claim) = world.gives()[0];
+        let took = claim.worker * 10 * SECOND;
+        world.desk.finish(claim, Outcome::Ok, took, world.now);
+        order.push(claim.worker);
+    }
+    assert_eq!(order, [1, 2, 1, 2, 1, 2], "the slow one as well");
+}
