@@ -12,7 +12,7 @@ use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::process::Child;
 use tokio::sync::{OwnedMutexGuard, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::actor::exit_reason;
 use crate::environment::SpawnError;
@@ -91,7 +91,7 @@ pub(crate) struct Driver {
     notices: Notices,
     reading: Reading,
     exit: Option<BoxFuture<io::Result<Exit>>>,
-    sweep: Option<JoinHandle<Vec<u32>>>,
+    sweep: Option<os::Swept>,
     exited: Option<Exit>,
     window: Window,
     reaped: Reaped,
@@ -369,7 +369,7 @@ impl Driver {
             }
             swept = poll(&mut self.sweep), if self.sweep.is_some() => {
                 self.sweep = None;
-                self.life.on_swept(swept.unwrap_or_default(), Instant::now())
+                self.life.on_swept(swept, Instant::now())
             }
             news = self.wishes.next() => self.wished(news),
             Some(order) = self.orders.recv() => {
@@ -431,8 +431,8 @@ impl Driver {
             Action::Sweep { until } => {
                 let quarry = self.quarry();
                 self.sweep = Some(match self.reaped {
-                    Reaped::Yes => tokio::spawn(os::sweep_life(quarry, until)),
-                    Reaped::No => tokio::spawn(os::sweep(quarry, until)),
+                    Reaped::Yes => os::sweep_life(quarry, until),
+                    Reaped::No => os::begin_sweep(quarry, until),
                 });
             }
             Action::AbandonPipes => self.readers.abort_all(),

@@ -1,5 +1,7 @@
 //! Rules of one incarnation, on real processes.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 use crate::Host;
 use crate::process::Process;

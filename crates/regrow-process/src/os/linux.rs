@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +45,17 @@ pub(super) fn start_time(pid: i32) -> Option<u64> {
 pub(super) fn lives(process: Identity) -> bool {
     read_entry(process.pid)
         .is_some_and(|entry| entry.identity == process && entry.life == Life::Alive)
+}
+
+/// Waits until this child of ours, which is not reaped, has ended; `false` where the system does not tell of one alone.
+pub(super) async fn ended(child: Identity) -> bool {
+    let pidfd = Pid::from_raw(child.pid)
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    // It becomes readable as a pipe does, and is never read.
+    match pidfd.map(Receiver::from_owned_fd_unchecked) {
+        Some(Ok(pidfd)) => pidfd.readable().await.is_ok(),
+        Some(Err(_)) | None => false,
+    }
 }
 
 pub(super) fn boot_id() -> String {
@@ -264,6 +276,10 @@ pub(super) fn become_subreaper(runtime: &Handle) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     runtime.spawn(async move {
         while children.recv().await.is_some() {
+            // Most of those who end are awaited by somebody.
+            if is_alone() == Some(true) {
+                continue;
+            }
             match super::blocking(adopted).await {
                 Ok(adopted) => adopted.iter().for_each(reap_if_ended),
                 Err(error) => tracing::debug!(%error, "failed to look for ended orphans"),
