@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ mod notify;
 mod port;
 mod signal;
 
+pub(crate) use imp::{Groups, LifeGroup, groups_of, remove_groups};
 pub(crate) use imp::{limit_descendants, own_limit, set_limit, set_nice};
 pub(crate) use notify::{Datagram, Notify};
 pub(crate) use port::{Claim, is_bindable};
@@ -91,6 +93,8 @@ pub(crate) struct Quarry {
     pub(crate) leaders: Vec<Identity>,
     /// It was seen as a descendant of a leader.
     pub(crate) noted: Vec<Identity>,
+    /// It is in one of these control groups.
+    pub(crate) groups: Vec<PathBuf>,
     /// What was started before this time is somebody else's.
     pub(crate) not_before: u64,
     /// Who started it.
@@ -347,8 +351,8 @@ pub(crate) fn begin_sweep(quarry: Quarry, until: Instant) -> Swept {
 /// server of a build tool that was given its environment, or has gone where orphans do not come to us, into another namespace of pids.
 pub(crate) fn sweep_life(quarry: Quarry, until: Instant) -> Swept {
     let lives = |process: &Identity| imp::lives(*process);
-    if imp::is_alone() == Some(true) && quarry.noted.len() <= FEW && !quarry.noted.iter().any(lives)
-    {
+    let none_is_noted = || quarry.noted.len() <= FEW && !quarry.noted.iter().any(lives);
+    if imp::is_alone() == Some(true) && none_is_noted() && imp::are_empty(&quarry.groups) {
         tokio::spawn(look_again(quarry));
         return Box::pin(std::future::ready(Vec::new()));
     }

@@ -37,7 +37,7 @@ impl Driver {
                 observer.happened(phase, payload);
             }
             self.books.close(&self.template, observer, self.leader);
-            self.reap();
+            self.reap().await;
         }
     }
 }

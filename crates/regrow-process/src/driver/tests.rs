@@ -4,6 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::Host;
+use crate::os::{Quarry, WhoseRun};
 use crate::process::Process;
 use regrow::telemetry::{Event, Subject, Telemetry};
 use regrow_core::lifecycle::{End, Streams};
@@ -22,6 +23,7 @@ fn shell(script: &str) -> Process {
         .stop_plan(plan)
 }
 
+mod group;
 mod hold;
 #[cfg(target_os = "linux")]
 mod notify;
@@ -340,6 +342,7 @@ async fn one_that_forks_while_it_is_killed_loses() {
         marks: vec![host.marks("agent", 1)],
         leaders: vec![],
         noted: vec![],
+        groups: Vec::new(),
         not_before: 0,
         run: WhoseRun::Ours,
     };

@@ -18,10 +18,13 @@ use crate::abilities::Abilities;
 use super::{Identity, Look, Quarry, Signal};
 
 mod cgroup;
+mod groups;
 mod limits;
 mod table;
 mod usage;
 
+pub(crate) use groups::are_empty;
+pub(crate) use groups::{Groups, LifeGroup, groups_of, remove_groups};
 pub(crate) use limits::{limit_descendants, own_limit, set_limit, set_nice};
 use table::{Bearing, Entry, Life, Table, parse_stat, read_entry};
 pub(super) use usage::{members, proportional_memory, reading};
@@ -100,6 +103,8 @@ impl Sight {
                 .get(leader.pid)
                 .is_none_or(|entry| entry.identity == **leader)
         };
+        // Looked at after the table was: one of these that is in the table is that very process, or has ended.
+        let members = groups::members(&quarry.groups);
         let leaders = quarry.leaders.iter().filter(still_ours);
         let groups: HashSet<i32> = leaders.map(|leader| leader.pid).collect();
         let vanished = Cell::new(table.vanished);
@@ -107,7 +112,8 @@ impl Sight {
             if entry.identity.start_time < quarry.not_before {
                 return false;
             }
-            if known.contains(&entry.identity) || groups.contains(&entry.group) {
+            let is_member = members.contains(&entry.identity.pid);
+            if is_member || known.contains(&entry.identity) || groups.contains(&entry.group) {
                 return true;
             }
             let bearing = match entry.life {
@@ -163,6 +169,7 @@ pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
 pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
     let sight = Sight::of(quarry)?;
     kill_family(&sight.table, &sight.family);
+    groups::kill(&quarry.groups);
     Ok(sight.look(quarry))
 }
 
@@ -318,6 +325,7 @@ pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
     entries.iter().for_each(reap_if_ended);
     let sight = Sight::in_table(quarry, Arc::new(Table::of(entries)));
     let is_quiet = sight.vanished == 0 && sight.family.is_empty();
+    let is_quiet = is_quiet && are_empty(&quarry.groups);
     Some(!is_restless && is_quiet && child_pids()? == Some(before))
 }
 
@@ -412,6 +420,7 @@ mod tests {
                 start_time: 5,
             }],
             noted: vec![],
+            groups: vec![],
             not_before: 5,
             run: WhoseRun::Ours,
         };
