@@ -11,21 +11,61 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::super::{Identity, identify};
 use super::cgroup::control_groups;
-use super::{Identity, start_time};
+use super::{own_pid, start_time};
 use crate::abilities::ControlGroups;
 
-/// The folder of the groups of one run; `None` where there can be none.
-fn folder(instance: &str) -> Option<PathBuf> {
+/// What the folders of runs begin with.
+const OURS: &str = "regrow-";
+
+/// The group that we are in, if it is ours to divide.
+fn own() -> Option<PathBuf> {
     match control_groups() {
-        ControlGroups::Ours { path, .. } => Some(path.join(format!("regrow-{instance}"))),
+        ControlGroups::Ours { path, .. } => Some(path),
         ControlGroups::Others { .. } | ControlGroups::Absent => None,
     }
 }
 
-/// The groups of a run that is dead, if it has left some.
+/// The folder of the groups of one run: it tells whose run it is, and by which process, so that others know when that is dead.
+fn name(instance: &str, process: Identity) -> String {
+    let Identity { pid, start_time } = process;
+    format!("{OURS}{pid}-{start_time}-{instance}")
+}
+
+/// The process in the name of a folder, and the run.
+fn parse(name: &str) -> Option<(Identity, &str)> {
+    let mut parts = name.strip_prefix(OURS)?.splitn(3, '-');
+    let mut number = || parts.next()?.parse::<u64>().ok();
+    let (pid, start_time) = (i32::try_from(number()?).ok()?, number()?);
+    Some((Identity { pid, start_time }, parts.next()?))
+}
+
+/// The folders of all runs.
+fn runs(own: &Path) -> Vec<(PathBuf, Identity, String)> {
+    let folders = below(own).into_iter();
+    let run = folders.filter_map(|folder| {
+        let (process, instance) = parse(folder.file_name()?.to_str()?)?;
+        let instance = instance.to_owned();
+        Some((folder, process, instance))
+    });
+    run.collect()
+}
+
+/// The groups of a run, if it has left some.
 pub(crate) fn groups_of(instance: &str) -> Option<PathBuf> {
-    folder(instance).filter(|folder| folder.exists())
+    let mut runs = runs(&own()?).into_iter();
+    runs.find(|(_, _, of)| of == instance)
+        .map(|(folder, _, _)| folder)
+}
+
+/// Removes what runs that are dead have left in this folder, as far as nobody is in it: who is killed cleans up nothing.
+fn tidy(own: &Path) {
+    for (folder, process, _) in runs(own) {
+        if start_time(process.pid) != Some(process.start_time) {
+            remove_groups(&folder);
+        }
+    }
 }
 
 /// Removes a group and those in it, as far as nobody is left in them.
@@ -94,7 +134,9 @@ pub(crate) struct Groups {
 impl Groups {
     /// Those of `instance`, where they can be had.
     pub(crate) fn open(instance: &str) -> Option<Self> {
-        let folder = folder(instance)?;
+        let own = own()?;
+        tidy(&own);
+        let folder = own.join(name(instance, identify(own_pid())?));
         let turn = Arc::default();
         Some(Self { folder, turn })
     }
@@ -202,4 +244,39 @@ fn put(open: &OwnedMutexGuard<Open>, path: &Path, leader: Identity) -> io::Resul
         fs::write(ours.join("cgroup.procs"), &pid)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_tells_whose_it_is() {
+        let process = Identity {
+            pid: 7,
+            start_time: 99,
+        };
+        let folder = name("a-run", process);
+        assert_eq!(parse(&folder), Some((process, "a-run")));
+        assert_eq!(parse("regrow-7-99"), None);
+        assert_eq!(parse("regrow-a-run"), None);
+        assert_eq!(parse("system.slice"), None);
+    }
+
+    #[test]
+    fn what_dead_runs_have_left_is_removed_and_that_of_others_is_not() {
+        let own = tempfile::tempdir().unwrap();
+        let us = identify(own_pid()).unwrap();
+        let before = Identity {
+            start_time: us.start_time - 1,
+            ..us
+        };
+        let [dead, ours] = [before, us].map(|process| own.path().join(name("run", process)));
+        let strangers = own.path().join("system.slice");
+        for folder in [dead.join("a.1/below"), ours.join("a.1"), strangers.clone()] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        tidy(own.path());
+        assert!(!dead.exists() && ours.join("a.1").exists() && strangers.exists());
+    }
 }
