@@ -23,6 +23,7 @@ use cast::{Cast, Cell, Ended, First, Kind, Order, SHORT, Stage, row};
 
 const NO_CODE: &str =
     "it runs no code of a user's, and its children's panics are failures of theirs";
+const NO_PANIC: &str = "its code is another program, and what that calls a panic is an exit code";
 const NO_CHILDREN: &str = "it has no children at its start that could fail it";
 
 fn everywhere(_: Kind) -> Cell {
@@ -30,8 +31,13 @@ fn everywhere(_: Kind) -> Cell {
 }
 
 /// The names of what is told of the child itself.
+///
+/// What a process does beside that is told in the tests of processes.
 async fn told(system: &mut TestSystem) -> Vec<String> {
-    let of_a = |line: String| Some(line.strip_suffix(" root/a")?.replace("regrow.", ""));
+    let of_a = |line: String| {
+        let name = line.strip_suffix(" root/a")?.replace("regrow.", "");
+        (!name.starts_with("process.")).then_some(name)
+    };
     system
         .happened()
         .await
@@ -83,6 +89,7 @@ fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
         | Kind::Bare
         | Kind::Task
         | Kind::Thread
+        | Kind::Process
         | Kind::Supervisor
         | Kind::Partition => Holds,
     };
@@ -91,7 +98,7 @@ fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
         match kind {
             Kind::Actor | Kind::Bare => assert_eq!(reason, ExitKind::StartFailed),
             // It has ended before it announced itself.
-            Kind::Task | Kind::Thread => assert_eq!(reason, ExitKind::Error),
+            Kind::Task | Kind::Thread | Kind::Process => assert_eq!(reason, kind.failed()),
             Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
                 assert!(reason.is_abnormal(), "{kind:?}: {reason:?}");
             }
@@ -103,6 +110,7 @@ fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
 fn a_panic_in_the_start_is_a_failed_start() {
     let cell = |kind| match kind {
         Kind::Dynamic => CannotBe(NO_CHILDREN),
+        Kind::Process => CannotBe(NO_PANIC),
         Kind::Actor
         | Kind::Bare
         | Kind::Task
@@ -129,6 +137,7 @@ fn a_start_that_asks_to_be_ignored_is_completed() {
         Kind::Task | Kind::Thread => {
             CannotBe("its code runs after its start, so it is there when it could ask")
         }
+        Kind::Process => CannotBe("an exit code says how it has ended, not that it is not needed"),
         Kind::Actor | Kind::Bare => Holds,
     };
     row(cell, async |kind| {
@@ -177,6 +186,7 @@ fn an_error_is_told_and_the_child_grows_back() {
 fn a_panic_is_told_and_the_child_grows_back() {
     let cell = |kind| match kind {
         Kind::Supervisor | Kind::Dynamic | Kind::Partition => CannotBe(NO_CODE),
+        Kind::Process => CannotBe(NO_PANIC),
         Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread => Holds,
     };
     row(cell, async |kind| {
@@ -213,13 +223,15 @@ fn a_normal_end_goes_by_the_restart_type() {
         Kind::Dynamic | Kind::Partition => {
             CannotBe("it cannot end with one of its children, so only an operator ends it in order")
         }
-        Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Supervisor => Holds,
+        Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Process | Kind::Supervisor => {
+            Holds
+        }
     };
     row(cell, async |kind| {
-        let normal = if kind.is_supervisor() {
-            ExitKind::Shutdown
-        } else {
-            ExitKind::Normal
+        let normal = match kind {
+            Kind::Process => ExitKind::Exit(0),
+            Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread => ExitKind::Normal,
+            Kind::Supervisor | Kind::Dynamic | Kind::Partition => ExitKind::Shutdown,
         };
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             let mut stage =
@@ -251,7 +263,9 @@ fn one_that_runs_once_is_done_by_a_normal_end_and_tries_again_after_a_failure() 
         Kind::Dynamic | Kind::Partition => {
             CannotBe("it cannot end with one of its children, so it comes to no end of its own")
         }
-        Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Supervisor => Holds,
+        Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Process | Kind::Supervisor => {
+            Holds
+        }
     };
     row(cell, async |kind| {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
@@ -350,16 +364,16 @@ fn a_stop_that_needs_force_is_told_as_what_force_has_reached() {
     row(everywhere, async |kind| {
         let mut stage = Stage::start(kind, |spec| spec.shutdown(SHORT)).await;
         stage.tell(Order::Hang).await;
-        if kind == Kind::Thread {
-            // It has taken its order when there is room for as many as the line holds.
-            while stage.cast.has_orders() {
-                tokio::task::yield_now().await;
-            }
+        // Where it runs beside us.
+        while stage.cast.has_orders() {
+            tokio::task::yield_now().await;
         }
         drop(stage.system.terminate_child("root/a").await.unwrap());
         let ended = stage.ended().await;
         let expected = match kind {
-            Kind::Actor | Kind::Bare | Kind::Task => (ExitKind::Killed, "escalated"),
+            Kind::Actor | Kind::Bare | Kind::Task | Kind::Process => {
+                (ExitKind::Killed, "escalated")
+            }
             // A thread cannot be killed.
             Kind::Thread => (ExitKind::Unresponsive, "unresponsive"),
             // It is told to hurry, and ends in order after it has killed its own.

@@ -17,29 +17,26 @@ pub struct Abilities {
     pub processes: bool,
     /// Whether the memory that several processes share can be told apart.
     pub shared_memory: bool,
-    /// Whether control groups of version 2 could be used.
+    /// Whether each life can have a control group of its own, of version 2.
     pub control_groups: ControlGroups,
 }
 
-/// How it is with control groups of version 2. Regrow does not use them yet.
+/// How it is with control groups of version 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlGroups {
     /// There are none.
     Absent,
-    /// Controllers are missing, most of the time because version 1 holds them.
-    Without {
-        /// Which: of `memory`, `pids` and `cpu`.
-        missing: Vec<&'static str>,
-    },
     /// The group that we are in is not ours to divide.
     Others {
         /// Its folder.
         path: PathBuf,
     },
-    /// They can be used below this folder.
+    /// There can be groups below this folder.
     Ours {
         /// The folder of the group that we are in.
         path: PathBuf,
+        /// Which controllers are missing, of `memory`, `pids` and `cpu`, most of the time because version 1 holds them. Regrow uses none.
+        missing: Vec<&'static str>,
     },
 }
 

@@ -12,12 +12,12 @@ use regrow::trace::TraceContext;
 use regrow_core::lifecycle::{Action, Ending, Exit, Lifecycle, Stage, StopPlan};
 use tokio::process::Child;
 use tokio::sync::{OwnedMutexGuard, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::actor::exit_reason;
 use crate::environment::SpawnError;
 use crate::log_file::Keeping;
-use crate::os::{self, Identity, Quarry, Signal, WhoseRun};
+use crate::os::{self, Identity, LifeGroup, Signal};
 use crate::process::{Stdin, Template};
 use crate::readiness::Readiness;
 use crate::socket;
@@ -30,6 +30,7 @@ mod late;
 mod limits;
 mod moved;
 mod notify;
+mod remains;
 mod report;
 mod wishes;
 
@@ -91,7 +92,7 @@ pub(crate) struct Driver {
     notices: Notices,
     reading: Reading,
     exit: Option<BoxFuture<io::Result<Exit>>>,
-    sweep: Option<JoinHandle<Vec<u32>>>,
+    sweep: Option<os::Swept>,
     exited: Option<Exit>,
     window: Window,
     reaped: Reaped,
@@ -101,6 +102,8 @@ pub(crate) struct Driver {
     logging: Option<Keeping>,
     ending: Option<Span>,
     noted: Vec<Identity>,
+    /// Its control group, where each life has one.
+    group: Option<LifeGroup>,
     /// Its other end of the standard input, where that is ours to keep.
     own_stdin: OwnStdin,
     /// Held until all of this life is gone, so that the next one does not meet it.
@@ -216,6 +219,7 @@ impl Driver {
                 .map(|journal| journal.begin(template.handle.output())),
             ending: None,
             noted: Vec::new(),
+            group: template.host.group(&template.id, generation, leader),
             own_stdin: stdin,
             berth: Some(berth),
             template,
@@ -369,7 +373,7 @@ impl Driver {
             }
             swept = poll(&mut self.sweep), if self.sweep.is_some() => {
                 self.sweep = None;
-                self.life.on_swept(swept.unwrap_or_default(), Instant::now())
+                self.life.on_swept(swept, Instant::now())
             }
             news = self.wishes.next() => self.wished(news),
             Some(order) = self.orders.recv() => {
@@ -427,12 +431,12 @@ impl Driver {
             Action::Pause => self.pause().await,
             Action::Resume => self.resume().await,
             Action::KillGroup => self.signal(Signal::Kill),
-            Action::Reap => self.reap(),
+            Action::Reap => self.reap().await,
             Action::Sweep { until } => {
                 let quarry = self.quarry();
                 self.sweep = Some(match self.reaped {
-                    Reaped::Yes => tokio::spawn(os::sweep_life(quarry, until)),
-                    Reaped::No => tokio::spawn(os::sweep(quarry, until)),
+                    Reaped::Yes => os::sweep_life(quarry, until),
+                    Reaped::No => os::begin_sweep(quarry, until),
                 });
             }
             Action::AbandonPipes => self.readers.abort_all(),
@@ -475,14 +479,6 @@ impl Driver {
         }
     }
 
-    fn reap(&mut self) {
-        match os::reap(&mut self.child, self.leader) {
-            Ok(Some(_)) => self.reaped = Reaped::Yes,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(agent = self.template.id, %error, "failed to reap"),
-        }
-    }
-
     /// What the watch told, or where it failed, what waiting tells.
     async fn exit_of(&mut self, watched: io::Result<Exit>) -> Exit {
         let error = match watched {
@@ -493,19 +489,6 @@ impl Driver {
         match self.child.wait().await {
             Ok(status) => os::exit_of_status(status),
             Err(_stolen) => Exit::Code(-1),
-        }
-    }
-
-    /// All that may be left of this life.
-    fn quarry(&self) -> Quarry {
-        let mut noted = self.noted.clone();
-        noted.extend(self.books.seen());
-        Quarry {
-            marks: vec![self.template.host.marks(&self.template.id, self.generation)],
-            leaders: vec![self.leader],
-            noted,
-            not_before: self.leader.start_time,
-            run: WhoseRun::Ours,
         }
     }
 

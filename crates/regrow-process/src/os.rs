@@ -8,6 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +32,7 @@ mod notify;
 mod port;
 mod signal;
 
+pub(crate) use imp::{Groups, LifeGroup, groups_of, remove_groups};
 pub(crate) use imp::{limit_descendants, own_limit, set_limit, set_nice};
 pub(crate) use notify::{Datagram, Notify};
 pub(crate) use port::{Claim, is_bindable};
@@ -49,6 +52,9 @@ pub(crate) const LAST_LOOKS: Duration = Duration::from_secs(5);
 
 /// When it is looked for whoever belongs to a life without descending from it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// So many processes can be looked at without holding up a worker of the runtime.
+const FEW: usize = 64;
 
 /// How long the last ones that a sweep killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_millis(200);
@@ -87,6 +93,8 @@ pub(crate) struct Quarry {
     pub(crate) leaders: Vec<Identity>,
     /// It was seen as a descendant of a leader.
     pub(crate) noted: Vec<Identity>,
+    /// It is in one of these control groups.
+    pub(crate) groups: Vec<PathBuf>,
     /// What was started before this time is somebody else's.
     pub(crate) not_before: u64,
     /// Who started it.
@@ -265,6 +273,13 @@ pub(crate) fn exit_of_status(status: ExitStatus) -> Exit {
 ///
 /// Until it is reaped, no stranger can get its pid, nor the group of that name.
 pub(crate) async fn exited(leader: Identity) -> io::Result<Exit> {
+    // Told to nobody else, and sooner than by the signal, which wakes all who wait for a child of theirs.
+    if imp::ended(leader).await
+        && let Some(exit) = peek_exit(leader.pid)?
+    {
+        return Ok(exit);
+    }
+    // A debugger that holds it hears of its end before we do.
     let mut children = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?;
     loop {
         if let Some(exit) = peek_exit(leader.pid)? {
@@ -320,26 +335,28 @@ pub(crate) async fn sweep(quarry: Quarry, until: Instant) -> Vec<u32> {
     Vec::new()
 }
 
+/// What a sweep has left alive, once that is known.
+pub(crate) type Swept = Pin<Box<dyn Future<Output = Vec<u32>> + Send>>;
+
+/// A sweep that goes on whether or not anybody waits for it.
+pub(crate) fn begin_sweep(quarry: Quarry, until: Instant) -> Swept {
+    let task = tokio::spawn(sweep(quarry, until));
+    Box::pin(async move { task.await.unwrap_or_default() })
+}
+
 /// The same for a life of ours whose leader is gone and reaped. Mostly it has left nobody behind, and then our own children tell so at
 /// once, without a walk over all processes of the machine.
 ///
 /// That walk is made later, when nobody waits for it: somebody may bear the marks of this life who does not descend from it, such as the
 /// server of a build tool that was given its environment, or has gone where orphans do not come to us, into another namespace of pids.
-pub(crate) async fn sweep_life(quarry: Quarry, until: Instant) -> Vec<u32> {
-    if !(imp::is_alone() == Some(true) && has_none_left(&quarry.noted).await) {
-        return sweep(quarry, until).await;
+pub(crate) fn sweep_life(quarry: Quarry, until: Instant) -> Swept {
+    let lives = |process: &Identity| imp::lives(*process);
+    let none_is_noted = || quarry.noted.len() <= FEW && !quarry.noted.iter().any(lives);
+    if imp::is_alone() == Some(true) && none_is_noted() && imp::are_empty(&quarry.groups) {
+        tokio::spawn(look_again(quarry));
+        return Box::pin(std::future::ready(Vec::new()));
     }
-    tokio::spawn(look_again(quarry));
-    Vec::new()
-}
-
-async fn has_none_left(noted: &[Identity]) -> bool {
-    if noted.is_empty() {
-        return true;
-    }
-    let noted = noted.to_vec();
-    let lives = blocking(move || Ok(noted.iter().any(|process| imp::lives(*process))));
-    lives.await.is_ok_and(|lives| !lives)
+    begin_sweep(quarry, until)
 }
 
 async fn look_again(mut quarry: Quarry) {

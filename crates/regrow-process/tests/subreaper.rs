@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use regrow::{Restart, Supervisor, System};
-use regrow_process::{Host, Process, become_subreaper};
+use regrow_process::{Abilities, ControlGroups, Host, Process, become_subreaper};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -36,7 +36,7 @@ fn state(pid: &str) -> Option<char> {
 #[tokio::test]
 async fn orphans_are_adopted_reaped_when_they_end_and_killed_with_the_rest() {
     become_subreaper().unwrap();
-    let host = Host::new();
+    let host = Host::new().control_groups();
     // The first double-forks something that ends at once; the second something without any mark that stays.
     let brief = agent(
         "brief",
@@ -71,6 +71,20 @@ async fn orphans_are_adopted_reaped_when_they_end_and_killed_with_the_rest() {
     let left = handle.output().tail(1)[0].text();
     system.terminate_child("root/third").await.unwrap();
     assert!(state(&left).is_none_or(|state| state == 'Z'), "it runs on");
+    // The same of one that has shed all that tells whose it is, where each life has a control group.
+    if let ControlGroups::Ours { .. } = Abilities::here().control_groups {
+        let when_in = "until grep -q /regrow- /proc/self/cgroup; do sleep 0.01; done";
+        let shed = "(env -i setsid sh -c 'echo $$; exec sleep 1000' &); read line";
+        let fourth = agent("fourth", &format!("{when_in}; {shed}"), &host);
+        let handle = fourth.handle();
+        system.start_child("root", fourth).await.unwrap();
+        until("the fourth writes", || !handle.output().tail(1).is_empty()).await;
+        let left = handle.output().tail(1)[0].text();
+        system.terminate_child("root/fourth").await.unwrap();
+        assert!(state(&left).is_none_or(|state| state == 'Z'), "it runs on");
+    } else {
+        eprintln!("NOT TESTED: here are no control groups of version 2 that are ours");
+    }
     drop(system.shut_down().await);
     assert_eq!(host.sweep_all().await, Vec::<u32>::new());
     until("nothing is left, not even a zombie", || {

@@ -171,6 +171,7 @@ impl Daemon {
         let (listeners, address) = listen::bind(listen.unwrap_or(config.listen), &state).await?;
         let host = Host::new()
             .state_dir(state.path())
+            .control_groups()
             .url(format!("http://{address}"))
             .sample_every(config.figures);
         let about = about(&config, &state, address, &host);

@@ -15,6 +15,7 @@ use regrow::{
     PartitionSupervisor, Restart, StartContext, StartFailure, Supervisor, TaskContext,
     ThreadContext,
 };
+use regrow_process::{Process, ProcessHandle, StopPlan};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 pub(super) const SHORT: Duration = Duration::from_millis(50);
@@ -26,16 +27,18 @@ pub(super) enum Kind {
     Bare,
     Task,
     Thread,
+    Process,
     Supervisor,
     Dynamic,
     Partition,
 }
 
-pub(super) const KINDS: [Kind; 7] = [
+pub(super) const KINDS: [Kind; 8] = [
     Kind::Actor,
     Kind::Bare,
     Kind::Task,
     Kind::Thread,
+    Kind::Process,
     Kind::Supervisor,
     Kind::Dynamic,
     Kind::Partition,
@@ -48,6 +51,7 @@ impl Kind {
             Self::Actor | Self::Bare => ChildKind::Actor,
             Self::Task => ChildKind::Task,
             Self::Thread => ChildKind::Thread,
+            Self::Process => ChildKind::Process,
             Self::Supervisor | Self::Dynamic | Self::Partition => ChildKind::Supervisor,
         }
     }
@@ -61,17 +65,22 @@ impl Kind {
         match self {
             Self::Partition => "root/a/0",
             Self::Supervisor | Self::Dynamic => "root/a/w",
-            Self::Actor | Self::Bare | Self::Task | Self::Thread => "root/a",
+            Self::Actor | Self::Bare | Self::Task | Self::Thread | Self::Process => "root/a",
         }
     }
 
     /// How an error of its own is told. A supervisor's is that its children fail too often.
     pub(super) fn failed(self) -> ExitKind {
-        if self.is_supervisor() {
-            ExitKind::Intensity
-        } else {
-            ExitKind::Error
+        match self {
+            Self::Process => ExitKind::Exit(7),
+            Self::Actor | Self::Bare | Self::Task | Self::Thread => ExitKind::Error,
+            Self::Supervisor | Self::Dynamic | Self::Partition => ExitKind::Intensity,
         }
+    }
+
+    /// Whether it is a matter of the system, so that its time cannot stand still.
+    fn is_real(self) -> bool {
+        matches!(self, Self::Thread | Self::Process)
     }
 }
 
@@ -84,7 +93,8 @@ pub(super) enum Cell {
     CannotBe(&'static str),
 }
 
-/// Checks a row of the table: each kind alone in a runtime of its own, a thread on real time, all others on paused time.
+/// Checks a row of the table: each kind alone in a runtime of its own, threads and processes on real time, all others on
+/// paused time.
 pub(super) fn row(cell: impl Fn(Kind) -> Cell, check: impl AsyncFn(Kind)) {
     let mut broken = Vec::new();
     for kind in KINDS {
@@ -102,17 +112,13 @@ pub(super) fn row(cell: impl Fn(Kind) -> Cell, check: impl AsyncFn(Kind)) {
 }
 
 fn runtime(kind: Kind) -> tokio::runtime::Runtime {
-    let mut builder = match kind {
-        Kind::Thread => tokio::runtime::Builder::new_multi_thread(),
-        Kind::Actor
-        | Kind::Bare
-        | Kind::Task
-        | Kind::Supervisor
-        | Kind::Dynamic
-        | Kind::Partition => tokio::runtime::Builder::new_current_thread(),
+    let mut builder = if kind.is_real() {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
     };
     builder.enable_all();
-    if kind == Kind::Thread {
+    if kind.is_real() {
         builder.worker_threads(2);
     } else {
         builder.start_paused(true);
@@ -169,6 +175,7 @@ pub(super) struct Cast {
     kind: Kind,
     orders: mpsc::Sender<Order>,
     gate: Gate,
+    process: ProcessHandle,
 }
 
 impl Drop for Cast {
@@ -186,6 +193,8 @@ impl Cast {
         let (sender, orders) = mpsc::channel(8);
         let orders: Orders = Arc::new(AsyncMutex::new(orders));
         let gate = Gate::default();
+        let process = process(first);
+        let handle = process.handle();
         let spec = match kind {
             Kind::Actor => first.puppet("a"),
             Kind::Bare => ChildSpec::start_with("a", move |context: StartContext| async move {
@@ -197,6 +206,7 @@ impl Cast {
             }),
             Kind::Task => task(first, orders),
             Kind::Thread => thread(first, orders, Arc::clone(&gate)),
+            Kind::Process => process.into(),
             Kind::Supervisor => {
                 let worker = first.puppet("w").restart(Restart::Transient).significant();
                 Supervisor::new("a")
@@ -216,6 +226,7 @@ impl Cast {
             kind,
             orders: sender,
             gate,
+            process: handle,
         };
         // Only what announces itself can fail its start without being an actor.
         let announced = matches!(kind, Kind::Task | Kind::Thread) && first != First::Up;
@@ -230,6 +241,10 @@ impl Cast {
         }
         match self.kind {
             Kind::Task | Kind::Thread => self.orders.send(order).await.unwrap(),
+            Kind::Process => {
+                let order = format!("{order:?}");
+                self.process.stdin().write_line(order).await.unwrap();
+            }
             Kind::Actor | Kind::Bare | Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
                 pull(&system.puppet(self.kind.worker()), order);
             }
@@ -238,9 +253,18 @@ impl Cast {
 }
 
 impl Cast {
-    /// Whether it has not yet taken all that it was told.
+    /// Whether it has not yet taken all that it was told to hang.
     pub(super) fn has_orders(&self) -> bool {
-        self.orders.capacity() < self.orders.max_capacity()
+        match self.kind {
+            Kind::Thread => self.orders.capacity() < self.orders.max_capacity(),
+            Kind::Process => self.process.output().tail(1).is_empty(),
+            Kind::Actor
+            | Kind::Bare
+            | Kind::Task
+            | Kind::Supervisor
+            | Kind::Dynamic
+            | Kind::Partition => false,
+        }
     }
 }
 
@@ -271,6 +295,21 @@ fn task(first: First, orders: Orders) -> ChildSpec {
             }
         }
     })
+}
+
+/// A shell that reads what it is told.
+fn process(first: First) -> Process {
+    let begin = match first {
+        First::Up => "",
+        First::Fail => "[ $REGROW_GENERATION = 1 ] && exit 7;",
+        First::Panic | First::Ignore => "exit 1;",
+    };
+    let obey = "read order; case $order in Fail) exit 7;; Hang) trap '' TERM; echo deaf; while :; do sleep 1000; done; esac";
+    let plan = StopPlan::default().stage(regrow_process::Stage::Terminate, Duration::from_secs(5));
+    Process::new("a", "sh")
+        .args(["-c", &format!("{begin} {obey}")])
+        .start_window(SHORT)
+        .stop_plan(plan)
 }
 
 fn thread(first: First, orders: Orders, gate: Gate) -> ChildSpec {

@@ -18,7 +18,6 @@ mod tokio_arms;
 mod uncounted;
 mod worker;
 
-pub use processes::{BEACON, beacon};
 use regrow_bench_harness::{Arm, arm};
 
 /// Everything that can be measured here.

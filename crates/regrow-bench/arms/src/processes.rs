@@ -1,12 +1,12 @@
 //! An OS process that is killed, and how soon the next one is at work.
 //!
-//! What is supervised is this very program, which says that it runs and then does nothing. Each life is killed once it has lived for
-//! so long that nobody holds the next one back: runit, for one, starts nothing twice within a second.
+//! What is supervised is the smallest program there is, which says that it runs and then does nothing: its own start is a part of every
+//! figure. Each life is killed once it has lived for so long that nobody holds the next one back: runit, for one, starts nothing twice
+//! within a second.
 
 use std::io::ErrorKind;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use regrow::{Backoff, Supervisor};
@@ -17,27 +17,11 @@ use tokio::process::{Child, Command};
 
 use crate::ours::{RESTARTS, WINDOW, down, up};
 
-/// The first argument of a life.
-pub const BEACON: &str = "beacon";
-
 /// How long each life lasts.
 const LIFE: Duration = Duration::from_millis(1_200);
 
 /// How long the next one may take.
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// A life: it says who it is, and stays.
-pub fn beacon(socket: &str) -> ExitCode {
-    let told = UnixDatagram::unbound()
-        .and_then(|from| from.send_to(&std::process::id().to_le_bytes(), socket));
-    if let Err(error) = told {
-        eprintln!("failed to tell {socket}: {error}");
-        return ExitCode::FAILURE;
-    }
-    loop {
-        std::thread::park();
-    }
-}
 
 /// Where lives say that they run.
 struct Watch {
@@ -82,10 +66,6 @@ impl Watch {
         }
         latencies.figures()
     }
-
-    fn arguments(&self) -> [&str; 2] {
-        [BEACON, &self.path]
-    }
 }
 
 impl Drop for Watch {
@@ -94,8 +74,12 @@ impl Drop for Watch {
     }
 }
 
-fn myself() -> PathBuf {
-    std::env::current_exe().expect("it has a path")
+/// What is supervised: it was built beside this program.
+fn beacon() -> PathBuf {
+    let here = std::env::current_exe().expect("it has a path");
+    let beacon = here.with_file_name("regrow-bench-beacon");
+    assert!(beacon.exists(), "there is no {}", beacon.display());
+    beacon
 }
 
 /// So many MiB, all of them touched: a parent that is large.
@@ -116,11 +100,11 @@ pub async fn tokio_piped(task: Task) -> Figures {
 async fn bare(task: Task, arm: &str, stdio: fn() -> Stdio) -> Figures {
     let ballast = ballast(task.n);
     let watch = Watch::new(arm);
-    let arguments = watch.arguments().map(str::to_owned);
+    let (beacon, path) = (beacon(), watch.path.clone());
     let again = tokio::spawn(async move {
         loop {
-            let mut command = Command::new(myself());
-            command.args(&arguments).process_group(0).kill_on_drop(true);
+            let mut command = Command::new(&beacon);
+            command.arg(&path).process_group(0).kill_on_drop(true);
             command.stdin(stdio()).stdout(stdio()).stderr(stdio());
             let mut life = command.spawn().expect("it starts");
             life.wait().await.expect("it ends");
@@ -137,8 +121,8 @@ pub async fn regrow(task: Task) -> Figures {
     let ballast = ballast(task.n);
     become_subreaper().expect("it may");
     let watch = Watch::new("regrow");
-    let process = Process::new("agent", myself())
-        .args(watch.arguments())
+    let process = Process::new("agent", beacon())
+        .args([&watch.path])
         .backoff(Backoff::none())
         .host(Host::new());
     let root = Supervisor::new("root").max_restarts(RESTARTS, WINDOW);
@@ -182,10 +166,10 @@ pub async fn supervisord(task: Task) -> Figures {
 /// pm2 in the foreground.
 pub async fn pm2(task: Task) -> Figures {
     let watch = Watch::new("pm2");
-    let [beacon, path] = watch.arguments();
     let apps = format!(
-        r#"{{"apps": [{{"name": "agent", "script": "{}", "args": ["{beacon}", "{path}"], "interpreter": "none"}}]}}"#,
-        myself().display()
+        r#"{{"apps": [{{"name": "agent", "script": "{}", "args": ["{}"], "interpreter": "none"}}]}}"#,
+        beacon().display(),
+        watch.path
     );
     let file = watch.folder.join("agents.json");
     write(&file, &apps, 0o600);
@@ -197,7 +181,7 @@ pub async fn pm2(task: Task) -> Figures {
 }
 
 fn line(watch: &Watch) -> String {
-    format!("{} {}", myself().display(), watch.arguments().join(" "))
+    format!("{} {}", beacon().display(), watch.path)
 }
 
 fn write(file: &Path, text: &str, mode: u32) {

@@ -21,7 +21,7 @@ impl Driver {
         observer: &impl Observer,
     ) {
         if let Some(sweep) = self.sweep.take()
-            && let Ok(Ok(survivors)) = tokio::time::timeout(VERDICT, sweep).await
+            && let Ok(survivors) = tokio::time::timeout(VERDICT, sweep).await
         {
             ending.leaked.extend(survivors);
         }
@@ -37,7 +37,7 @@ impl Driver {
                 observer.happened(phase, payload);
             }
             self.books.close(&self.template, observer, self.leader);
-            self.reap();
+            self.reap().await;
         }
     }
 }

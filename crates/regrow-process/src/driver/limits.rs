@@ -85,6 +85,7 @@ pub(super) async fn undo(
         marks: vec![template.host.marks(&template.id, generation)],
         leaders: vec![leader],
         noted: Vec::new(),
+        groups: Vec::new(),
         not_before: leader.start_time,
         run: WhoseRun::Ours,
     };

@@ -1,7 +1,10 @@
 //! Rules of one incarnation, on real processes.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 use crate::Host;
+use crate::os::{Quarry, WhoseRun};
 use crate::process::Process;
 use regrow::telemetry::{Event, Subject, Telemetry};
 use regrow_core::lifecycle::{End, Streams};
@@ -20,6 +23,7 @@ fn shell(script: &str) -> Process {
         .stop_plan(plan)
 }
 
+mod group;
 mod hold;
 #[cfg(target_os = "linux")]
 mod notify;
@@ -338,6 +342,7 @@ async fn one_that_forks_while_it_is_killed_loses() {
         marks: vec![host.marks("agent", 1)],
         leaders: vec![],
         noted: vec![],
+        groups: Vec::new(),
         not_before: 0,
         run: WhoseRun::Ours,
     };

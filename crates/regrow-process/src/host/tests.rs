@@ -48,6 +48,7 @@ async fn lives(pid: i32) -> bool {
         marks: vec![],
         leaders: vec![process],
         noted: vec![],
+        groups: Vec::new(),
         not_before: 0,
         run: WhoseRun::Ours,
     };
@@ -168,4 +169,35 @@ async fn a_directory_without_records_has_no_leftovers() {
         Host::end_leftovers(state.path()).await.unwrap(),
         Leftovers::default()
     );
+}
+
+#[tokio::test]
+async fn who_is_in_a_control_group_of_a_dead_run_is_ended() {
+    let state = tempfile::tempdir().unwrap();
+    let dead = Host::new().control_groups();
+    let Some(folder) = dead.group_folder().map(PathBuf::from) else {
+        eprintln!("NOT TESTED: here are no control groups of version 2 that are ours");
+        return;
+    };
+    let when_in = "until grep -q /regrow- /proc/self/cgroup; do sleep 0.01; done";
+    let script =
+        format!("{when_in}; (env -i setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep 1000");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdout(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let leader = leader_of(&child);
+    let group = dead.group("first", 1, leader).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let unmarked = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+    assert!(lives(unmarked).await);
+    let pids = state.path().join("pids");
+    record("first", dead.instance(), leader)
+        .write(&pids)
+        .unwrap();
+
+    let leftovers = Host::end_leftovers(state.path()).await.unwrap();
+
+    assert_eq!((leftovers.found.len(), leftovers.leaked), (2, vec![]));
+    assert!(!lives(unmarked).await && !folder.exists());
+    drop((group, child));
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,10 +18,13 @@ use crate::abilities::Abilities;
 use super::{Identity, Look, Quarry, Signal};
 
 mod cgroup;
+mod groups;
 mod limits;
 mod table;
 mod usage;
 
+pub(crate) use groups::are_empty;
+pub(crate) use groups::{Groups, LifeGroup, groups_of, remove_groups};
 pub(crate) use limits::{limit_descendants, own_limit, set_limit, set_nice};
 use table::{Bearing, Entry, Life, Table, parse_stat, read_entry};
 pub(super) use usage::{members, proportional_memory, reading};
@@ -44,6 +48,17 @@ pub(super) fn start_time(pid: i32) -> Option<u64> {
 pub(super) fn lives(process: Identity) -> bool {
     read_entry(process.pid)
         .is_some_and(|entry| entry.identity == process && entry.life == Life::Alive)
+}
+
+/// Waits until this child of ours, which is not reaped, has ended; `false` where the system does not tell of one alone.
+pub(super) async fn ended(child: Identity) -> bool {
+    let pidfd = Pid::from_raw(child.pid)
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    // It becomes readable as a pipe does, and is never read.
+    match pidfd.map(Receiver::from_owned_fd_unchecked) {
+        Some(Ok(pidfd)) => pidfd.readable().await.is_ok(),
+        Some(Err(_)) | None => false,
+    }
 }
 
 pub(super) fn boot_id() -> String {
@@ -88,6 +103,8 @@ impl Sight {
                 .get(leader.pid)
                 .is_none_or(|entry| entry.identity == **leader)
         };
+        // Looked at after the table was: one of these that is in the table is that very process, or has ended.
+        let members = groups::members(&quarry.groups);
         let leaders = quarry.leaders.iter().filter(still_ours);
         let groups: HashSet<i32> = leaders.map(|leader| leader.pid).collect();
         let vanished = Cell::new(table.vanished);
@@ -95,7 +112,8 @@ impl Sight {
             if entry.identity.start_time < quarry.not_before {
                 return false;
             }
-            if known.contains(&entry.identity) || groups.contains(&entry.group) {
+            let is_member = members.contains(&entry.identity.pid);
+            if is_member || known.contains(&entry.identity) || groups.contains(&entry.group) {
                 return true;
             }
             let bearing = match entry.life {
@@ -151,6 +169,7 @@ pub(super) fn ask_all(quarry: &Quarry) -> io::Result<Vec<Identity>> {
 pub(super) fn kill_all(quarry: &Quarry) -> io::Result<Look> {
     let sight = Sight::of(quarry)?;
     kill_family(&sight.table, &sight.family);
+    groups::kill(&quarry.groups);
     Ok(sight.look(quarry))
 }
 
@@ -264,6 +283,10 @@ pub(super) fn become_subreaper(runtime: &Handle) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     runtime.spawn(async move {
         while children.recv().await.is_some() {
+            // Most of those who end are awaited by somebody.
+            if is_alone() == Some(true) {
+                continue;
+            }
             match super::blocking(adopted).await {
                 Ok(adopted) => adopted.iter().for_each(reap_if_ended),
                 Err(error) => tracing::debug!(%error, "failed to look for ended orphans"),
@@ -302,6 +325,7 @@ pub(super) fn is_clear(quarry: &Quarry) -> Option<bool> {
     entries.iter().for_each(reap_if_ended);
     let sight = Sight::in_table(quarry, Arc::new(Table::of(entries)));
     let is_quiet = sight.vanished == 0 && sight.family.is_empty();
+    let is_quiet = is_quiet && are_empty(&quarry.groups);
     Some(!is_restless && is_quiet && child_pids()? == Some(before))
 }
 
@@ -396,6 +420,7 @@ mod tests {
                 start_time: 5,
             }],
             noted: vec![],
+            groups: vec![],
             not_before: 5,
             run: WhoseRun::Ours,
         };

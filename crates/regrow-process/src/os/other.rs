@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use regrow_core::figures::Reading;
 use rustix::process::Pid;
@@ -21,6 +22,11 @@ pub(super) fn start_time(_pid: i32) -> Option<u64> {
 pub(super) fn lives(process: Identity) -> bool {
     Pid::from_raw(process.pid)
         .is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+}
+
+/// Not told of one alone.
+pub(super) async fn ended(_child: Identity) -> bool {
+    false
 }
 
 pub(super) fn boot_id() -> String {
@@ -121,4 +127,46 @@ pub(super) fn become_subreaper(_runtime: &Handle) -> io::Result<()> {
 
 pub(super) fn kill_adopted() -> io::Result<Vec<Identity>> {
     Ok(Vec::new())
+}
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) enum Groups {}
+
+impl Groups {
+    pub(crate) fn open(_instance: &str) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        match *self {}
+    }
+
+    pub(crate) fn enter(&self, _name: &str, _leader: Identity) -> Option<LifeGroup> {
+        match *self {}
+    }
+}
+
+/// There is none.
+#[derive(Debug)]
+pub(crate) enum LifeGroup {}
+
+impl LifeGroup {
+    pub(crate) fn path(&self) -> &Path {
+        match *self {}
+    }
+
+    pub(crate) async fn close(&self) {
+        match *self {}
+    }
+}
+
+pub(crate) fn groups_of(_instance: &str) -> Option<PathBuf> {
+    None
+}
+
+pub(crate) fn remove_groups(_folder: &Path) {}
+
+pub(super) fn are_empty(_groups: &[PathBuf]) -> bool {
+    true
 }

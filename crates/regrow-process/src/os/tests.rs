@@ -53,6 +53,7 @@ async fn a_process_with_the_same_pid_but_another_start_is_not_swept() {
         }],
         leaders: vec![stale],
         noted: vec![stale],
+        groups: Vec::new(),
         not_before: 0,
         run: WhoseRun::Ours,
     };

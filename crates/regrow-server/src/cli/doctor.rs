@@ -124,28 +124,33 @@ fn line(finding: &Finding) -> String {
     }
 }
 
+/// Regrow limits nothing by them, but who reads this may want to know.
+fn without(controllers: &[&str]) -> String {
+    if controllers.is_empty() {
+        return String::new();
+    }
+    format!(", without {}", controllers.join(", "))
+}
+
 fn of_the_system(abilities: &Abilities) -> Vec<Finding> {
     let groups = match &abilities.control_groups {
-        ControlGroups::Ours { path } => Finding::ok(
+        ControlGroups::Ours { path, missing } => Finding::ok(
             "cgroups",
             format!(
-                "version 2 could be used below {}; regrow does not yet",
+                "version 2: each life has one of its own, below {}{}",
+                path.display(),
+                without(missing)
+            ),
+        ),
+        // Little is lost by it: what an agent leaves behind is looked for in other ways too.
+        ControlGroups::Others { path } => Finding::ok(
+            "cgroups",
+            format!(
+                "not used: version 2, but {} is not ours to divide",
                 path.display()
             ),
         ),
-        // Nothing is lost by it yet.
-        ControlGroups::Others { path } => Finding::ok(
-            "cgroups",
-            format!("version 2, but {} is not ours to divide", path.display()),
-        ),
-        ControlGroups::Without { missing } => {
-            let missing = missing.join(", ");
-            Finding::ok(
-                "cgroups",
-                format!("version 2 without {missing}: not to be used here"),
-            )
-        }
-        ControlGroups::Absent => Finding::ok("cgroups", "none of version 2: not to be used here"),
+        ControlGroups::Absent => Finding::ok("cgroups", "not used: there are none of version 2"),
     };
     vec![
         able(

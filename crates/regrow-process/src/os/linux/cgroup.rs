@@ -1,6 +1,7 @@
-//! Whether control groups of version 2 could be used here.
+//! Whether there can be control groups of version 2 here.
 //!
-//! On many machines they cannot: the controllers are held by version 1, or the group that we are in is not ours to divide.
+//! On many machines there cannot: the group that we are in is not ours to divide. Their controllers are another matter: version 1 may hold
+//! them, and groups without any do to know who belongs together.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use rustix::fs::{Access, access};
 
 use crate::abilities::ControlGroups;
 
-/// What limits an agent's tree.
+/// What could limit an agent's tree.
 const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// How it is on this machine.
@@ -35,12 +36,10 @@ fn look(root: &Path, mounts: &str, groups: &str) -> ControlGroups {
     let there: Vec<&str> = controllers.split_ascii_whitespace().collect();
     let missing = WANTED.into_iter().filter(|name| !there.contains(name));
     let missing: Vec<&'static str> = missing.collect();
-    if !missing.is_empty() {
-        return ControlGroups::Without { missing };
-    }
     let may_write = |path: &Path| access(path, Access::WRITE_OK).is_ok();
-    if may_write(&own) && may_write(&own.join("cgroup.subtree_control")) {
-        ControlGroups::Ours { path: own }
+    // Whoever moves a process has to be allowed to where it comes from, too.
+    if may_write(&own) && may_write(&own.join("cgroup.procs")) {
+        ControlGroups::Ours { path: own, missing }
     } else {
         ControlGroups::Others { path: own }
     }
@@ -70,33 +69,53 @@ mod tests {
         let own = root.path().join("sys/fs/cgroup/user/a");
         fs::create_dir_all(&own).unwrap();
         fs::write(own.join("cgroup.controllers"), controllers).unwrap();
-        fs::write(own.join("cgroup.subtree_control"), "").unwrap();
+        fs::write(own.join("cgroup.procs"), "").unwrap();
         root
     }
 
     #[test]
-    fn a_group_that_is_ours_with_all_controllers_can_be_used() {
+    fn a_group_that_is_ours_can_be_divided() {
         let root = machine("cpuset cpu io memory pids\n");
         let path = root.path().join("sys/fs/cgroup/user/a");
         let found = look(root.path(), UNIFIED, "0::/user/a\n");
-        assert_eq!(found, ControlGroups::Ours { path: path.clone() });
-        // Without that file it is nobody's to divide.
-        fs::remove_file(path.join("cgroup.subtree_control")).unwrap();
+        let ours = ControlGroups::Ours {
+            path: path.clone(),
+            missing: vec![],
+        };
+        assert_eq!(found, ours);
+        // Without that file nobody can be moved from there.
+        fs::remove_file(path.join("cgroup.procs")).unwrap();
         let found = look(root.path(), UNIFIED, "0::/user/a\n");
         assert_eq!(found, ControlGroups::Others { path });
     }
 
     #[test]
     fn controllers_that_version_1_holds_are_missing() {
-        let root = machine("hugetlb\n");
+        let missing = |root: &tempfile::TempDir, mounts: &str| match look(
+            root.path(),
+            mounts,
+            "4:memory:/x\n0::/user/a\n",
+        ) {
+            ControlGroups::Ours { missing, .. } => missing,
+            found @ (ControlGroups::Absent | ControlGroups::Others { .. }) => panic!("{found:?}"),
+        };
+        let root = machine("cpu memory\n");
+        assert_eq!(missing(&root, UNIFIED), ["pids"]);
+        assert_eq!(missing(&machine("hugetlb\n"), UNIFIED), WANTED);
+    }
+
+    #[test]
+    fn version_2_may_be_mounted_beside_version_1() {
+        let root = machine("");
+        let unified = root.path().join("sys/fs/cgroup/unified");
+        fs::create_dir_all(unified.join("user")).unwrap();
+        let old = root.path().join("sys/fs/cgroup/user/a");
+        fs::rename(old, unified.join("user/a")).unwrap();
         let hybrid = UNIFIED.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ");
         let found = look(root.path(), &hybrid, "4:memory:/x\n0::/user/a\n");
+        let path = unified.join("user/a");
         let missing = WANTED.to_vec();
-        assert_eq!(found, ControlGroups::Without { missing });
-        let root = machine("cpu memory\n");
-        let found = look(root.path(), UNIFIED, "0::/user/a\n");
-        let missing = vec!["pids"];
-        assert_eq!(found, ControlGroups::Without { missing });
+        assert_eq!(found, ControlGroups::Ours { path, missing });
     }
 
     #[test]
