@@ -12,6 +12,7 @@ use regrow::testing::TestSystem;
 use regrow::{ChildKind, Supervisor};
 
 mod callers;
+mod failing;
 mod settled;
 mod sizes;
 

@@ -88,6 +88,7 @@ mod scaling;
 mod seat;
 mod shared;
 mod status;
+mod stream;
 mod worker;
 
 pub(crate) use book::Pools;
@@ -102,6 +103,7 @@ use scaling::Scaling;
 pub(crate) use seat::WorkerSeat;
 use shared::Shared;
 pub use status::{Decided, PoolStatus, Quarantined};
+pub use stream::Results;
 
 /// What workers of [`Pool::of_children`] take: nothing. They are worked with, not sent to.
 #[derive(Debug)]

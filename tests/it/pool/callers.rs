@@ -385,3 +385,27 @@ async fn who_asks_for_the_wrong_pool_is_told() {
         "pool \"root/hands\": min: expected min <= max"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_asked_for_as_much_as_is_under_way_and_no_more() {
+    use futures_util::StreamExt as _;
+    let (_system, pool) = start(hands().size(2..=2).queue(3).observe_only()).await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let source = {
+        let asked = Arc::clone(&asked);
+        futures_util::stream::iter(0..20).inspect(move |_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let task = |value, reply| Task::Echo(value, SECOND, reply);
+    let mut results = pool.stream(4, source, task);
+    let mut values = Vec::new();
+    while let Some(result) = results.next().await {
+        values.push(result.unwrap());
+        let ahead = asked.load(Ordering::Relaxed) - values.len() as u64;
+        assert!(ahead < 4, "{ahead} are under way");
+    }
+    values.sort_unstable();
+    assert_eq!(values, (0..20).collect::<Vec<_>>());
+    assert_eq!(pool.status().desk.totals.ended(Outcome::Ok), 20);
+}
