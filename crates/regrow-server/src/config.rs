@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod order;
 mod policy;
+mod pools;
 mod port;
 mod probes;
 mod profile;
@@ -47,6 +48,7 @@ pub(crate) use self::error::{ConfigError, ConfigErrors, Place, Problem, Warning}
 pub(crate) use self::limits::LimitsConfig;
 pub(crate) use self::logs::LogsConfig;
 pub(crate) use self::policy::{RestartConfig, StopConfig, StopSignal};
+pub(crate) use self::pools::PoolConfig;
 pub(crate) use self::probes::{ProbeConfig, Question, Where};
 pub(crate) use self::request::AgentParts;
 pub(crate) use self::telemetry::{LogConfig, LogFormat, OtlpConfig, format as log_format};
@@ -79,6 +81,7 @@ const TOP_KEYS: &[&str] = &[
     "groups",
     "breakers",
     "agents",
+    "pools",
 ];
 
 /// What a configuration file says, with every default filled in.
@@ -108,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) breakers: Vec<BreakerConfig>,
     /// The agents, in the order of the file.
     pub(crate) agents: Vec<AgentConfig>,
+    /// The pools, in the order of the file.
+    pub(crate) pools: Vec<PoolConfig>,
     /// What is allowed but hardly meant.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -184,6 +189,17 @@ pub(crate) struct AgentConfig {
     pub(crate) gate: Option<String>,
     /// Whether `/readyz` is 503 while it is down.
     pub(crate) required: bool,
+    /// Which worker of which pool it is, if it is one.
+    pub(crate) worker: Option<WorkerOf>,
+}
+
+/// Which worker of a pool an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkerOf {
+    /// The pool.
+    pub(crate) pool: String,
+    /// Its number, which is the last part of its path.
+    pub(crate) number: u32,
 }
 
 /// Variables and arguments may be secrets: only their names and number are shown.
@@ -218,11 +234,18 @@ impl fmt::Debug for AgentConfig {
             .field("breaker", &self.breaker)
             .field("gate", &self.gate)
             .field("required", &self.required)
+            .field("worker", &self.worker)
             .finish()
     }
 }
 
 impl AgentConfig {
+    /// What it is below of, if that is not the root: its group, or its pool.
+    pub(crate) fn above(&self) -> Option<&str> {
+        let pool = self.worker.as_ref().map(|worker| worker.pool.as_str());
+        pool.or(self.group.as_deref())
+    }
+
     /// Whether it has a probe that has to succeed before it may be given work.
     pub(crate) fn is_asked_first(&self) -> bool {
         self.probes.iter().any(|probe| match probe.kind {
@@ -408,9 +431,14 @@ fn read_top(
     let ids: Vec<&str> = agents.iter().map(|(id, _)| *id).collect();
     let read = |(id, field): &(&str, Field<'_>)| agent::read(reader, id, field, &shared, &folder);
     let mut drafts: Vec<Draft> = agents.iter().filter_map(read).collect();
+    let mut pools = pools::read(reader, &fields, &drafts, &ids, &shared, &folder);
+    pools::number(reader, &fields, &pools, ids.len(), max_agents);
+    check::ports(reader, &drafts, &pools, &ports, listen.as_ref());
+    check::port_variables(reader, &drafts, &pools);
+    // A pool waits for agents, and is called through a breaker, as an agent is.
+    let agents = drafts.len();
+    drafts.extend(pools.iter_mut().filter_map(|pool| pool.draft.take()));
     order::leave_out(&mut drafts, &ids);
-    check::ports(reader, &drafts, &ports, listen.as_ref());
-    check::port_variables(reader, &drafts);
     let groups = fields
         .get("groups")
         .map_or_else(Vec::new, |field| groups::read(reader, &field));
@@ -421,6 +449,9 @@ fn read_top(
         groups::cycles(reader, &drafts);
     }
     order::conditions(reader, &drafts);
+    let of_pools = drafts.split_off(agents);
+    pools::check(reader, &drafts, &groups, &pools);
+    let pools = pools::settle(pools, of_pools, &drafts);
     let warnings = warnings(&drafts, file);
     Some(Config {
         file: file.to_path_buf(),
@@ -435,6 +466,7 @@ fn read_top(
         groups: groups.into_iter().map(|group| group.config).collect(),
         breakers: breakers.into_configs(),
         agents: drafts.into_iter().map(|draft| draft.agent).collect(),
+        pools,
         warnings,
     })
 }

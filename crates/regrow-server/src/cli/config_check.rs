@@ -17,7 +17,15 @@ pub(super) fn run(file: Option<PathBuf>) -> Result<(), CliError> {
         1 => "1 agent".to_owned(),
         number => format!("{number} agents"),
     };
-    say(&format!("{}: {agents}, no errors", config.file.display()))
+    let pools = match config.pools.len() {
+        0 => String::new(),
+        1 => ", 1 pool".to_owned(),
+        number => format!(", {number} pools"),
+    };
+    say(&format!(
+        "{}: {agents}{pools}, no errors",
+        config.file.display()
+    ))
 }
 
 /// Reads the file that was named, else the usual one in this folder.

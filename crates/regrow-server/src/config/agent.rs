@@ -133,27 +133,42 @@ pub(crate) fn read(
         reader.refuse_key(field, id, refusal);
     }
     let fields = reader.known_fields(field, "an agent", AGENT_KEYS)?;
+    Some(read_fields(
+        reader, field, &fields, id, shared, folder, None,
+    ))
+}
+
+/// Reads what stands in the mapping `field`; where it says nothing of a port, it has that of `usual`.
+pub(super) fn read_fields(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    fields: &Fields<'_>,
+    id: &str,
+    shared: &Shared,
+    folder: &Path,
+    usual: Option<Found<PortSetting>>,
+) -> Draft {
     reader.at_spawn.clear();
     let command = required_command(reader, field, fields.get("command"));
     let (inherit, env) = fields
         .get("env")
         .map_or_else(Default::default, |env| read_env(reader, &env));
-    let (port, handover) = port::read(reader, &fields);
+    let (port, handover) = port::read(reader, fields, usual);
     let listens = port.as_ref().map(|found| found.value);
-    let probes = probes::read(reader, &fields, listens);
+    let probes = probes::read(reader, fields, listens);
     let at_spawn = std::mem::take(&mut reader.at_spawn);
-    let restart = read_restart(reader, &fields).over(&shared.restart);
-    let once = read_truth(reader, &fields, "once").unwrap_or(false);
-    let (stop, stdin) = read_stop(reader, &fields, shared);
+    let restart = read_restart(reader, fields).over(&shared.restart);
+    let once = read_truth(reader, fields, "once").unwrap_or(false);
+    let (stop, stdin) = read_stop(reader, fields, shared);
     let depends_on = fields
         .get("depends_on")
         .map_or_else(Vec::new, |field| order::depends_on(reader, &field));
     let ready = fields
         .get("ready")
         .and_then(|field| order::ready(reader, &field));
-    let group = read_group(reader, &fields);
-    let (breaker, gate) = breakers::of_agent(reader, &fields, listens);
-    let profile = Profile::read(reader, &fields, id);
+    let group = read_group(reader, fields);
+    let (breaker, gate) = breakers::of_agent(reader, fields, listens);
+    let profile = Profile::read(reader, fields, id);
     let agent = AgentConfig {
         id: id.to_owned(),
         type_name: profile.type_name,
@@ -163,10 +178,10 @@ pub(crate) fn read(
         command,
         env,
         inherit,
-        workdir: read_workdir(reader, &fields, folder),
+        workdir: read_workdir(reader, fields, folder),
         port: listens,
         group: group.as_ref().map(|found| found.value.clone()),
-        enabled: read_truth(reader, &fields, "enabled").unwrap_or(true),
+        enabled: read_truth(reader, fields, "enabled").unwrap_or(true),
         // When it is known who is there.
         depends_on: Vec::new(),
         ready,
@@ -175,21 +190,22 @@ pub(crate) fn read(
         restart: restart.settle_as(reader, once),
         stop,
         stdin,
-        logs: read_logs(reader, &fields).over(&shared.logs).settle(),
-        start_window: read_window(reader, &fields, shared),
-        max_runtime: read_max_runtime(reader, &fields),
-        limits: read_limits(reader, &fields).over(&shared.limits).settle(),
+        logs: read_logs(reader, fields).over(&shared.logs).settle(),
+        start_window: read_window(reader, fields, shared),
+        max_runtime: read_max_runtime(reader, fields),
+        limits: read_limits(reader, fields).over(&shared.limits).settle(),
         probes,
         breaker: breaker.as_ref().map(|found| found.value.clone()),
         gate: gate.as_ref().map(|found| found.value.clone()),
-        required: read_truth(reader, &fields, "required").unwrap_or(false),
+        required: read_truth(reader, fields, "required").unwrap_or(false),
+        worker: None,
     };
     let id = Found {
         value: id.to_owned(),
         way: field.way.clone(),
         place: field.place,
     };
-    Some(Draft {
+    Draft {
         agent,
         id,
         group,
@@ -199,7 +215,7 @@ pub(crate) fn read(
         breaker,
         gate,
         restart,
-    })
+    }
 }
 
 fn read_restart(reader: &mut Reader<'_>, fields: &Fields<'_>) -> RestartPart {
@@ -245,7 +261,7 @@ fn read_limits(reader: &mut Reader<'_>, fields: &Fields<'_>) -> LimitsPart {
         })
 }
 
-fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<bool> {
+pub(super) fn read_truth(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) -> Option<bool> {
     let shape = Shape::new("true or false", &units::truth);
     let found = reader.value_at(fields, key, &shape)?;
     Some(found.value)

@@ -8,6 +8,7 @@ use regrow_process::port_variable;
 
 use super::agent::Draft;
 use super::error::{Place, Problem};
+use super::pools::PoolDraft;
 use super::read::{Field, Found, Reader};
 use super::{LISTEN, PortSetting};
 
@@ -27,6 +28,7 @@ pub(crate) fn number(reader: &mut Reader<'_>, agents: &Field<'_>, count: usize, 
 pub(crate) fn ports(
     reader: &mut Reader<'_>,
     drafts: &[Draft],
+    pools: &[PoolDraft],
     range: &RangeInclusive<u16>,
     listen: Option<&Found<SocketAddr>>,
 ) {
@@ -47,11 +49,20 @@ pub(crate) fn ports(
             PortSetting::Socket => {}
         }
     }
+    for pool in pools {
+        let workers = pool.auto_port().into_iter();
+        autos.extend(workers.flat_map(|(port, workers)| std::iter::repeat_n(port, workers)));
+    }
+    let whom = if pools.is_empty() {
+        "agents with port: auto"
+    } else {
+        "agents and workers of pools with port: auto"
+    };
     left -= taken.keys().filter(|number| range.contains(number)).count();
     if let Some(first_without) = autos.get(left) {
         let problem = Problem::Unexpected {
             expected: format!(
-                "at most {left} agents with port: auto, as many as ports {}-{} leaves",
+                "at most {left} {whom}, as many as ports {}-{} leaves",
                 range.start(),
                 range.end()
             ),
@@ -82,7 +93,7 @@ fn port_is_taken(number: u16, owner: Option<(&str, Place)>) -> Problem {
 }
 
 /// Notes two agents whose ports would have one name, and names of ports that nobody has.
-pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft]) {
+pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft], pools: &[PoolDraft]) {
     let mut names: HashMap<String, &Found<String>> = HashMap::new();
     let has_port = |draft: &&Draft| match draft.agent.port {
         Some(PortSetting::Auto | PortSetting::Fixed(_)) => true,
@@ -104,7 +115,9 @@ pub(crate) fn port_variables(reader: &mut Reader<'_>, drafts: &[Draft]) {
     }
     let mut known: Vec<&str> = names.keys().map(String::as_str).collect();
     known.sort_unstable();
-    for draft in drafts {
+    // Nobody is told the port of a worker: whoever wants one asks its pool.
+    let of_pools = pools.iter().filter_map(|pool| pool.draft.as_ref());
+    for draft in drafts.iter().chain(of_pools) {
         for used in &draft.at_spawn {
             let hint = match used.value.as_str() {
                 "PORT" if !has_port(&draft) => "add port: auto to this agent".to_owned(),

@@ -5,13 +5,14 @@ use super::error::Problem;
 use super::read::{Fields, Found, Reader, Shape};
 use super::units::{self, Refusal};
 
-/// Reads `port` and `handover`, which needs a port to listen on.
+/// Reads `port` and `handover`, which needs a port to listen on. Where nothing is said of a port, it is that of `usual`.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     fields: &Fields<'_>,
+    usual: Option<Found<PortSetting>>,
 ) -> (Option<Found<PortSetting>>, bool) {
     let shape = Shape::new("auto, socket or a port", &port_setting);
-    let port = reader.value_at(fields, "port", &shape);
+    let port = reader.value_at(fields, "port", &shape).or(usual);
     let shape = Shape::new("true or false", &units::truth);
     let handover = reader.value_at(fields, "handover", &shape);
     let handover = handover.is_some_and(|found| found.value);

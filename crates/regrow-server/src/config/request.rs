@@ -107,6 +107,7 @@ impl AgentConfig {
             breaker: None,
             gate: None,
             required: false,
+            worker: None,
         })
     }
 }

@@ -12,6 +12,7 @@ mod breakers;
 mod handover;
 mod limits;
 mod order;
+mod pools;
 mod probes;
 mod profile;
 mod stop;
@@ -112,6 +113,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         breaker: None,
         gate: None,
         required: false,
+        worker: None,
     };
     let want = Config {
         file: PathBuf::from("agents.yaml"),
@@ -126,6 +128,7 @@ fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
         groups: Vec::new(),
         breakers: Vec::new(),
         agents: vec![worker],
+        pools: Vec::new(),
         warnings: Vec::new(),
     };
     assert_eq!(config, want);
