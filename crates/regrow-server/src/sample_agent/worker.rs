@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::leash::Leash;
 use super::mood::{self, Changes, Mood, Moods};
 use super::silent::{Silence, UntilTold};
-use super::{Identity, SampleAgentError, say};
+use super::{Identity, SampleAgentError, length_of_time, say};
 
 /// What is in hand when the worker is asked to stop has this long to end.
 const FINISHING: Duration = Duration::from_secs(5);
@@ -44,6 +44,9 @@ pub(crate) struct Worker {
     /// The Unix socket to answer on instead
     #[arg(long, env = "REGROW_SOCKET")]
     socket: Option<PathBuf>,
+    /// How long each answer to /invoke takes
+    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    takes: Option<Duration>,
     #[command(flatten)]
     changes: Changes,
 }
@@ -137,7 +140,14 @@ pub(super) async fn run(worker: &Worker, identity: &Identity) -> Result<(), Samp
     say(format_args!("worker: {identity}, answering on {address}"))?;
 
     let (stop, stopped) = watch::channel(false);
-    let mut server = pin!(listener.serve(routes(identity.clone(), moods.clone()), stopped));
+    let mut server = pin!(listener.serve(
+        routes(
+            identity.clone(),
+            moods.clone(),
+            worker.takes.unwrap_or_default()
+        ),
+        stopped
+    ));
     let asked = tokio::select! {
         ended = &mut server => return ended.map_err(SampleAgentError::Serve),
         asked = leash.asked() => asked,
@@ -163,23 +173,32 @@ pub(super) async fn listen(
         .await
         .map_err(|source| SampleAgentError::Listen { address, source })?;
     let moods = Moods::new(&Changes::default());
-    let server = axum::serve(listener, routes(identity.clone(), moods));
+    let server = axum::serve(listener, routes(identity.clone(), moods, Duration::ZERO));
     Ok(async move { drop(server.await) })
 }
 
-fn routes(identity: Identity, moods: Moods) -> axum::Router {
+fn routes(identity: Identity, moods: Moods, takes: Duration) -> axum::Router {
     let asked = moods.clone();
     let readyz = async move || match asked.now() {
         Mood::Ready | Mood::Hanging => (StatusCode::OK, "ok\n"),
         Mood::Unready => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     };
     axum::Router::new()
-        .route("/invoke", post(invoke))
+        .route(
+            "/invoke",
+            post(invoke).layer(from_fn_with_state(takes, take_time)),
+        )
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(moods, mood::patience))
         .with_state(Arc::new(identity))
+}
+
+/// The work that an answer is.
+async fn take_time(State(takes): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::sleep(takes).await;
+    next.run(request).await
 }
 
 /// The body of `POST /invoke`.
@@ -247,7 +266,7 @@ mod tests {
             .uri(path)
             .body(body.into())
             .unwrap();
-        let answer = routes(identity, moods.clone())
+        let answer = routes(identity, moods.clone(), Duration::ZERO)
             .oneshot(request)
             .await
             .unwrap();
