@@ -5,6 +5,7 @@ mod breakers;
 mod health;
 mod logs;
 mod params;
+mod pools;
 mod send;
 mod wait;
 
@@ -58,6 +59,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/breakers/{id}/open", post(breakers::open))
         .route("/v1/breakers/{id}/close", post(breakers::close))
         .route("/v1/breakers/{id}/reset", post(breakers::reset))
+        .route("/v1/pools", get(pools::all))
+        .route("/v1/pools/{id}", get(pools::one))
+        .route("/v1/pools/{id}/scale", post(pools::scale))
         .route("/v1/logs", get(logs::of_many))
         .route("/v1/wait", get(wait::wait))
         .route("/v1/down", post(down))

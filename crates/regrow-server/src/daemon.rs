@@ -6,6 +6,7 @@
 mod breakers;
 mod child;
 mod listen;
+mod pools;
 mod probes;
 mod progress;
 mod report;
@@ -32,7 +33,7 @@ use self::report::Reports;
 #[cfg(test)]
 pub(crate) use self::request::asked;
 use self::roster::Cast;
-pub(crate) use self::roster::{Order, Roster, RosterError, Verb};
+pub(crate) use self::roster::{Order, Roster, RosterError, ScaleError, Verb};
 use self::stop::Signals;
 pub(crate) use self::stop::{Cause, Report};
 use crate::api::{self, Api};
@@ -185,6 +186,7 @@ impl Daemon {
             .telemetry(&telemetry, ROOT);
         let mut cast = Cast::of(&config, &host, state.logs_dir(), ports)?;
         cast.breakers.follow(&config, &telemetry);
+        cast.pools.follow(&telemetry);
         let root = tree::root(&config, &mut cast);
         let otlp = config.otlp.clone();
         let system = System::launch_with(root, telemetry).await?;

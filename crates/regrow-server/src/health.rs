@@ -1,10 +1,11 @@
 //! How the whole is, from how its agents are: what the addresses answer that others look at, whoever is asked.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 
-use crate::wire::{Agent, AgentHealth, DaemonPhase, FailedAgent, Health, ProbeState};
+use crate::wire::{Agent, AgentHealth, DaemonPhase, FailedAgent, Health, PoolHealth, ProbeState};
 
 /// A status and what is said with it.
 pub(crate) type Text = (StatusCode, String);
@@ -34,6 +35,8 @@ pub(crate) struct Brief {
     /// Why its probes say that it is not well, or that its breaker is open, where that is known.
     pub(crate) trouble: Option<String>,
     pub(crate) probes: Vec<ProbeState>,
+    /// Whether it is a worker: then its pool says whether it is missing.
+    pub(crate) is_worker: bool,
 }
 
 impl From<&Agent> for Brief {
@@ -48,6 +51,7 @@ impl From<&Agent> for Brief {
             is_cut_off: agent.is_cut_off(),
             trouble: agent.trouble(),
             probes: agent.probes.clone(),
+            is_worker: agent.pool.is_some(),
         }
     }
 }
@@ -84,7 +88,11 @@ pub(crate) fn startup(phase: DaemonPhase) -> Vec<Check> {
 }
 
 /// What has to be so before regrow may be given work.
-pub(crate) fn readiness(phase: DaemonPhase, agents: &[Brief]) -> Vec<Check> {
+pub(crate) fn readiness(
+    phase: DaemonPhase,
+    agents: &[Brief],
+    pools: &BTreeMap<String, PoolHealth>,
+) -> Vec<Check> {
     let in_phase = |wrong, word: &str| (phase == wrong).then(|| word.to_owned());
     let mut checks = vec![
         Check::new("boot", in_phase(DaemonPhase::Starting, "starting")),
@@ -99,6 +107,11 @@ pub(crate) fn readiness(phase: DaemonPhase, agents: &[Brief]) -> Vec<Check> {
                 (None, _) => agent.phase.clone(),
             });
         checks.push(Check::new(&format!("agent {}", agent.id), trouble));
+    }
+    for (id, pool) in pools.iter().filter(|(_, pool)| pool.required) {
+        let why = pool.why.as_deref().unwrap_or("no worker is ready");
+        let trouble = pool.is_down().then(|| why.to_owned());
+        checks.push(Check::new(&format!("pool {id}"), trouble));
     }
     checks
 }
@@ -126,8 +139,8 @@ pub(crate) fn answer(checks: &[Check], verbose: Verbose) -> Text {
     (status, text)
 }
 
-/// How the whole is: `down` while a required agent is, `degraded` while an agent is parked or unwell.
-pub(crate) fn of_the_whole(agents: Vec<Brief>) -> Health {
+/// How the whole is: `down` while a required agent or pool is, `degraded` while an agent is parked or unwell, or a pool has too few workers.
+pub(crate) fn of_the_whole(agents: Vec<Brief>, pools: BTreeMap<String, PoolHealth>) -> Health {
     let is_parked = |agent: &&Brief| agent.phase == "failed";
     let parked: Vec<FailedAgent> = agents
         .iter()
@@ -138,10 +151,13 @@ pub(crate) fn of_the_whole(agents: Vec<Brief>) -> Health {
         })
         .collect();
     let required_is_down = agents.iter().any(|agent| agent.required && agent.is_down());
-    let some_are_unwell = agents
-        .iter()
-        .any(|agent| agent.is_cut_off || matches!(agent.health.as_str(), "degraded" | "down"));
-    let status = if required_is_down {
+    let own = agents.iter().filter(|agent| !agent.is_worker);
+    let some_are_unwell = own
+        .clone()
+        .any(|agent| agent.is_cut_off || matches!(agent.health.as_str(), "degraded" | "down"))
+        || pools.values().any(|pool| pool.why.is_some());
+    let a_pool_is_down = pools.values().any(|pool| pool.required && pool.is_down());
+    let status = if required_is_down || a_pool_is_down {
         "down"
     } else if !parked.is_empty() || some_are_unwell {
         "degraded"
@@ -163,6 +179,7 @@ pub(crate) fn of_the_whole(agents: Vec<Brief>) -> Health {
             .into_iter()
             .map(|agent| (agent.id.clone(), of(agent)))
             .collect(),
+        pools,
     }
 }
 
@@ -184,11 +201,37 @@ mod tests {
     }
 
     fn readiness(phase: DaemonPhase, agents: &[Agent]) -> Vec<Check> {
-        super::readiness(phase, &briefs(agents))
+        super::readiness(phase, &briefs(agents), &BTreeMap::new())
     }
 
     fn health(agents: &[Agent]) -> Health {
-        of_the_whole(briefs(agents))
+        of_the_whole(briefs(agents), BTreeMap::new())
+    }
+
+    #[test]
+    fn a_pool_with_too_few_workers_degrades_the_whole_and_says_why() {
+        let few = |ready, required| PoolHealth {
+            ready,
+            desired: 2,
+            min: 2,
+            max: 8,
+            required,
+            why: Some("1 of at least 2 workers is ready".to_owned()),
+        };
+        let of = |pool: PoolHealth| BTreeMap::from([("p".to_owned(), pool)]);
+        let worker = Agent {
+            pool: Some("p".to_owned()),
+            health: "down".to_owned(),
+            ..agent("p-1", "running", false)
+        };
+        let status = |pools| of_the_whole(briefs(std::slice::from_ref(&worker)), pools).status;
+        assert_eq!(status(BTreeMap::new()), "up");
+        assert_eq!(status(of(few(1, true))), "degraded");
+        assert_eq!(status(of(few(0, false))), "degraded");
+        assert_eq!(status(of(few(0, true))), "down");
+        let checks = super::readiness(DaemonPhase::Running, &[], &of(few(0, true)));
+        let said = "[-] pool p: 1 of at least 2 workers is ready\nnot ready\n";
+        assert_eq!(answer(&checks, Verbose::Off).1, said);
     }
 
     #[test]

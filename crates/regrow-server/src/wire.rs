@@ -14,15 +14,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod breakers;
+mod pools;
 
 pub(crate) use self::breakers::{AgentBreaker, Breaker, BreakerTotals, Breakers};
+#[cfg(test)]
+pub(crate) use self::pools::tests::pool as pool_of_tests;
+pub(crate) use self::pools::{
+    Pool, PoolDecision, PoolHealth, PoolQueue, PoolTotals, PoolWorker, Pools, ScaleMode,
+    ScaleRequest,
+};
 
 /// One agent as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Agent {
     /// The id, unique among the agents.
     pub(crate) id: String,
-    /// The path in the tree: `root/`, that of its group if it is in one, and the id.
+    /// The path in the tree: `root/`, that of its group if it is in one, and the id; of a worker, that of its pool and its number.
     pub(crate) path: String,
     /// The kind of child: `process`.
     pub(crate) kind: String,
@@ -38,6 +45,9 @@ pub(crate) struct Agent {
     /// The group that the agent is in.
     #[serde(default)]
     pub(crate) group: Option<String>,
+    /// The pool whose worker the agent is.
+    #[serde(default)]
+    pub(crate) pool: Option<String>,
     /// The agents that this one waits for.
     pub(crate) depends_on: Vec<String>,
     /// The package that the agent came from. Always `null`: packages are not possible yet.
@@ -361,6 +371,9 @@ pub(crate) struct Health {
     pub(crate) parked: Vec<FailedAgent>,
     /// Each agent.
     pub(crate) agents: BTreeMap<String, AgentHealth>,
+    /// Each pool.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pools: BTreeMap<String, PoolHealth>,
 }
 
 /// The health of one agent.
@@ -501,6 +514,7 @@ pub(crate) mod tests {
             capabilities: vec![],
             metadata: Map::new(),
             group: None,
+            pool: None,
             depends_on: vec![],
             package_id: None,
             pid: None,

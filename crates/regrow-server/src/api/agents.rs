@@ -220,7 +220,7 @@ pub(super) async fn whole(body: Body) -> Outcome<Bytes> {
 }
 
 /// The body as JSON; `hint` says what it should be.
-fn read_body<T: DeserializeOwned>(body: &[u8], hint: &str) -> Outcome<T> {
+pub(super) fn read_body<T: DeserializeOwned>(body: &[u8], hint: &str) -> Outcome<T> {
     let refuse = |status, code, error: &serde_json::Error| {
         Problem::new(status, code, format!("the body is wrong: {error}")).hint(hint)
     };
@@ -269,10 +269,15 @@ impl From<RosterError> for Box<Problem> {
                 "agent_id_in_use",
                 "choose another agent_id",
             ),
-            RosterError::Full { .. } => (
+            RosterError::Full { .. } | RosterError::FullOfWorkers { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_agents",
                 "raise limits.max_agents in the config file",
+            ),
+            RosterError::OfPool { .. } => (
+                StatusCode::CONFLICT,
+                "worker_of_pool",
+                "for fewer workers: regrow scale; for a fresh one: regrow restart",
             ),
             RosterError::Packages => (
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -27,13 +27,20 @@ pub(super) async fn startupz(State(api): State<Api>, uri: Uri) -> Result<Text, B
 
 pub(super) async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Text, Box<Problem>> {
     let params = Params::of(&uri, &["verbose"])?;
-    let checks = readiness(api.roster.phase(), &briefs(&api).await);
+    let checks = readiness(
+        api.roster.phase(),
+        &briefs(&api).await,
+        &api.roster.pool_health(),
+    );
     Ok(answer(&checks, verbose(&params)?))
 }
 
 pub(super) async fn tree(State(api): State<Api>, uri: Uri) -> Result<Json<Health>, Box<Problem>> {
     Params::of(&uri, &["verbose"])?;
-    Ok(Json(of_the_whole(briefs(&api).await)))
+    Ok(Json(of_the_whole(
+        briefs(&api).await,
+        api.roster.pool_health(),
+    )))
 }
 
 /// The same, with what each agent answers when it is asked now.
@@ -43,7 +50,7 @@ pub(super) async fn broadcast(
 ) -> Result<Json<Health>, Box<Problem>> {
     Params::of(&uri, &["verbose"])?;
     let found = api.roster.ask_all().await;
-    let mut health = of_the_whole(briefs(&api).await);
+    let mut health = of_the_whole(briefs(&api).await, api.roster.pool_health());
     for (id, agent) in &mut health.agents {
         let of_agent = found.get(id);
         for probe in &mut agent.probes {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Api;
 use super::params::{Params, bad_value};
-use crate::wire::{Agent, FailedAgent, Problem, WaitReport};
+use crate::wire::{Agent, FailedAgent, Pool, Problem, WaitReport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Even if no event tells of a change, things are looked at again after this time.
@@ -38,7 +38,7 @@ pub(super) async fn wait(
     let mut ended = api.ended.clone();
     loop {
         changes.mark_unchanged();
-        let report = report(&api.roster.all().await, until);
+        let report = report(&api.roster.all().await, &api.roster.pools(), until);
         if report.done {
             return Ok(Json(report));
         }
@@ -71,9 +71,10 @@ fn not_yet(report: WaitReport, limit: Duration) -> Box<Problem> {
     .waiting(report)
 }
 
-fn report(agents: &[Agent], until: Until) -> WaitReport {
+fn report(agents: &[Agent], pools: &[Pool], until: Until) -> WaitReport {
     let mut report = WaitReport::default();
-    for agent in agents {
+    // Whether a worker is missing, its pool says.
+    for agent in agents.iter().filter(|agent| agent.pool.is_none()) {
         match agent.phase.as_str() {
             "failed" => report.failed.push(FailedAgent {
                 id: agent.id.clone(),
@@ -82,6 +83,15 @@ fn report(agents: &[Agent], until: Until) -> WaitReport {
             "completed" | "stopped" | "paused" => {}
             "running" if until == Until::Started || agent.ready => {}
             _ => report.waiting.push(agent.id.clone()),
+        }
+    }
+    for pool in pools.iter().filter(|pool| !pool.is_warm()) {
+        let id = format!("pool/{}", pool.id);
+        if pool.is_stuck() {
+            let message = pool.trouble().unwrap_or_default();
+            report.failed.push(FailedAgent { id, message });
+        } else {
+            report.waiting.push(id);
         }
     }
     report.done = report.waiting.is_empty();
@@ -112,7 +122,7 @@ mod tests {
             agent("f", "stopped", false),
             agent("g", "pending", false),
         ];
-        let report = report(&agents, Until::Started);
+        let report = report(&agents, &[], Until::Started);
         assert!(!report.done);
         assert_eq!(report.waiting, ["b", "c", "g"]);
         let failed = FailedAgent {
@@ -125,7 +135,34 @@ mod tests {
     #[test]
     fn one_that_runs_is_started_though_not_ready() {
         let agents = [agent("a", "running", false)];
-        assert!(report(&agents, Until::Started).done);
-        assert!(!report(&agents, Until::Ready).done);
+        assert!(report(&agents, &[], Until::Started).done);
+        assert!(!report(&agents, &[], Until::Ready).done);
+    }
+
+    #[test]
+    fn a_pool_is_waited_for_until_it_is_warm_and_has_failed_when_its_workers_do_not_start() {
+        use crate::wire::pool_of_tests as pool;
+        let starting = Pool {
+            ready: 1,
+            ..pool("p")
+        };
+        let stuck = Pool {
+            ready: 1,
+            starts: "open".to_owned(),
+            ..pool("x")
+        };
+        let worker = Agent {
+            pool: Some("p".to_owned()),
+            ..agent("p-2", "starting", false)
+        };
+        let agents = [worker];
+        let of = |pool: Pool| report(&agents, &[pool], Until::Ready);
+        assert_eq!(of(starting).waiting, ["pool/p"]);
+        assert!(of(pool("p")).done);
+        let failed = FailedAgent {
+            id: "pool/x".to_owned(),
+            message: "1 of at least 2 workers is ready: its workers do not start".to_owned(),
+        };
+        assert_eq!(of(stuck).failed, [failed]);
     }
 }

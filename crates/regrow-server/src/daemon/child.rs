@@ -2,6 +2,7 @@
 
 use regrow_core::{Backoff, FirstRestart, GiveUp, RestartIntensity};
 use regrow_process::{Host, Lease, LogFile, Output, OutputLimits, Process, Signal, Stdin};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,18 +19,26 @@ const AT_ONCE_AFTER: Duration = Duration::from_secs(10);
 
 /// The path of an agent.
 pub(super) fn path(agent: &AgentConfig) -> String {
-    format!("{}/{}", supervisor(agent), agent.id)
+    format!("{}/{}", supervisor(agent), id(agent))
+}
+
+/// The last part of that: a worker is known there by its number.
+pub(super) fn id(agent: &AgentConfig) -> Cow<'_, str> {
+    match &agent.worker {
+        Some(worker) => worker.number.to_string().into(),
+        None => agent.id.as_str().into(),
+    }
 }
 
 /// The path of the supervisor of an agent.
 pub(super) fn supervisor(agent: &AgentConfig) -> String {
-    match &agent.group {
+    match agent.above() {
         Some(group) => group_path(group),
         None => ROOT.to_owned(),
     }
 }
 
-/// The path of a group.
+/// The path of a group or a pool.
 pub(super) fn group_path(id: &str) -> String {
     format!("{ROOT}/{id}")
 }

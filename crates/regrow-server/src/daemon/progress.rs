@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use regrow::breaker::{CircuitCause, CircuitState};
+use regrow::pool::Direction;
 use regrow::telemetry::{Edge, Event, Payload, Telemetry};
 use regrow::{ExitReason, System};
 use regrow_core::{Phase, StopCause};
@@ -24,7 +25,7 @@ const LAST_LINES: usize = 50;
 /// One thing that happened to one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// The agent's id; `group/` and its id for a group, `breaker/` and its id for a breaker.
+    /// The agent's id; `group/` and its id for a group, `pool/` for a pool, `breaker/` for a breaker.
     pub(crate) id: String,
     /// Which of its lives.
     pub(crate) generation: u32,
@@ -119,6 +120,11 @@ pub(crate) enum What {
         cause: CircuitCause,
         /// How long it will be until it tries.
         wait: Option<Duration>,
+    },
+    /// A pool is to have another number of workers.
+    Scaled {
+        /// Why, in words, and how many.
+        why: String,
     },
     /// Its log file cannot be written, or is written again.
     Log {
@@ -246,6 +252,22 @@ fn of_group(event: &Event) -> Option<What> {
     }
 }
 
+/// What is told of a pool: that its size changes, and why.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all else is told of the workers in it, or by metrics"
+)]
+fn of_pool(event: &Event) -> Option<What> {
+    match &event.payload {
+        Payload::PoolScaleDecided { direction, why, .. } if *direction != Direction::Hold => {
+            Some(What::Scaled {
+                why: why.to_string(),
+            })
+        }
+        _ => of_group(event),
+    }
+}
+
 /// What is told of a breaker: a trial that fails, after which it is open as before, is none of it.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -297,10 +319,15 @@ impl ProgressStream {
             return Some(moved);
         }
         let path = &event.subject.path;
-        let (agent, what) = if self.roster.is_at(path.id(), path.as_str()) {
-            (path.id().to_owned(), self.what(path.id(), event)?)
+        let (agent, what) = if let Some(id) = self.roster.agent_at(path) {
+            let what = self.what(&id, event)?;
+            (id, what)
         } else if self.roster.is_group(path.id(), path.as_str()) {
             (format!("group/{}", path.id()), of_group(event)?)
+        } else if let Some(pool) = self.roster.pool_at(path.as_str()) {
+            (format!("pool/{pool}"), of_pool(event)?)
+        } else if let Some(pool) = self.roster.starts_of(path) {
+            (format!("pool/{pool}"), of_breaker(event)?)
         } else if breakers::path(path.id()) == path.as_str() {
             (format!("breaker/{}", path.id()), of_breaker(event)?)
         } else {

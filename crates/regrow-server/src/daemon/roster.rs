@@ -2,11 +2,13 @@
 
 mod ask;
 mod breakers;
+mod cast;
 mod error;
 mod family;
 mod glance;
 mod lookup;
 mod operate;
+mod pools;
 mod standing;
 
 use std::collections::BTreeMap;
@@ -15,21 +17,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use regrow::breaker::Breaker;
-use regrow::{ChildInfo, OperateError, System};
+use regrow::{ChildInfo, ChildPath, OperateError, System};
 use regrow_core::query::Query;
 use regrow_process::{
-    Host, Lease, LeaseError, LogFile, Output, Ports, Process, ProcessHandle, StdinWriter,
-    port_variable,
+    Host, Lease, LogFile, Output, Ports, Process, ProcessHandle, StdinWriter, port_variable,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use self::breakers::Order;
+pub(super) use self::cast::Cast;
 pub(crate) use self::error::RosterError;
 pub(super) use self::lookup::status;
+pub(crate) use self::pools::ScaleError;
 
 use self::error::MAX_OPERATIONS;
 use self::family::Family;
 use super::breakers::Breakers;
+use super::pools::{Berth, Pools};
 use super::{child, tree, view};
 use crate::config::{AgentConfig, AgentParts, BREAKERS, Config, ConfigError, PortSetting, Problem};
 use crate::gateway::Before;
@@ -76,7 +80,9 @@ pub(crate) struct Permit {
 pub(super) struct Entry {
     pub(super) config: Arc<AgentConfig>,
     pub(super) handle: ProcessHandle,
-    lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
+    /// Its port is one of its pool's, which gets it back.
+    pub(super) _berth: Option<Arc<Berth>>,
     pub(super) socket: Option<Arc<Path>>,
     /// What requests to it go through.
     pub(super) before: Option<Before>,
@@ -84,9 +90,9 @@ pub(super) struct Entry {
     pub(super) gate: Option<Breaker>,
     /// Its place in the order of the file and of later spawns. No other agent ever has it, not
     /// even a later one of the same id.
-    place: usize,
+    pub(super) place: Place,
     /// Whether the tree has heard of it.
-    known: Known,
+    pub(super) known: Known,
 }
 
 impl Entry {
@@ -96,13 +102,30 @@ impl Entry {
     }
 }
 
+/// The place of an agent in an order; workers of one pool have one of these, and their number.
+pub(super) type Place = (usize, u32);
+
 /// Whether the tree has heard of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+pub(super) enum Known {
     /// It is being added: that it is not in the tree means nothing.
     NotYet,
     /// It was added: when it is not in the tree, it has gone for good.
     Yes,
+}
+
+/// The agents by their ids. Clones are the same book.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Book(Arc<RwLock<BTreeMap<String, Entry>>>);
+
+impl Book {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The agents of one daemon.
@@ -113,10 +136,11 @@ pub(crate) struct Roster {
     /// The folder of log files.
     logs: PathBuf,
     system: System,
-    agents: RwLock<BTreeMap<String, Entry>>,
+    agents: Book,
     next_place: AtomicUsize,
     ports: Ports,
     breakers: Breakers,
+    pools: Pools,
     phase: watch::Sender<DaemonPhase>,
     changes: watch::Sender<u64>,
     operations: Arc<Semaphore>,
@@ -124,78 +148,6 @@ pub(crate) struct Roster {
     senders: Arc<Semaphore>,
     /// One asks all agents at a time.
     asking: Mutex<()>,
-}
-
-/// The agents of a file with their ports, before the system runs.
-#[derive(Debug)]
-pub(super) struct Cast {
-    /// Each agent as a process, in the order of the file.
-    pub(super) processes: Vec<Process>,
-    /// What calls go through.
-    pub(super) breakers: Breakers,
-    agents: BTreeMap<String, Entry>,
-    ports: Ports,
-    /// The folder of log files.
-    logs: PathBuf,
-}
-
-impl Cast {
-    /// Leases every port, those first that the file gives by number, then makes a process of every agent, none
-    /// of which is started.
-    ///
-    /// # Errors
-    ///
-    /// When there are too few ports, or an agent is given the port of the API.
-    pub(super) fn of(
-        config: &Config,
-        host: &Host,
-        logs: PathBuf,
-        ports: Ports,
-    ) -> Result<Self, LeaseError> {
-        let mut leases: BTreeMap<&str, Lease> = BTreeMap::new();
-        for agent in &config.agents {
-            if let Some(PortSetting::Fixed(port)) = agent.port {
-                leases.insert(&agent.id, ports.fix(&agent.id, port)?);
-            }
-        }
-        for agent in &config.agents {
-            if agent.port == Some(PortSetting::Auto) {
-                leases.insert(&agent.id, ports.lease(&agent.id)?);
-            }
-        }
-        for (id, lease) in &leases {
-            host.publish_port(id, lease.port());
-        }
-        let mut cast = Self {
-            processes: Vec::with_capacity(config.agents.len()),
-            breakers: Breakers::of(config),
-            agents: BTreeMap::new(),
-            ports,
-            logs,
-        };
-        for (place, agent) in config.agents.iter().enumerate() {
-            let lease = leases.remove(agent.id.as_str());
-            let process = child::process(agent, lease.as_ref(), host, &cast.logs);
-            let entry = Entry {
-                config: Arc::new(agent.clone()),
-                handle: process.handle(),
-                lease,
-                socket: child::socket(agent, host).map(Into::into),
-                before: cast.breakers.before(config, agent),
-                gate: cast.breakers.gate(agent).cloned(),
-                place,
-                known: Known::Yes,
-            };
-            cast.agents.insert(agent.id.clone(), entry);
-            cast.processes.push(process);
-        }
-        Ok(cast)
-    }
-
-    /// A view of an agent's process.
-    pub(super) fn handle(&self, id: &str) -> Option<ProcessHandle> {
-        self.agents.get(id).map(|entry| entry.handle.clone())
-    }
 }
 
 impl Roster {
@@ -213,15 +165,18 @@ impl Roster {
         cast: Cast,
         changes: watch::Sender<u64>,
     ) -> Self {
+        // Workers have places already, behind those of the file.
+        let next_place = config.agents.len() + config.pools.len();
         Self {
             config,
             host,
             logs: cast.logs,
             system,
-            next_place: AtomicUsize::new(cast.agents.len()),
-            agents: RwLock::new(cast.agents),
+            next_place: AtomicUsize::new(next_place),
+            agents: cast.agents,
             ports: cast.ports,
             breakers: cast.breakers,
+            pools: cast.pools,
             phase: watch::Sender::new(DaemonPhase::Starting),
             changes,
             operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
@@ -356,7 +311,7 @@ impl Roster {
 
     /// The group of an agent, if there is one and its supervisor is not there.
     async fn group_that_is_down(&self, agent: &AgentConfig) -> Option<ChildInfo> {
-        let path = child::group_path(agent.group.as_deref()?);
+        let path = child::group_path(agent.above()?);
         if self.system.which_children(&path).await.is_ok() {
             return None;
         }
@@ -417,7 +372,7 @@ impl Roster {
     }
 
     /// Forgets an agent that could not be spawned, so that its id is free for a better try.
-    async fn take_back(&self, path: &str, id: &str, place: usize) {
+    async fn take_back(&self, path: &str, id: &str, place: Place) {
         match self.system.delete_child(path).await {
             Ok(_) | Err(OperateError::NotFound { .. }) => self.leave(id, place),
             Err(error) => {
@@ -429,7 +384,7 @@ impl Roster {
     }
 
     /// Takes a new agent in, with a port, if there is room.
-    fn enter(&self, config: AgentConfig) -> Result<(Process, usize), RosterError> {
+    fn enter(&self, config: AgentConfig) -> Result<(Process, Place), RosterError> {
         if self.phase() == DaemonPhase::Draining {
             return Err(RosterError::Draining);
         }
@@ -441,9 +396,15 @@ impl Roster {
         if self.is_taken_beside(&config) {
             return Err(RosterError::IdOfAnother { id });
         }
-        if agents.len() >= self.config.max_agents {
-            let most = self.config.max_agents;
-            return Err(RosterError::Full { most });
+        let own = agents
+            .values()
+            .filter(|entry| entry.config.worker.is_none());
+        let most = self.config.max_agents;
+        if own.count() + self.pools.most() >= most {
+            return Err(match self.pools.most() {
+                0 => RosterError::Full { most },
+                workers => RosterError::FullOfWorkers { most, workers },
+            });
         }
         let variable = port_variable(&id);
         if let Some(other) = agents.keys().find(|other| port_variable(other) == variable) {
@@ -460,11 +421,12 @@ impl Roster {
         }
         let process = child::process(&config, lease.as_ref(), &self.host, &self.logs);
         let socket = child::socket(&config, &self.host).map(Into::into);
-        let place = self.next_place.fetch_add(1, Ordering::Relaxed);
+        let place = (self.next_place.fetch_add(1, Ordering::Relaxed), 0);
         let entry = Entry {
             config: Arc::new(config),
             handle: process.handle(),
             lease,
+            _berth: None,
             socket,
             before: None,
             gate: None,
@@ -480,7 +442,9 @@ impl Roster {
         let mut groups = self.config.groups.iter();
         let is_group = groups.any(|group| group.id == agent.id);
         let is_breakers = agent.id == BREAKERS && !self.breakers.is_empty();
-        agent.group.is_none() && (is_group || is_breakers)
+        let mut pools = self.config.pools.iter();
+        let is_of_pool = pools.any(|pool| pool.id == agent.id || pool.could_have(&agent.id));
+        is_of_pool || (agent.group.is_none() && (is_group || is_breakers))
     }
 
     fn confirm(&self, id: &str) -> Option<Entry> {
@@ -491,7 +455,7 @@ impl Roster {
     }
 
     /// Forgets the agent that has this id and this place; not a later one of the same id.
-    fn leave(&self, id: &str, place: usize) {
+    fn leave(&self, id: &str, place: Place) {
         let mut agents = self.write();
         if agents.get(id).is_none_or(|entry| entry.place != place) {
             return;
@@ -503,7 +467,7 @@ impl Roster {
 
     /// Those that the tree has heard of. Asked before the tree is: one that is added meanwhile is
     /// not taken for one that has gone.
-    fn known(&self) -> Vec<(String, usize)> {
+    fn known(&self) -> Vec<(String, Place)> {
         self.read()
             .iter()
             .filter(|(_, entry)| entry.known == Known::Yes)
@@ -514,7 +478,7 @@ impl Roster {
     /// Those that are in the tree, if there still is one. Others that were are forgotten.
     async fn family(&self) -> Option<Family> {
         let known = self.known();
-        let family = Family::of(&self.system, &self.config.groups).await?;
+        let family = Family::of(&self.system, &self.config).await?;
         self.forget_the_gone(known, &family);
         Some(family)
     }
@@ -546,7 +510,7 @@ impl Roster {
     }
 
     /// A temporary agent's place in the tree goes with it; so does what is kept of it here.
-    fn forget_the_gone(&self, known: Vec<(String, usize)>, family: &Family) {
+    fn forget_the_gone(&self, known: Vec<(String, Place)>, family: &Family) {
         for (id, place) in known {
             let entry = self.read().get(&id).cloned();
             if entry.is_some_and(|entry| entry.place == place && family.has_lost(&entry.config)) {
@@ -555,11 +519,27 @@ impl Roster {
         }
     }
 
-    /// Whether this is the path of that agent.
-    pub(super) fn is_at(&self, id: &str, path: &str) -> bool {
+    /// The agent that is at this path.
+    pub(super) fn agent_at(&self, path: &ChildPath) -> Option<String> {
+        if let Some(pool) = path.parent().and_then(|parent| self.pools.at(parent)) {
+            // One that has gone since is told of to its end. Beside the workers a pool has a manager and a gate.
+            let number = path.id().parse::<u32>().ok()?;
+            return Some(format!("{pool}-{number}"));
+        }
+        let id = path.id().to_owned();
         let agents = self.read();
-        let entry = agents.get(id);
-        entry.is_some_and(|entry| child::path(&entry.config) == path)
+        let is_at = agents.get(&id).map(|entry| child::path(&entry.config));
+        (is_at.as_deref() == Some(path.as_str())).then_some(id)
+    }
+
+    /// The pool at this path.
+    pub(super) fn pool_at(&self, path: &str) -> Option<&str> {
+        self.pools.at(path)
+    }
+
+    /// The pool whose gate of all starts is at this path.
+    pub(super) fn starts_of(&self, path: &ChildPath) -> Option<&str> {
+        (path.id() == "starts").then(|| self.pools.at(path.parent()?))?
     }
 
     /// Whether this is the path of that group.
@@ -569,11 +549,11 @@ impl Roster {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
-        self.agents.read().unwrap_or_else(PoisonError::into_inner)
+        self.agents.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
-        self.agents.write().unwrap_or_else(PoisonError::into_inner)
+        self.agents.write()
     }
 }
 

@@ -422,6 +422,7 @@ fn words(progress: &Progress) -> String {
         What::Failed { .. } => "failed".to_owned(),
         What::Leaked { .. } => "leaked".to_owned(),
         What::Log { .. } => "log".to_owned(),
+        What::Scaled { .. } => "scaled".to_owned(),
         What::Moved { .. } => "moved".to_owned(),
         What::Breaker { to, .. } => to.to_string(),
     };

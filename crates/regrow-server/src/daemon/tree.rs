@@ -42,6 +42,12 @@ pub(super) fn root(config: &Config, cast: &mut Cast) -> Supervisor {
             root = root.child(group_spec(config, group, supervisor));
         }
     }
+    for (pool, mut spec) in cast.pools.children(config, &cast.breakers) {
+        for (id, until) in outside(config, &pool.worker) {
+            spec = spec.waits_for(id, until);
+        }
+        root = root.child(spec);
+    }
     root
 }
 

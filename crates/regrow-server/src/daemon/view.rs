@@ -32,6 +32,7 @@ pub(super) fn agent(entry: &Entry, info: Option<&ChildInfo>) -> Agent {
         capabilities: config.capabilities.clone(),
         metadata: config.metadata.clone(),
         group: config.group.clone(),
+        pool: config.worker.as_ref().map(|worker| worker.pool.clone()),
         depends_on: ids(&config.depends_on),
         package_id: None,
         pid: process.pid,

@@ -3,6 +3,7 @@
 /// Every path that is answered, with what varies in braces.
 pub(crate) const TEMPLATES: &[&str] = &[
     "/agents/{id}/{rest}",
+    "/pools/{id}/{rest}",
     "/supervisor/status",
     "/supervisor/spawn",
     "/supervisor/stop/{id}",
@@ -25,6 +26,9 @@ pub(crate) const TEMPLATES: &[&str] = &[
     "/v1/breakers/{id}/open",
     "/v1/breakers/{id}/close",
     "/v1/breakers/{id}/reset",
+    "/v1/pools",
+    "/v1/pools/{id}",
+    "/v1/pools/{id}/scale",
     "/v1/logs",
     "/v1/wait",
     "/v1/down",

@@ -5,6 +5,7 @@
 //! the runtime runs again: it answers `/livez`, `/readyz`, `/startupz`, `/health` and `/metrics` by what supervisors have written of
 //! their children, which waits for nobody, and everything else by 503. In between it only looks at a clock four times in a second.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use super::guard::{Guard, Peer};
 use super::{Answer, Listeners, Server, turned};
 use crate::health::{Brief, Check, Verbose, answer, of_the_whole, readiness, startup};
-use crate::wire::{DaemonPhase, Problem};
+use crate::wire::{DaemonPhase, PoolHealth, Problem};
 
 /// How often the runtime says that it is there.
 const BEAT: Duration = Duration::from_millis(100);
@@ -46,6 +47,8 @@ pub(crate) trait Glance: Send + Sync + 'static {
     fn phase(&self) -> DaemonPhase;
     /// How the agents are.
     fn briefs(&self) -> Vec<Brief>;
+    /// How the pools are.
+    fn pools(&self) -> BTreeMap<String, PoolHealth>;
     /// The figures, in Prometheus' text form.
     fn metrics(&self) -> String;
 }
@@ -289,11 +292,11 @@ fn say(glance: &impl Glance, path: &str, verbose: Verbose, silent: Duration) -> 
         "/startupz" => answer(&startup(glance.phase()), verbose).into_response(),
         "/readyz" => {
             let mut checks = vec![runtime(true)];
-            checks.extend(readiness(glance.phase(), &glance.briefs()));
+            checks.extend(readiness(glance.phase(), &glance.briefs(), &glance.pools()));
             answer(&checks, verbose).into_response()
         }
         "/health" => {
-            let mut health = of_the_whole(glance.briefs());
+            let mut health = of_the_whole(glance.briefs(), glance.pools());
             health.status = "down".to_owned();
             Json(health).into_response()
         }

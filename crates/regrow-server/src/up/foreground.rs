@@ -170,7 +170,16 @@ fn width(config: &Config) -> usize {
         Some(&agent.id)
     });
     let breakers = named.chain(own).map(|id| "breaker/".len() + id.len());
-    agents.chain(breakers).max().unwrap_or_default()
+    // As many digits as there are workers at once: most numbers are no longer.
+    let pools = config.pools.iter().map(|pool| {
+        let digits = pool.rules.scaler.max().to_string().len();
+        pool.id.len() + "pool/".len().max("-".len() + digits)
+    });
+    agents
+        .chain(breakers)
+        .chain(pools)
+        .max()
+        .unwrap_or_default()
 }
 
 fn of_leftovers(leftovers: &Leftovers) -> Vec<String> {

@@ -94,6 +94,7 @@ impl Narrator {
             What::Moved { from, to } => {
                 ("moved", format!("to port {to}: another program has {from}"))
             }
+            What::Scaled { why } => ("scaled", why.clone()),
             What::Breaker { to, cause, wait } => (to.as_str(), breaker(*cause, *wait)),
             What::Log { error: None } => ("log", "is written again".to_owned()),
             What::Log { error: Some(error) } => (

@@ -58,7 +58,9 @@ fn news(
         .unwrap_or_default();
     let mut lines = Vec::new();
     for agent in agents {
-        if report.waiting.contains(&agent.id) || !shown.insert(agent.id.clone()) {
+        // What becomes of a worker that is not up, its pool says.
+        let is_missing = agent.pool.is_some() && agent.phase != "running";
+        if is_missing || report.waiting.contains(&agent.id) || !shown.insert(agent.id.clone()) {
             continue;
         }
         let failed = report.failed.iter().find(|failed| failed.id == agent.id);

@@ -26,7 +26,9 @@ pub(crate) enum RosterError {
         id: String,
     },
     /// The id of a new agent is that of something else.
-    #[error("{id:?} is the id of a group, or of the supervisor of the breakers")]
+    #[error(
+        "{id:?} is the id of a group, of a pool or one of its workers, or of the supervisor of the breakers"
+    )]
     IdOfAnother {
         /// The id.
         id: String,
@@ -36,6 +38,16 @@ pub(crate) enum RosterError {
     Full {
         /// How many there may be.
         most: usize,
+    },
+    /// There are as many agents as there may be beside the workers of pools.
+    #[error(
+        "there may be {most} agents (limits.max_agents: {most}), and {workers} of them are kept for workers of pools"
+    )]
+    FullOfWorkers {
+        /// How many there may be.
+        most: usize,
+        /// How many of them pools may have.
+        workers: usize,
     },
     /// A package was named.
     #[error("agents from packages are not possible yet; send command and args")]
@@ -57,6 +69,14 @@ pub(crate) enum RosterError {
     /// There is no port for it.
     #[error("agent {0}")]
     Ports(#[from] LeaseError),
+    /// A pool would only start another.
+    #[error("{id:?} is a worker of pool {pool:?}, which has as many as it is to have")]
+    OfPool {
+        /// The worker.
+        id: String,
+        /// Its pool.
+        pool: String,
+    },
     /// Too much is going on.
     #[error("{MAX_OPERATIONS} starts and stops are on their way already")]
     Busy,

@@ -1,5 +1,7 @@
 //! How the agents are, without asking anybody: by what supervisors have written of them.
 
+use std::collections::BTreeMap;
+
 use regrow_core::{Health, Phase};
 
 use super::Roster;
@@ -7,7 +9,7 @@ use super::family::phase_with_its_group;
 use crate::daemon::{child, view};
 use crate::health::Brief;
 use crate::http::stand_in::Glance;
-use crate::wire::{AgentBreaker, DaemonPhase};
+use crate::wire::{AgentBreaker, DaemonPhase, PoolHealth};
 
 impl Roster {
     /// Each agent, in the order of the file and of later spawns. It waits for nobody, so it answers when nothing else does; why
@@ -19,7 +21,7 @@ impl Roster {
         let brief = |entry: &super::Entry| {
             let config = &entry.config;
             let found = registry.get(&child::path(config));
-            let group = config.group.as_deref().map(child::group_path);
+            let group = config.above().map(child::group_path);
             let group = group.and_then(|path| registry.get(&path));
             let group = group.map(|group| group.phase());
             let standing = found.map(|child| (child.phase(), child.health(), child.is_ready()));
@@ -40,6 +42,7 @@ impl Roster {
                 is_cut_off: breaker.as_ref().is_some_and(|breaker| breaker.refuses),
                 trouble: trouble(health, breaker.as_ref()),
                 probes: config.probes.iter().map(view::unknown).collect(),
+                is_worker: config.worker.is_some(),
             }
         };
         entries.iter().map(brief).collect()
@@ -61,6 +64,10 @@ impl Glance for Roster {
 
     fn briefs(&self) -> Vec<Brief> {
         self.glance()
+    }
+
+    fn pools(&self) -> BTreeMap<String, PoolHealth> {
+        self.pool_health()
     }
 
     fn metrics(&self) -> String {

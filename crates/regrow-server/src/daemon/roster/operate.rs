@@ -21,8 +21,16 @@ impl Roster {
         if self.phase() == DaemonPhase::Draining {
             return Err(RosterError::Draining);
         }
-        if !self.has(id) {
-            return Err(RosterError::NotFound { id: id.to_owned() });
+        let entry = self.read().get(id).cloned();
+        let entry = entry.ok_or_else(|| RosterError::NotFound { id: id.to_owned() })?;
+        match (&entry.config.worker, verb) {
+            (Some(worker), Verb::Stop) => {
+                return Err(RosterError::OfPool {
+                    id: id.to_owned(),
+                    pool: worker.pool.clone(),
+                });
+            }
+            (Some(_), Verb::Start | Verb::Restart | Verb::Pause | Verb::Resume) | (None, _) => {}
         }
         let place = Arc::clone(&self.operations).try_acquire_owned();
         Ok(Permit {

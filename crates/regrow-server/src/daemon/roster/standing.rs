@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use regrow::pool::{Given, Lease};
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use regrow_core::{Desired, Phase};
@@ -10,7 +11,7 @@ use regrow_process::InFlight;
 use super::super::{child, request, view};
 use super::Roster;
 use crate::config::AgentConfig;
-use crate::gateway::{Agents, At, Before, Standing};
+use crate::gateway::{Agents, At, Before, Crew, Leased, Standing};
 use crate::wire::DaemonPhase;
 
 impl Roster {
@@ -67,6 +68,18 @@ impl Agents for Roster {
 
     fn before(&self, id: &str) -> Option<Before> {
         self.read().get(id)?.before.clone()
+    }
+
+    fn pool(&self, id: &str) -> Option<Crew> {
+        self.crew(id)
+    }
+
+    fn pool_ids(&self) -> Vec<String> {
+        Self::pool_ids(self)
+    }
+
+    fn worker(&self, lease: &Lease<Given>) -> Option<Leased> {
+        self.leased(lease)
     }
 
     fn begin(&self, id: &str) -> Option<InFlight> {

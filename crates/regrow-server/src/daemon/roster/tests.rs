@@ -12,7 +12,8 @@ async fn roster(folder: &Path) -> Roster {
         logs: PathBuf::from("logs"),
         processes: Vec::new(),
         breakers: Breakers::default(),
-        agents: BTreeMap::new(),
+        agents: Book::default(),
+        pools: Pools::default(),
         ports: Ports::new(config.ports.clone()),
     };
     Roster::new(config, Host::new(), system, cast, watch::Sender::new(0))

@@ -26,7 +26,12 @@ impl Glance for Picture {
             is_cut_off: false,
             trouble: None,
             probes: Vec::new(),
+            is_worker: false,
         }]
+    }
+
+    fn pools(&self) -> BTreeMap<String, PoolHealth> {
+        BTreeMap::new()
     }
 
     fn metrics(&self) -> String {
