@@ -1,4 +1,5 @@
-//! The way to the agents: any `/agents/{id}/{rest}` goes to the agent's own port or socket as `/{rest}`.
+//! The way to the agents: any `/agents/{id}/{rest}` goes to the agent's own port or socket as `/{rest}`, and any `/pools/{id}/{rest}` to one of
+//! the pool's workers that has nothing to do.
 //!
 //! A request for an agent that is on its way waits a little for it, so that a restart is a pause
 //! and no error. Bodies stream both ways; nothing is kept.
@@ -7,10 +8,12 @@ mod call;
 mod forward;
 mod headers;
 mod in_flight;
+mod pool;
 pub(crate) mod route;
 mod upload;
 mod verdict;
 
+use regrow::pool::{Given, Lease};
 use regrow::telemetry::Span;
 use regrow::trace::TraceContext;
 use std::collections::HashMap;
@@ -32,6 +35,7 @@ use self::call::Call;
 pub(crate) use self::call::{Before, Judge};
 use self::forward::ForwardError;
 pub(crate) use self::forward::{Connection, Forwarder, HEADER_TIME, StreamForwarder};
+pub(crate) use self::pool::{Crew, Leased};
 use self::route::Route;
 use self::verdict::Refusal;
 use self::verdict::Verdict;
@@ -57,6 +61,15 @@ pub(crate) trait Agents: Send + Sync + 'static {
 
     /// What requests to an agent go through, if they do.
     fn before(&self, id: &str) -> Option<Before>;
+
+    /// The pool with this id; none if there is no such pool.
+    fn pool(&self, id: &str) -> Option<Crew>;
+
+    /// The ids of all pools.
+    fn pool_ids(&self) -> Vec<String>;
+
+    /// The worker that was taken out of a pool, and what begins with it; none if it has gone.
+    fn worker(&self, lease: &Lease<Given>) -> Option<Leased>;
 
     /// Notes that something begins that is done with an agent, until what is returned is dropped.
     fn begin(&self, id: &str) -> Option<InFlight>;
@@ -103,7 +116,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         if let Err(problem) = check_length(&parts) {
             return problem.into_response();
         }
-        headers::prepare(&mut parts.headers, route.id, peer, &self.guard);
+        let prefix = format!("/agents/{}", route.id);
+        headers::prepare(&mut parts.headers, &prefix, peer, &self.guard);
         let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
         let request = Request::from_parts(parts, body);
         let mut call = Call::new(self.agents.before(route.id));

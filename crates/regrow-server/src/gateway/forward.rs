@@ -3,6 +3,7 @@
 //! Each request has a connection of its own. A pooled one could belong to an earlier life of the
 //! agent; on this machine a new one costs little.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,11 @@ impl ForwardError {
     }
 }
 
+/// If a tunnel comes of the request, this is kept as long as that is open.
+pub(super) fn keep_with_tunnel(request: &mut Request<Body>, kept: impl Any + Send) {
+    request.extensions_mut().insert(TunnelGuard::new(kept));
+}
+
 /// The refusal of a body that is too large.
 pub(super) fn too_large() -> Box<Problem> {
     Problem::new(
@@ -165,7 +171,10 @@ impl Forwarder for StreamForwarder {
             let permit = Arc::clone(&self.tunnels)
                 .try_acquire_owned()
                 .map_err(|_| ForwardError::NoTunnel)?;
-            request.extensions_mut().insert(TunnelGuard::new(permit));
+            let held = request.extensions_mut().remove::<TunnelGuard>();
+            request
+                .extensions_mut()
+                .insert(TunnelGuard::new((permit, held)));
         }
         let header_time = within.map_or(self.header_time, |within| within.min(self.header_time));
         // An agent may ask another one through us; only the same one again is a loop.

@@ -11,13 +11,13 @@ use crate::http::guard::{Guard, Peer};
 /// Makes a client's header one for an agent.
 ///
 /// What concerns only the connection goes, so does what the client claims of the way it came and
-/// regrow's own token; then the true way is set anew.
-pub(super) fn prepare(headers: &mut HeaderMap, id: &str, peer: Peer, guard: &Guard) {
+/// regrow's own token; then the true way is set anew, whose beginning here was `prefix`.
+pub(super) fn prepare(headers: &mut HeaderMap, prefix: &str, peer: Peer, guard: &Guard) {
     strip_connection(headers);
     strip_claims(headers);
     strip_own_token(headers, guard);
     set_trace(headers);
-    set_forwarded(headers, id, peer);
+    set_forwarded(headers, prefix, peer);
 }
 
 /// Whether the client asks for a tunnel: a `WebSocket`.
@@ -91,7 +91,7 @@ fn set_trace(headers: &mut HeaderMap) {
     }
 }
 
-fn set_forwarded(headers: &mut HeaderMap, id: &str, peer: Peer) {
+fn set_forwarded(headers: &mut HeaderMap, prefix: &str, peer: Peer) {
     let mut forwarded = match peer {
         Peer::Tcp(address) => {
             set(headers, "x-forwarded-for", &address.ip().to_string());
@@ -110,7 +110,7 @@ fn set_forwarded(headers: &mut HeaderMap, id: &str, peer: Peer) {
     }
     forwarded.push_str(";proto=http");
     set(headers, "x-forwarded-proto", "http");
-    set(headers, "x-forwarded-prefix", &format!("/agents/{id}"));
+    set(headers, "x-forwarded-prefix", prefix);
     set(headers, FORWARDED.as_str(), &forwarded);
 }
 
@@ -138,7 +138,7 @@ mod tests {
             );
         }
         let peer = peer.parse().map_or(Peer::Socket, Peer::Tcp);
-        prepare(&mut headers, "worker", peer, &guard);
+        prepare(&mut headers, "/agents/worker", peer, &guard);
         let mut lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))

@@ -1,4 +1,4 @@
-//! Which agent a path is for, read from the raw bytes of the request line.
+//! Which agent or pool a path is for, read from the raw bytes of the request line.
 
 use axum::http::Uri;
 use axum::http::uri::InvalidUri;
@@ -26,18 +26,21 @@ pub(crate) enum Reading<'a> {
     NoId(&'a str),
     /// It leads to an agent.
     Agent(Route<'a>),
+    /// It leads to a worker of a pool, whose id this is.
+    Pool(Route<'a>),
 }
 
-/// Reads `/agents/{id}/{rest}`. Nothing is decoded: an id needs no escapes.
+/// Reads `/agents/{id}/{rest}` and `/pools/{id}/{rest}`. Nothing is decoded: an id needs no escapes.
 pub(crate) fn read(path: &str) -> Reading<'_> {
-    let Some(after) = path.strip_prefix("/agents/") else {
+    let agent = path.strip_prefix("/agents/");
+    let Some(after) = agent.or_else(|| path.strip_prefix("/pools/")) else {
         return Reading::Elsewhere;
     };
     let (id, rest) = after.split_at(after.find('/').unwrap_or(after.len()));
-    if is_id(id) {
-        Reading::Agent(Route { id, rest })
-    } else {
-        Reading::NoId(id)
+    match agent {
+        _ if !is_id(id) => Reading::NoId(id),
+        Some(_) => Reading::Agent(Route { id, rest }),
+        None => Reading::Pool(Route { id, rest }),
     }
 }
 
@@ -85,6 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_is_read_as_an_agent_is() {
+        let (id, rest) = ("coders", "/invoke//%2F");
+        assert_eq!(
+            read("/pools/coders/invoke//%2F"),
+            Reading::Pool(Route { id, rest })
+        );
+        assert_eq!(read("/pools/../x"), Reading::NoId(".."));
+        assert_eq!(read("/pools"), Reading::Elsewhere);
+    }
+
+    #[test]
     fn what_can_be_no_id_is_refused() {
         let long = format!("/agents/{}/x", "a".repeat(65));
         for path in [
@@ -117,7 +131,9 @@ mod tests {
                     uri.path_and_query().unwrap()
                 )
             }
-            Reading::Elsewhere | Reading::NoId(_) => panic!("no agent in {path}"),
+            Reading::Elsewhere | Reading::NoId(_) | Reading::Pool(_) => {
+                panic!("no agent in {path}")
+            }
         };
         assert_eq!(upstream("/agents/a", None), "127.0.0.1:8001 /");
         assert_eq!(upstream("/agents/a", Some("q=1")), "127.0.0.1:8001 /?q=1");

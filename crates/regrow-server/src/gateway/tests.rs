@@ -25,6 +25,18 @@ impl Agents for One {
         self.1.clone()
     }
 
+    fn pool(&self, _id: &str) -> Option<Crew> {
+        None
+    }
+
+    fn pool_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn worker(&self, _lease: &Lease<Given>) -> Option<Leased> {
+        None
+    }
+
     fn begin(&self, _id: &str) -> Option<InFlight> {
         None
     }

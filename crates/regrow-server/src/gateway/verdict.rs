@@ -123,7 +123,7 @@ impl Refusal {
     }
 
     /// The same, and to ask again after so many seconds.
-    fn retry_after(mut self, seconds: u64) -> Self {
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
@@ -323,7 +323,7 @@ fn no_port(id: &str) -> Verdict {
     ))
 }
 
-fn retry_after(starts_in: Option<Duration>) -> u64 {
+pub(super) fn retry_after(starts_in: Option<Duration>) -> u64 {
     ceil_seconds(starts_in.unwrap_or_default().min(MAX_RETRY_AFTER)).max(1)
 }
 

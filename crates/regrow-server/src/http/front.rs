@@ -67,6 +67,7 @@ impl<A: Agents> Front<A> {
         let request = Request::from_parts(parts, body);
         match route::read(path) {
             Reading::Agent(route) => self.gateway.pass(peer, route, request).await,
+            Reading::Pool(route) => self.gateway.share(peer, route, request).await,
             Reading::NoId(text) => no_id(text).into_response(),
             Reading::Elsewhere => match self.api.clone().oneshot(request).await {
                 Ok(response) => response,
@@ -112,7 +113,7 @@ fn no_id(text: &str) -> Box<Problem> {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "bad_agent_id",
-        format!("{text:?} is no agent's id"),
+        format!("{text:?} is no agent's id, and no pool's"),
     )
     .hint(
         "an id has lower-case letters, digits, `_`, `.` and `-`, and starts with a letter or digit",

@@ -32,6 +32,21 @@ impl Agents for AllAt {
         None
     }
 
+    fn pool(&self, _id: &str) -> Option<crate::gateway::Crew> {
+        None
+    }
+
+    fn pool_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn worker(
+        &self,
+        _lease: &regrow::pool::Lease<regrow::pool::Given>,
+    ) -> Option<crate::gateway::Leased> {
+        None
+    }
+
     fn begin(&self, _id: &str) -> Option<regrow_process::InFlight> {
         None
     }

@@ -1,0 +1,466 @@
+//! Requests to a pool: each takes a worker out, and has it until the answer has been read.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::{Frame, SizeHint};
+use regrow::breaker::CircuitState;
+use regrow::pool::{
+    Given, Job, Lease, PoolError, PoolHandle, PoolRef, PoolStatus, Priority, Reject, ScaleMode,
+    WorkerState,
+};
+use regrow_process::InFlight;
+use tokio::time::{Instant, timeout};
+
+use super::forward::{ForwardError, Forwarder, keep_with_tunnel};
+use super::route::Route;
+use super::verdict::{Refusal, retry_after};
+use super::{
+    Agents, At, Connection, Gateway, RETRY_PAUSE, check_length, copy_of, dial, headers,
+    is_repeatable,
+};
+use crate::http::guard::Peer;
+use crate::wire::Problem;
+
+/// How many other workers are tried when one refuses the connection.
+const RETRIES: u32 = 2;
+
+/// How often a request that waits looks whether it waits in vain.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// When to ask again where workers do not start.
+const STARTS_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest name of a tenant, and the longest key.
+const MAX_NAME_BYTES: usize = 128;
+
+const TENANT: &str = "x-regrow-tenant";
+const PRIORITY: &str = "x-regrow-priority";
+const KEY: &str = "x-regrow-key";
+const DEADLINE: &str = "x-regrow-deadline-ms";
+
+/// A pool, as the gateway knows it.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    /// Where its workers are got; none before the pool is up for the first time.
+    pub(crate) pool: Option<PoolRef<Given>>,
+    /// How long a request waits for a worker at most.
+    pub(crate) wait: Duration,
+}
+
+/// A worker that is a request's.
+#[derive(Debug)]
+pub(crate) struct Leased {
+    /// Its id, as an agent.
+    pub(crate) id: String,
+    /// Where it listens.
+    pub(crate) at: At,
+    /// It is busy as long as this lives.
+    pub(crate) in_flight: InFlight,
+}
+
+/// A worker until the answer has been read, or nobody reads it any more.
+struct Held {
+    lease: Option<Lease<Given>>,
+    has_failed: AtomicBool,
+}
+
+impl Held {
+    fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.has_failed.load(Ordering::Relaxed)
+        {
+            lease.fail();
+        }
+    }
+}
+
+/// One request on its way to a worker.
+struct Errand<'r> {
+    pool: &'r PoolRef<Given>,
+    job: Job,
+    /// How long it may wait for workers, in all.
+    wait: Duration,
+    begun: Instant,
+}
+
+/// Why a worker gave no answer.
+enum Failure {
+    Refused(Refusal),
+    Forward(String, ForwardError),
+}
+
+impl<A: Agents, F: Forwarder> Gateway<A, F> {
+    /// Passes one request on to a worker of the pool `id`, with the rest of its path.
+    pub(crate) async fn share(
+        &self,
+        peer: Peer,
+        route: Route<'_>,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match self.shared(peer, route, request).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn shared(
+        &self,
+        peer: Peer,
+        route: Route<'_>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Refusal> {
+        let crew = self.agents.pool(route.id);
+        let crew = crew.ok_or_else(|| unknown(route.id, &self.agents.pool_ids()))?;
+        let (mut parts, body) = request.into_parts();
+        check_length(&parts).map_err(Refusal::new)?;
+        let (job, wait) = job(&parts.headers, crew.wait).map_err(Refusal::new)?;
+        let pool = crew.pool.ok_or_else(|| not_yet(route.id))?;
+        let prefix = format!("/pools/{}", route.id);
+        headers::prepare(&mut parts.headers, &prefix, peer, &self.guard);
+        let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
+        let request = Request::from_parts(parts, body);
+        let errand = Errand {
+            pool: &pool,
+            job,
+            wait,
+            begun: Instant::now(),
+        };
+        let answer = self.by_a_worker(route, &errand, request).await;
+        let answer = match (answer, spare) {
+            // The connection broke, and asking twice does no harm: another worker may answer.
+            (Err(Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
+                self.by_a_worker(route, &errand, spare).await
+            }
+            (answer, _) => answer,
+        };
+        answer.map_err(|failure| match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Forward(worker, error) => Refusal::new(error.problem(&worker)),
+        })
+    }
+
+    async fn by_a_worker(
+        &self,
+        route: Route<'_>,
+        errand: &Errand<'_>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let reached = self.reach_worker(route.id, errand).await;
+        let (stream, worker, held) = reached.map_err(Failure::Refused)?;
+        let Leased { id, at, in_flight } = worker;
+        let to = Route {
+            id: &id,
+            rest: route.rest,
+        };
+        let failed = |error| Failure::Forward(id.clone(), error);
+        let uri = to.upstream(&at, request.uri().query());
+        let uri = uri.map_err(|_| failed(ForwardError::BadPath))?;
+        if headers::asks_for_websocket(request.headers()) {
+            keep_with_tunnel(&mut request, Arc::clone(&held));
+        }
+        match self.forwarder.forward(to, stream, uri, request, None).await {
+            Ok(response) => {
+                if response.status().is_server_error() {
+                    held.fail();
+                }
+                Ok(response.map(|body| {
+                    Body::new(Lent {
+                        body,
+                        held,
+                        _in_flight: in_flight,
+                    })
+                }))
+            }
+            Err(error) => {
+                if is_workers_fault(&error) {
+                    held.fail();
+                }
+                Err(failed(error))
+            }
+        }
+    }
+
+    /// Waits for a worker, and connects to it; to another, where that does not listen.
+    async fn reach_worker(
+        &self,
+        id: &str,
+        errand: &Errand<'_>,
+    ) -> Result<(Connection, Leased, Arc<Held>), Refusal> {
+        let mut tries = 0;
+        let mut last = None;
+        loop {
+            let lease = errand.lease(id).await?;
+            let worker = self.agents.worker(&lease);
+            let dialled = match &worker {
+                Some(worker) => dial(&worker.at).await,
+                // It has gone since.
+                None => Err(std::io::ErrorKind::NotConnected.into()),
+            };
+            match (worker, dialled) {
+                (Some(worker), Ok(stream)) => {
+                    let held = Held {
+                        lease: Some(lease),
+                        has_failed: AtomicBool::new(false),
+                    };
+                    return Ok((stream, worker, Arc::new(held)));
+                }
+                (worker, dialled) => {
+                    lease.fail();
+                    tries += 1;
+                    let name = worker.map(|worker| worker.id);
+                    let error = dialled.err();
+                    tracing::trace!(pool = id, worker = ?name, ?error, "worker does not listen");
+                    if tries > RETRIES {
+                        return Err(unreachable(id, name.as_deref()));
+                    }
+                    // It may just have died, and nobody has heard of it yet.
+                    if name == last {
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                    last = name;
+                }
+            }
+        }
+    }
+}
+
+impl Errand<'_> {
+    /// A worker, as soon as it is this request's turn.
+    async fn lease(&self, id: &str) -> Result<Lease<Given>, Refusal> {
+        let left = self.wait.saturating_sub(self.begun.elapsed());
+        let mut checkout = pin!(self.pool.checkout_as(self.job.clone().within(left)));
+        loop {
+            match timeout(LOOK, &mut checkout).await {
+                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Err(error)) => return Err(refused(id, self.pool, &error, self.wait)),
+                // Whoever would wait in vain is told soon.
+                Err(_) => {
+                    if let Some(refusal) = in_vain(id, &self.pool.status()) {
+                        return Err(refusal);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An answer's body, whose worker is its own until the client has all of it, or has gone.
+struct Lent {
+    body: Body,
+    held: Arc<Held>,
+    _in_flight: InFlight,
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Err(_))) = &frame {
+            this.held.fail();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether that no answer came is because of the worker.
+fn is_workers_fault(error: &ForwardError) -> bool {
+    match error {
+        ForwardError::Broken { .. } | ForwardError::Slow { .. } => true,
+        ForwardError::TooLarge
+        | ForwardError::SlowClient { .. }
+        | ForwardError::BrokenOff
+        | ForwardError::Loop
+        | ForwardError::NoTunnel
+        | ForwardError::BadPath => false,
+    }
+}
+
+/// On which terms a request waits, as its headers say, and for how long at most.
+fn job(headers: &HeaderMap, longest: Duration) -> Result<(Job, Duration), Box<Problem>> {
+    let mut job = Job::new();
+    if let Some(tenant) = name(headers, TENANT)? {
+        job = job.tenant(tenant);
+    }
+    if let Some(key) = name(headers, KEY)? {
+        job = job.key(key);
+    }
+    if let Some(word) = name(headers, PRIORITY)? {
+        let mut known = Priority::ALL.iter();
+        let priority = known.find(|priority| priority.as_str() == word);
+        let words: Vec<_> = Priority::ALL.iter().map(|one| one.as_str()).collect();
+        let expected = format!("one of {}", words.join(", "));
+        job = job.priority(*priority.ok_or_else(|| bad_header(PRIORITY, &expected))?);
+    }
+    let wait = match name(headers, DEADLINE)? {
+        Some(text) => match text.parse() {
+            Ok(millis) if millis > 0 => longest.min(Duration::from_millis(millis)),
+            Ok(_) | Err(_) => return Err(bad_header(DEADLINE, "a number of milliseconds above 0")),
+        },
+        None => longest,
+    };
+    Ok((job, wait))
+}
+
+fn name<'h>(headers: &'h HeaderMap, header: &str) -> Result<Option<&'h str>, Box<Problem>> {
+    let Some(value) = headers.get(header) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(text) if !text.is_empty() && text.len() <= MAX_NAME_BYTES => Ok(Some(text)),
+        Ok(_) | Err(_) => {
+            let expected = format!("1 to {MAX_NAME_BYTES} bytes of visible ASCII");
+            Err(bad_header(header, &expected))
+        }
+    }
+}
+
+fn bad_header(header: &str, expected: &str) -> Box<Problem> {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "bad_header",
+        format!("{header}: expected {expected}"),
+    )
+    .hint("correct it, or leave it out")
+}
+
+fn unknown(id: &str, pools: &[String]) -> Refusal {
+    let near = regrow_core::nearest(id, pools.iter().map(String::as_str));
+    let problem = Problem::new(
+        StatusCode::NOT_FOUND,
+        "pool_not_found",
+        format!("there is no pool {id:?}"),
+    );
+    Refusal::new(match near {
+        Some(near) => problem.hint(format!("did you mean {near:?}?")),
+        None => problem.hint("see which there are: regrow pool ls"),
+    })
+}
+
+fn unavailable(code: &str, detail: String) -> Box<Problem> {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+}
+
+fn not_yet(id: &str) -> Refusal {
+    let detail = format!("pool {id:?} is not up yet");
+    let problem = unavailable("pool_not_ready", detail).hint(explain(id));
+    Refusal::new(problem).retry_after(1)
+}
+
+fn explain(id: &str) -> String {
+    format!("see how it is, and why: regrow pool explain {id}")
+}
+
+fn unreachable(id: &str, worker: Option<&str>) -> Refusal {
+    let worker = worker.unwrap_or("the last of them");
+    let detail = format!(
+        "{} workers of pool {id:?} refused the connection, at last {worker}",
+        RETRIES + 1
+    );
+    let problem = Problem::new(StatusCode::BAD_GATEWAY, "pool_unreachable", detail);
+    Refusal::new(problem.hint(format!("see what they say: regrow logs {worker}")))
+}
+
+/// Why a request that waits would wait in vain, if it would.
+fn in_vain(id: &str, status: &PoolStatus) -> Option<Refusal> {
+    let of = |state| status.desk.counts.of(state);
+    if of(WorkerState::Idle) + of(WorkerState::Busy) > 0 {
+        return None;
+    }
+    if status.mode == ScaleMode::Manual(0) {
+        let detail = format!("pool {id:?} has no workers, as an operator has set");
+        let problem = unavailable("pool_has_no_worker", detail);
+        return Some(Refusal::new(problem.hint(format!(
+            "let its size follow the work: regrow scale {id} auto"
+        ))));
+    }
+    if status.starts == CircuitState::Open {
+        let detail = format!("pool {id:?} has no worker that is ready: its workers do not start");
+        let problem = unavailable("pool_has_no_worker", detail).hint(explain(id));
+        return Some(Refusal::new(problem).retry_after(retry_after(Some(STARTS_WAIT))));
+    }
+    None
+}
+
+/// Why a request got no worker.
+fn refused(id: &str, pool: &PoolHandle, error: &PoolError, waited: Duration) -> Refusal {
+    let again = retry_after(error.retry_after());
+    let reason = match error {
+        PoolError::Rejected { reason, .. } => *reason,
+        PoolError::TimedOut { .. } => Reject::Expired,
+        _ => {
+            let problem = unavailable("pool_gone", error.to_string()).hint(explain(id));
+            return Refusal::new(problem).retry_after(again);
+        }
+    };
+    let status = pool.status();
+    let say = |code: &str, why: &str| unavailable(code, format!("pool {id:?} {why}"));
+    match reason {
+        Reject::QueueFull => {
+            let why = format!(
+                "takes no more requests: {} wait already, and {} are being answered",
+                status.desk.queued, status.desk.in_flight
+            );
+            let problem = say("pool_queue_full", &why).hint(explain(id));
+            Refusal::new(problem).retry_after(again)
+        }
+        Reject::Shed => {
+            let why = "has more work than its workers can do, and this request had waited too long";
+            Refusal::new(say("pool_overloaded", why).hint(explain(id))).retry_after(again)
+        }
+        Reject::Dropped => {
+            let why = "is full, and this request had to make room for another";
+            Refusal::new(say("pool_queue_full", why).hint(explain(id))).retry_after(again)
+        }
+        Reject::Draining => Refusal::new(say("pool_draining", "takes no more requests")),
+        Reject::BreakerOpen => {
+            let why = "is not asked: the breaker that it stands behind is open";
+            let problem = say("breaker_open", why).hint("see why: regrow breaker ls");
+            Refusal::new(problem).retry_after(again)
+        }
+        Reject::NoWorker => Refusal::new(say("pool_has_no_worker", "has no such worker")),
+        Reject::Expired => late(id, &status, waited),
+    }
+}
+
+/// There was no worker in time.
+fn late(id: &str, status: &PoolStatus, waited: Duration) -> Refusal {
+    let of = |state| status.desk.counts.of(state);
+    let (idle, busy) = (of(WorkerState::Idle), of(WorkerState::Busy));
+    let detail = format!(
+        "no worker of pool {id:?} was free within {} s: {busy} of {} are busy, {} are not ready, {} requests wait",
+        waited.as_secs_f64(),
+        status.desk.workers.len(),
+        status.desk.workers.len() - usize::try_from(idle + busy).unwrap_or_default(),
+        status.desk.queued
+    );
+    let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "pool_timeout", detail);
+    Refusal::new(problem.hint(explain(id)))
+}
