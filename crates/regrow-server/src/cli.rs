@@ -8,6 +8,7 @@ mod down;
 mod exit;
 mod logs;
 mod operate;
+mod pool;
 mod ps;
 mod select;
 mod send;
@@ -85,6 +86,13 @@ enum Command {
         #[command(subcommand)]
         command: breaker::BreakerCommand,
     },
+    /// Look at pools, and at why they have the size that they have
+    Pool {
+        #[command(subcommand)]
+        command: pool::PoolCommand,
+    },
+    /// Set how many workers a pool has, or let it follow the work
+    Scale(pool::Scale),
     /// Stop all agents in order, and end the daemon
     Down(Down),
     /// Say what works on this machine, what does not, and what to do about it
@@ -321,7 +329,7 @@ struct Send {
 
 #[derive(Debug, Args)]
 struct Operate {
-    /// The agents: ids, group/ID for those of a group, tag:WORD for those with a tag
+    /// The agents: ids, group/ID for those of a group, pool/ID for the workers of a pool, tag:WORD for those with a tag
     #[arg(value_name = "ID", required = true)]
     agents: Vec<String>,
     /// How long it may take
@@ -431,6 +439,8 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Resume(operate) => operate::run(Verb::Resume, operate).await,
         Command::Signal(signal) => operate::signal(signal).await,
         Command::Breaker { command } => breaker::run(command).await,
+        Command::Pool { command } => pool::run(command).await,
+        Command::Scale(scale) => pool::scale(&scale).await,
         Command::Down(down) => down::run(&down).await,
         Command::Doctor(doctor) => doctor::run(&doctor).await,
         Command::Config {

@@ -15,7 +15,8 @@ use hyper::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::wire::{
-    Agent, Breaker, Breakers, Info, Problem, Sent, SignalRequest, Status, Tree, WaitReport,
+    Agent, Breaker, Breakers, Info, Pool, Pools, Problem, ScaleRequest, Sent, SignalRequest,
+    Status, Tree, WaitReport,
 };
 
 pub(crate) use self::discovery::{Found, Place, discover};
@@ -246,6 +247,33 @@ impl Client {
         };
         let path = format!("/v1/breakers/{}/{order}", encoded(id));
         self.ask(Method::POST, &path, ANSWER_WITHIN).await
+    }
+
+    /// All pools, without what was decided of them.
+    pub(crate) async fn pools(&self) -> Result<Vec<Pool>, ClientError> {
+        let all: Pools = self.ask(Method::GET, "/v1/pools", ANSWER_WITHIN).await?;
+        Ok(all.pools)
+    }
+
+    /// One pool.
+    pub(crate) async fn pool(&self, id: &str) -> Result<Pool, ClientError> {
+        let path = format!("/v1/pools/{}", encoded(id));
+        self.ask(Method::GET, &path, ANSWER_WITHIN).await
+    }
+
+    /// Sizes a pool.
+    pub(crate) async fn scale(
+        &self,
+        id: &str,
+        request: &ScaleRequest,
+    ) -> Result<Pool, ClientError> {
+        let path = format!("/v1/pools/{}/scale", encoded(id));
+        let body = serde_json::to_vec(request).expect("a request is plain text");
+        self.within(ANSWER_WITHIN, async {
+            let sent = exchange(&self.endpoint, Method::POST, &path, body.into());
+            answer(&path, accepted(sent.await?).await?).await
+        })
+        .await
     }
 
     /// Asks the daemon to stop its agents in order and end.

@@ -56,9 +56,13 @@ fn query(words: &[String]) -> Result<Option<String>, CliError> {
     }
 }
 
-/// The groups and the health have a column each where there is anything to say.
+/// The groups (and pools, with `pool/` before them) and the health have a column each where there is anything to say.
 fn table(agents: &[Agent], now: SystemTime) -> String {
-    let has_groups = agents.iter().any(|agent| agent.group.is_some());
+    let above = |agent: &Agent| {
+        let pool = agent.pool.as_ref().map(|pool| format!("pool/{pool}"));
+        pool.or_else(|| agent.group.clone())
+    };
+    let has_groups = agents.iter().any(|agent| above(agent).is_some());
     let has_probes = agents.iter().any(|agent| !agent.probes.is_empty());
     let wide = |row: Vec<String>, group: &str, health: &str| {
         let mut row = row;
@@ -74,8 +78,8 @@ fn table(agents: &[Agent], now: SystemTime) -> String {
     let header = HEADER.map(str::to_owned).to_vec();
     let header = wide(header, "GROUP", "HEALTH");
     let rows = agents.iter().map(|agent| {
-        let group = agent.group.as_deref().unwrap_or("-");
-        wide(row(agent, now).to_vec(), group, &agent.health)
+        let group = above(agent).unwrap_or_else(|| "-".to_owned());
+        wide(row(agent, now).to_vec(), &group, &agent.health)
     });
     words::table(header.iter().map(String::as_str), rows)
 }

@@ -1,4 +1,4 @@
-//! Which agents are meant: ids, `group/ID` and `tag:WORD`.
+//! Which agents are meant: ids, `group/ID`, `pool/ID` and `tag:WORD`.
 
 use super::CliError;
 use crate::client::Client;
@@ -9,6 +9,7 @@ use crate::wire::Agent;
 enum Selector<'w> {
     Id(&'w str),
     Group(&'w str),
+    Pool(&'w str),
     Tag(&'w str),
 }
 
@@ -17,6 +18,9 @@ impl<'w> Selector<'w> {
     fn of(word: &'w str) -> Self {
         if let Some(group) = word.strip_prefix("group/") {
             return Self::Group(group);
+        }
+        if let Some(pool) = word.strip_prefix("pool/") {
+            return Self::Pool(pool);
         }
         match word.strip_prefix("tag:") {
             Some(tag) => Self::Tag(tag),
@@ -28,6 +32,7 @@ impl<'w> Selector<'w> {
         match self {
             Self::Id(id) => agent.id == id,
             Self::Group(group) => agent.group.as_deref() == Some(group),
+            Self::Pool(pool) => agent.pool.as_deref() == Some(pool),
             Self::Tag(tag) => agent.tags.iter().any(|one| one == tag),
         }
     }
@@ -54,7 +59,7 @@ fn chosen(agents: &[Agent], words: &[String]) -> Result<Vec<String>, CliError> {
         let selector = Selector::of(word);
         let found: Vec<&str> = match selector {
             Selector::Id(id) => vec![id],
-            Selector::Group(_) | Selector::Tag(_) => agents
+            Selector::Group(_) | Selector::Pool(_) | Selector::Tag(_) => agents
                 .iter()
                 .filter(|agent| selector.is_for(agent))
                 .map(|agent| agent.id.as_str())
@@ -82,6 +87,7 @@ mod tests {
     fn groups_and_tags_stand_for_their_agents_each_of_whom_is_meant_once() {
         let agents = ["a", "b", "c"].map(|id| Agent {
             group: (id != "c").then(|| "coders".to_owned()),
+            pool: (id == "c").then(|| "p".to_owned()),
             tags: vec![format!("is={id}"), "all".to_owned()],
             ..agent(id)
         });
@@ -95,6 +101,7 @@ mod tests {
             ["b", "a", "c"]
         );
         assert_eq!(of(&["tag:is=c", "x"]).unwrap(), ["c", "x"]);
+        assert_eq!(of(&["pool/p"]).unwrap(), ["c"]);
         let error = of(&["group/nobody"]).unwrap_err();
         assert_eq!(error.exit(), Exit::NotFound);
         assert_eq!(
