@@ -15,6 +15,7 @@ mod callers;
 mod failing;
 mod settled;
 mod sizes;
+mod starts;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -110,6 +110,12 @@ impl<M: ActorMessage> Manager<M> {
         }
     }
 
+    /// Whether a worker of this number is in the tree.
+    fn has_place(&self, number: u32) -> bool {
+        let path = self.pool.path.join(&number.to_string());
+        self.context.tree.place(path.as_str()).is_some()
+    }
+
     fn able(&self) -> u32 {
         let able = self.pool.lock().desk.crew().able();
         u32::try_from(able).unwrap_or(u32::MAX)
@@ -119,8 +125,7 @@ impl<M: ActorMessage> Manager<M> {
     fn begin(&mut self) {
         let known: Vec<_> = self.pool.lock().desk.crew().each().collect();
         for worker in known {
-            let path = self.pool.path.join(&worker.number.to_string());
-            if self.context.tree.place(path.as_str()).is_none() {
+            if !self.has_place(worker.number) {
                 self.pool.remove(worker.number);
             } else if worker.state == regrow_core::crew::WorkerState::Draining {
                 self.let_go(worker.number, "scale", false);
@@ -469,8 +474,13 @@ impl<M: ActorMessage> Manager<M> {
             Done::Started(_, Ok(())) => {}
             Done::Started(number, Err(error)) => {
                 tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a worker did not start");
+                // One that is in the tree stays: its own rules go on with it, or it is parked for somebody to look at.
+                if self.has_place(number) {
+                    self.came_or_went(number);
+                } else {
+                    self.gone(number, "start_failed");
+                }
                 self.failed = Some(error);
-                self.gone(number, "start_failed");
             }
             Done::Gone(number, cause) => self.gone(number, cause),
             Done::Refreshed(number, result) => {
