@@ -87,8 +87,13 @@ fn report(agents: &[Agent], pools: &[Pool], until: Until) -> WaitReport {
     }
     for pool in pools.iter().filter(|pool| !pool.is_warm()) {
         let id = format!("pool/{}", pool.id);
-        if pool.is_stuck() {
-            let message = pool.trouble().unwrap_or_default();
+        let mut workers = agents.iter();
+        let parked = workers.find(|agent| {
+            agent.phase == "failed" && agent.pool.as_deref() == Some(pool.id.as_str())
+        });
+        if pool.is_stuck() || parked.is_some() {
+            let why = parked.and_then(|worker| worker.message.clone());
+            let message = why.or_else(|| pool.trouble()).unwrap_or_default();
             report.failed.push(FailedAgent { id, message });
         } else {
             report.waiting.push(id);

@@ -16,6 +16,7 @@ mod jobs;
 mod kit;
 mod limits;
 mod losses;
+mod pools;
 mod ports;
 mod probes;
 mod queries;
