@@ -1,5 +1,8 @@
 //! What callers see.
 
+use std::future::{Future as _, poll_fn};
+use std::task::Poll;
+
 use regrow::pool::{Overflow, Priority};
 
 use super::*;
@@ -408,4 +411,25 @@ async fn a_stream_is_asked_for_as_much_as_is_under_way_and_no_more() {
     values.sort_unstable();
     assert_eq!(values, (0..20).collect::<Vec<_>>());
     assert_eq!(pool.status().desk.totals.ended(Outcome::Ok), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_comes_too_late_for_its_caller_is_given_back_and_is_not_to_blame() {
+    let (_system, pool) = start(hands().size(1..=1)).await;
+    let first = pool.checkout().await.unwrap();
+    let mut second = Box::pin(pool.checkout());
+    let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+    assert!(waits.await);
+    drop(first);
+    let busy = || pool.status().desk.counts.of(WorkerState::Busy);
+    // Its caller could have it now, and leaves.
+    while busy() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(second);
+    let totals = pool.status().desk.totals;
+    let ended = |outcome| totals.ended(outcome);
+    assert_eq!((ended(Outcome::Ok), ended(Outcome::Cancelled)), (1, 1));
+    assert_eq!(ended(Outcome::Lost), 0);
+    assert_eq!(busy(), 0);
 }

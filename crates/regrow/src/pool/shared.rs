@@ -12,7 +12,7 @@ use regrow_core::backlog::{OverloadChange, Priority, Taken};
 use regrow_core::crew::Claim;
 use regrow_core::desk::{Desk, Ejection, JobId, Outcome, Place, Reject, Request, Step, Submitted};
 use regrow_core::{ChildKind, Phase};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::error::{PoolError, id_of};
 use super::job::{Slip, Work};
@@ -357,8 +357,7 @@ impl<M: Send + 'static> Shared<M> {
         let (run, work) = self.run(claim, taken, time::now());
         self.made_room();
         match work {
-            // Whoever has left gives it back at once.
-            Work::Lease(sender, _) => drop(sender.send(run)),
+            Work::Lease(sender, _) => lend(sender, run),
             Work::Message(..) => drop(run),
         }
     }
@@ -548,6 +547,12 @@ impl<M: Send + 'static> End for Shared<M> {
         let place = self.tree()?.place(path.as_str())?;
         Some(Registered::new(&place))
     }
+}
+
+/// Gives a worker to a caller. Whoever has left gives it back at once, and so does who leaves before it is taken: that is nobody's fault.
+pub(super) fn lend(sender: oneshot::Sender<Run>, mut run: Run) {
+    run.ended(Outcome::Cancelled);
+    drop(sender.send(run));
 }
 
 /// Tells a worker that there is work.

@@ -14,7 +14,7 @@ use regrow_core::desk::Outcome;
 
 use super::Worker;
 use super::job::Work;
-use super::shared::{Run, Shared, ring};
+use super::shared::{Run, Shared, lend, ring};
 use crate::adapter::{Life, Supervised};
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
@@ -83,8 +83,7 @@ impl<A: Actor> PoolWorker<A> {
                     self.after(run)
                 }
                 Work::Lease(sender, _) => {
-                    // Whoever has left gives it back at once.
-                    drop(sender.send(run));
+                    lend(sender, run);
                     self.pool.pull(self.number, self.generation)
                 }
             };
