@@ -431,27 +431,11 @@ fn read_top(
     let ids: Vec<&str> = agents.iter().map(|(id, _)| *id).collect();
     let read = |(id, field): &(&str, Field<'_>)| agent::read(reader, id, field, &shared, &folder);
     let mut drafts: Vec<Draft> = agents.iter().filter_map(read).collect();
-    let mut pools = pools::read(reader, &fields, &drafts, &ids, &shared, &folder);
+    let pools = pools::read(reader, &fields, &drafts, &ids, &shared, &folder);
     pools::number(reader, &fields, &pools, ids.len(), max_agents);
     check::ports(reader, &drafts, &pools, &ports, listen.as_ref());
     check::port_variables(reader, &drafts, &pools);
-    // A pool waits for agents, and is called through a breaker, as an agent is.
-    let agents = drafts.len();
-    drafts.extend(pools.iter_mut().filter_map(|pool| pool.draft.take()));
-    order::leave_out(&mut drafts, &ids);
-    let groups = fields
-        .get("groups")
-        .map_or_else(Vec::new, |field| groups::read(reader, &field));
-    groups::check(reader, &drafts, &groups);
-    let breakers = breakers::read(reader, &fields, &drafts, &ids);
-    breakers::check(reader, &drafts, &groups, &breakers);
-    if !depends::check(reader, &drafts, &ids) {
-        groups::cycles(reader, &drafts);
-    }
-    order::conditions(reader, &drafts);
-    let of_pools = drafts.split_off(agents);
-    pools::check(reader, &drafts, &groups, &pools);
-    let pools = pools::settle(pools, of_pools, &drafts);
+    let (groups, breakers, pools) = beside(reader, &fields, &mut drafts, pools, &ids);
     let warnings = warnings(&drafts, file);
     Some(Config {
         file: file.to_path_buf(),
@@ -469,6 +453,34 @@ fn read_top(
         pools,
         warnings,
     })
+}
+
+/// What stands beside the agents, and what of all of them does not go together.
+fn beside(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    drafts: &mut Vec<Draft>,
+    mut pools: Vec<pools::PoolDraft>,
+    ids: &[&str],
+) -> (Vec<groups::Group>, breakers::Breakers, Vec<PoolConfig>) {
+    let groups = fields
+        .get("groups")
+        .map_or_else(Vec::new, |field| groups::read(reader, &field));
+    let breakers = breakers::read(reader, fields, drafts, ids);
+    // A pool waits for agents, and is called through a breaker, as an agent is.
+    let agents = drafts.len();
+    drafts.extend(pools.iter_mut().filter_map(|pool| pool.draft.take()));
+    order::leave_out(drafts, ids);
+    groups::check(reader, drafts, &groups);
+    breakers::check(reader, drafts, &groups, &breakers);
+    if !depends::check(reader, drafts, ids) {
+        groups::cycles(reader, drafts);
+    }
+    order::conditions(reader, drafts);
+    let of_pools = drafts.split_off(agents);
+    pools::check(reader, drafts, &groups, &pools);
+    let pools = pools::settle(pools, of_pools, drafts);
+    (groups, breakers, pools)
 }
 
 fn read_listen(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Found<SocketAddr>> {

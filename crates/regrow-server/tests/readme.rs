@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TOOLS_OF_REAL: [&str; 4] = ["python3", "redis-server", "redis-cli", "mcp-server-time"];
 
 /// What an answer has to have in it, by a part of its command.
-const ANSWERS: [(&str, &str); 16] = [
+const ANSWERS: [(&str, &str); 18] = [
     ("/supervisor/status", "\"id\":\"worker\""),
     ("/agents/worker/invoke", "hello"),
     ("8000/health", "\"status\":"),
@@ -36,6 +36,8 @@ const ANSWERS: [(&str, &str); 16] = [
     ("resume planner", "running"),
     ("start migrate", "completed"),
     ("restart group/pipeline", "reviewer"),
+    ("scale coders 4", "of 4 ready"),
+    ("scale coders auto", "follows the work"),
     (
         "8000/supervisor/health",
         "\"probes\":[{\"name\":\"liveness\"",
@@ -44,7 +46,7 @@ const ANSWERS: [(&str, &str); 16] = [
 
 /// What is there to see sooner or later, by a part of an earlier line of the block and one of the command: every word of it in one line.
 /// People look more than once, too.
-const IN_THE_END: [(&str, &str, &[&str]); 10] = [
+const IN_THE_END: [(&str, &str, &[&str]); 13] = [
     ("send worker unready", "curl -i", &["agent_not_ready"]),
     (
         "send worker unready",
@@ -71,6 +73,9 @@ const IN_THE_END: [(&str, &str, &[&str]); 10] = [
         "-- ps",
         &["worker", "yes    up       2    1 "],
     ),
+    ("seq 100", "pool explain", &["up from 2 to "]),
+    ("seq 100", "-- ps", &["coders-3", "pool/coders", "yes"]),
+    ("scale coders 4", "pool ls", &["coders", "2 of 2-6"]),
 ];
 
 /// What a command of a block shows in the end, if it takes its time.

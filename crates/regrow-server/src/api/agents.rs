@@ -258,24 +258,22 @@ fn not_signalled(error: &SignalError) -> (StatusCode, &'static str, &'static str
 
 impl From<RosterError> for Box<Problem> {
     fn from(error: RosterError) -> Self {
+        let conflict = |code, hint| (StatusCode::CONFLICT, code, hint);
         let (status, code, hint) = match &error {
             RosterError::NotFound { .. } => (
                 StatusCode::NOT_FOUND,
                 "agent_not_found",
                 "see which there are: regrow ps",
             ),
-            RosterError::IdInUse { .. } | RosterError::IdOfAnother { .. } => (
-                StatusCode::CONFLICT,
-                "agent_id_in_use",
-                "choose another agent_id",
-            ),
+            RosterError::IdInUse { .. } | RosterError::IdOfAnother { .. } => {
+                conflict("agent_id_in_use", "choose another agent_id")
+            }
             RosterError::Full { .. } | RosterError::FullOfWorkers { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_agents",
                 "raise limits.max_agents in the config file",
             ),
-            RosterError::OfPool { .. } => (
-                StatusCode::CONFLICT,
+            RosterError::OfPool { .. } => conflict(
                 "worker_of_pool",
                 "for fewer workers: regrow scale; for a fresh one: regrow restart",
             ),
@@ -284,11 +282,9 @@ impl From<RosterError> for Box<Problem> {
                 "packages_not_supported",
                 "send command and args",
             ),
-            RosterError::SameVariable { .. } => (
-                StatusCode::CONFLICT,
-                "port_variable_in_use",
-                "choose another agent_id",
-            ),
+            RosterError::SameVariable { .. } => {
+                conflict("port_variable_in_use", "choose another agent_id")
+            }
             RosterError::Invalid { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "bad_agent",
@@ -320,17 +316,9 @@ impl From<RosterError> for Box<Problem> {
             RosterError::NotDone {
                 source: OperateError::NotUp { .. },
                 ..
-            } => (
-                StatusCode::CONFLICT,
-                "agent_not_up",
-                "see what it does: regrow ps",
-            ),
+            } => conflict("agent_not_up", "see what it does: regrow ps"),
             RosterError::NotSignalled { source, .. } => not_signalled(source),
-            RosterError::NotDone { .. } => (
-                StatusCode::CONFLICT,
-                "not_done",
-                "see why: regrow ps, regrow logs",
-            ),
+            RosterError::NotDone { .. } => conflict("not_done", "see why: regrow ps, regrow logs"),
         };
         Problem::new(status, code, error.to_string()).hint(hint)
     }

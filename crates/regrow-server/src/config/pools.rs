@@ -208,7 +208,9 @@ fn pool(
         let (way, place) = here();
         let value = PortSetting::Auto;
         let usual = Found { value, way, place };
-        let draft = agent::read_fields(reader, field, &fields, id, shared, folder, Some(usual));
+        let mut draft = agent::read_fields(reader, field, &fields, id, shared, folder, Some(usual));
+        // That these are no keys of a pool has been told.
+        (draft.group, draft.gate, draft.agent.once) = (None, None, false);
         not_of_workers(reader, &fields);
         fits(reader, &draft, None);
         (draft.port.clone(), Some(draft))
@@ -387,6 +389,16 @@ pub(crate) fn check(
                 hint: Some("choose another id".to_owned()),
             };
             reader.note(id.place, &id.way, problem);
+        }
+        let waits = drafts.iter().flat_map(|draft| &draft.depends_on);
+        // Of one that is made from a template this is said as of whatever is no agent.
+        for found in waits.filter(|found| template.is_none() && found.value.id == id.value) {
+            let problem = Problem::Unexpected {
+                expected: "the id of an agent".to_owned(),
+                got: format!("{:?}, which is a pool", shortened(&id.value)),
+                hint: Some("nobody can wait for a pool; remove it".to_owned()),
+            };
+            reader.note(found.place, &found.way, problem);
         }
         for agent in drafts.iter().map(|draft| &draft.id) {
             if is_of_worker(&id.value, &agent.value) {

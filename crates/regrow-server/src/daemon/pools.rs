@@ -119,6 +119,10 @@ impl Pools {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all else changes nothing about who is there"
+    )]
     fn hear(&self, event: &Event) {
         let is_there = match event.payload {
             Payload::SupervisorChildAdded {} => true,

@@ -415,7 +415,12 @@ fn refused(id: &str, pool: &PoolHandle, error: &PoolError, waited: Duration) -> 
     let reason = match error {
         PoolError::Rejected { reason, .. } => *reason,
         PoolError::TimedOut { .. } => Reject::Expired,
-        _ => {
+        // More may come with time.
+        PoolError::Lost { .. }
+        | PoolError::NoAnswer { .. }
+        | PoolError::Quarantined { .. }
+        | PoolError::Gone { .. }
+        | _ => {
             let problem = unavailable("pool_gone", error.to_string()).hint(explain(id));
             return Refusal::new(problem).retry_after(again);
         }

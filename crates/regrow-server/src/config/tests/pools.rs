@@ -277,6 +277,10 @@ fn ids_that_others_have_or_workers_could_have_are_refused() {
             "agents.p-7: expected an id that no worker of a pool can have, got \"p-7\", which pools.p has",
         ),
         (
+            "agents: { a: { command: x, depends_on: [p] } }\npools: { p: { command: x, min: 1, max: 1 } }\n",
+            "expected the id of an agent, got \"p\", which is a pool; nobody can wait for a pool; remove it",
+        ),
+        (
             "agents: {}\npools: { P: { command: x, min: 1, max: 1 } }\n",
             "got \"P\"",
         ),

@@ -204,7 +204,7 @@ fn yaml_that_a_configuration_does_not_use_is_refused() {
            write the value out",
         ],
     );
-    let top = "expected a mapping with keys of the file (version, server, ports, limits, log, telemetry, defaults, groups, breakers, agents)";
+    let top = "expected a mapping with keys of the file (version, server, ports, limits, log, telemetry, defaults, groups, breakers, agents, pools)";
     says("", &[&format!("1:1: {top}, got nothing")]);
     says("- a\n", &[&format!("1:1: {top}, got a list")]);
 }
