@@ -6,10 +6,12 @@ use regrow::telemetry::Level;
 use regrow_core::Restart;
 use regrow_process::{ExitRules, ExitStatus, Follow, StopPlan};
 
+use self::kit::{agent, environment, errors, good, parsed};
 use super::*;
 
 mod breakers;
 mod handover;
+mod kit;
 mod limits;
 mod order;
 mod pools;
@@ -18,47 +20,6 @@ mod profile;
 mod stop;
 mod usual;
 mod wrong;
-
-/// The environment of the tests.
-fn environment(name: &str) -> Option<String> {
-    match name {
-        "HOST" => Some("db.local".to_owned()),
-        "SECRET" => Some("hunter2".to_owned()),
-        "WORD" => Some("transient".to_owned()),
-        _ => None,
-    }
-}
-
-fn parsed(text: &str) -> Result<Config, ConfigErrors> {
-    parse(text, Path::new("agents.yaml"), &environment)
-}
-
-fn good(text: &str) -> Config {
-    match parsed(text) {
-        Ok(config) => config,
-        Err(errors) => panic!("{errors}"),
-    }
-}
-
-/// The only agent of a file whose `agents` is this.
-fn agent(text: &str) -> AgentConfig {
-    let mut config = good(text);
-    assert_eq!(config.warnings, []);
-    assert_eq!(config.agents.len(), 1);
-    config.agents.remove(0)
-}
-
-/// What is said of the file, without the closing line.
-fn errors(text: &str) -> Vec<String> {
-    let said = parsed(text).expect_err("the file is wrong").to_string();
-    let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
-    let closing = lines.pop().expect("there is a closing line");
-    assert!(
-        closing.ends_with(" in agents.yaml; nothing was started"),
-        "{closing}"
-    );
-    lines
-}
 
 #[test]
 fn an_agent_that_says_only_its_command_gets_the_defaults_of_the_program() {
