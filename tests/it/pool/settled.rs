@@ -41,7 +41,9 @@ impl Tally {
             Err(PoolError::Lost { outcome, .. }) => match outcome {
                 Outcome::Panicked => &mut self.panicked,
                 Outcome::Error => &mut self.failed,
-                _ => &mut self.lost,
+                Outcome::Ok | Outcome::Lost | Outcome::Timeout | Outcome::Cancelled => {
+                    &mut self.lost
+                }
             },
             Err(PoolError::NoAnswer { .. }) => &mut self.no_answer,
             Err(PoolError::Rejected { .. }) => &mut self.refused,

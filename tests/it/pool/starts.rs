@@ -1,6 +1,5 @@
 //! Workers that do not start.
 
-use regrow::pool::Given;
 use regrow::{ChildSpec, GiveUp, TaskContext};
 
 use super::*;
