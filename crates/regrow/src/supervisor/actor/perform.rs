@@ -12,6 +12,7 @@ use crate::adapter::step_aside;
 use crate::exit::{ExitReason, Intensity};
 use crate::registry::Follows;
 use crate::started::{Done, Hold, Started};
+use crate::supervisor::answer::Waiters;
 use crate::supervisor::slot::Slot;
 use crate::system::{ChildDidNotStart, StartError};
 use crate::telemetry::{Payload, Subject};
@@ -379,6 +380,10 @@ impl State {
         slot.leave_pool();
         if self.tree.registry.board.wants(Follows::Profiles) {
             self.news.push(slot.farewell(slot.leave_reason()));
+            // Whoever is answered may ask the registry next.
+            if !matches!(slot.waiters, Waiters::None) {
+                self.tree.registry.board.pin(&mut self.news);
+            }
         }
         slot.answer_all();
         slot.class().leave(slot.phase);
