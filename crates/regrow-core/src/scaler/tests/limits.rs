@@ -151,3 +151,33 @@ fn rules_say_what_they_are() {
     assert_eq!((rules.min(), rules.max(), rules.initial()), (2, 8, 5));
     assert_eq!((rules.jobs_at_once(), rules.period()), (3, 4 * SECOND));
 }
+
+#[test]
+fn the_last_worker_stays_although_nobody_knows_what_there_is_to_do() {
+    let rules = ScalerRules::new(0, 8).target(1).window(SECOND);
+    let mut world = World::new(rules.fallback(Fallback::Min));
+    let mut blind = |ticks: u32| {
+        let inputs = |size| Inputs {
+            size,
+            ..Inputs::default()
+        };
+        let all = (0..ticks).map(|_| world.step(inputs(world.size)));
+        all.last().unwrap()
+    };
+    let decision = blind(299);
+    assert_eq!((decision.wanted, decision.remembered), (0, 1));
+    assert_eq!((decision.to, decision.trigger), (1, Trigger::Fallback));
+    assert_eq!(blind(1).to, 0);
+}
+
+#[test]
+fn on_its_way_into_its_bounds_a_pool_says_that_it_goes_further() {
+    let mut world = World::new(ScalerRules::new(2, 6));
+    world.ticks(100, 0);
+    world.size = 8;
+    let decision = world.tick(0);
+    assert_eq!((decision.to, decision.limit), (6, Some(Limit::Rate)));
+    world.size = 40;
+    let decision = world.tick(0);
+    assert_eq!((decision.to, decision.limit), (6, None));
+}
