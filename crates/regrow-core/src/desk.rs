@@ -139,9 +139,6 @@ impl<T: Job> Desk<T> {
     /// # Errors
     /// When rules are out of their range.
     pub fn new(rules: DeskRules) -> Result<Self, InvalidRules> {
-        if let Some(outliers) = &rules.outliers {
-            outliers.check()?;
-        }
         Ok(Self {
             mode: rules.mode,
             max: rules.backlog.most(),

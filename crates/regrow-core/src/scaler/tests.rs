@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::t0;
 
+mod limits;
 mod waves;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -150,3 +150,27 @@ fn there_is_too_much_work_as_long_as_there_is_in_one_lane() {
     assert!(!world.desk.take_overload_change().unwrap().overloaded);
     assert_eq!(told, [true]);
 }
+
+#[test]
+fn there_is_news_until_it_was_asked_for() {
+    let (mut world, key) = hasty();
+    for id in 1..=4 {
+        world.put_for(id, key.clone());
+    }
+    assert!(!world.desk.has_news());
+    works(&mut world);
+    works(&mut world);
+    assert!(world.desk.has_news(), "there is too much work");
+    assert!(world.desk.take_overload_change().is_some());
+    assert!(!world.desk.has_news());
+    works(&mut world);
+    works(&mut world);
+    assert!(world.desk.has_news(), "there is not any more");
+    assert!(world.desk.take_overload_change().is_some());
+    assert!(!world.desk.has_news());
+    world.put(5);
+    world.desk.close();
+    assert!(world.desk.has_news(), "one is refused");
+    assert_eq!(world.refused(), [(5, Reject::Draining)]);
+    assert!(!world.desk.has_news());
+}

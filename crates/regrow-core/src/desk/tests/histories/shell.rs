@@ -447,7 +447,9 @@ impl Shell {
 
     /// What the desk has to say.
     fn absorb(&mut self) {
+        let has_news = self.world.desk.has_news();
         for (id, reject) in self.world.refused() {
+            assert!(has_news);
             self.over(id, Fate::Waits);
             let known = &self.jobs[&id];
             assert!(match reject {
@@ -469,6 +471,7 @@ impl Shell {
             worker.changes(|worker| worker.ejected = out);
         }
         if let Some(change) = self.world.desk.take_overload_change() {
+            assert!(has_news);
             assert_ne!(change.overloaded, self.overloaded, "it is told once");
             self.overloaded = change.overloaded;
         }
