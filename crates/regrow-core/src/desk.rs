@@ -398,14 +398,25 @@ impl<T: Job> Desk<T> {
         }
     }
 
-    /// When [`Desk::on_wakeup`] is wanted.
+    /// When [`Desk::on_wakeup`] is wanted, and [`Desk::next_step`] after it.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Instant> {
         let outliers = self.outliers.as_ref().and_then(Outliers::next_wakeup);
-        [self.lanes.next_wakeup(), outliers]
+        let held_up = self.counts_until();
+        [self.lanes.next_wakeup(), outliers, held_up]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Until when it is counted on those who were told that they come and have the others told, while there is more work than they can
+    /// begin, and somebody free.
+    #[must_use]
+    pub fn counts_until(&self) -> Option<Instant> {
+        let on_the_way = self.crew.rung();
+        let is_short = on_the_way >= ON_THE_WAY && self.lanes.len() > on_the_way;
+        let at = self.rung_at.filter(|_| is_short)?;
+        self.crew.is_anybody_free().then(|| at + HELD_UP)
     }
 
     /// No more work is taken in. What waits is refused.

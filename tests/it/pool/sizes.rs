@@ -340,3 +340,21 @@ async fn a_pool_that_is_taken_away_refuses_what_waits() {
     assert!(system.pools().is_empty());
     assert!(pool.send(Task::Count).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_worker_of_a_tier_does_not_go() {
+    let rules = hands().size(2..=8).tiers([("small", 3), ("big", 1)]);
+    let (_system, pool) = start(rules).await;
+    pool.scale(8);
+    until(&pool, |status| {
+        status.desk.counts.of(WorkerState::Idle) == 8
+    })
+    .await;
+    pool.scale(2);
+    until(&pool, |status| status.desk.workers.len() == 2).await;
+    for tier in ["small", "big"] {
+        let job = Job::new().tag(tier);
+        let done = pool.submit(job, |reply| Task::Echo(1, SECOND, reply)).await;
+        assert_eq!(done, Ok(1));
+    }
+}

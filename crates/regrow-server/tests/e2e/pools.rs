@@ -90,7 +90,7 @@ fn a_pool_grows_with_the_work_answers_all_of_it_and_shrinks_after_it() {
     let rules = "min: 2\n    max: 6\n    scale: { window: 3s, smoothing: 1s }";
     let daemon = Daemon::up(&pool("100ms", rules));
     until_ready(&daemon, 2);
-    explained(&daemon, "there are to be at least 2");
+    explained(&daemon, "up from 0 to 2: its bounds ask for 2");
     let begun = Instant::now();
     let load = Load::of(8, daemon.address);
     until("it has grown", || {

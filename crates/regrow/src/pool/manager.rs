@@ -362,7 +362,7 @@ impl<M: ActorMessage> Manager<M> {
     }
 
     fn shrink(&mut self, from: u32, to: u32, now: Instant) {
-        let victims = self.pool.lock().desk.crew().victims(from - to, now);
+        let victims = self.victims(from, from - to, now);
         if victims.is_empty() {
             return;
         }
@@ -372,6 +372,31 @@ impl<M: ActorMessage> Manager<M> {
         }
         self.spans.push((span, victims.into_iter().collect()));
         self.see_off(now);
+    }
+
+    /// Who goes: the last of a tier never does.
+    fn victims(&self, size: u32, count: u32, now: Instant) -> Vec<u32> {
+        let inner = self.pool.lock();
+        let crew = inner.desk.crew();
+        let mut left: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+        for (tier, _) in &self.pool.rules.tiers {
+            left.insert(Arc::clone(tier), crew.count_tag(tier));
+        }
+        let mut may_go = |number: &u32| {
+            let mut tags = crew.tags_of(*number).iter();
+            let tier = tags.find(|tag| left.contains_key(*tag));
+            let Some(left) = tier.and_then(|tier| left.get_mut(tier)) else {
+                return true;
+            };
+            let others = left.saturating_sub(1);
+            *left = others.max(1);
+            others > 0
+        };
+        let victims = crew.victims(size, now).into_iter();
+        victims
+            .filter(|number| may_go(number))
+            .take(count as usize)
+            .collect()
     }
 
     /// Workers that have served long enough make way for fresh ones, a tenth of them at a time.

@@ -69,6 +69,8 @@ pub(super) struct Shared<M> {
     pub(super) alarm: Notify,
     /// The size is 0, or somebody is on his way out: the manager is to hear of the next job, or of the next end.
     pub(super) is_alert: AtomicBool,
+    /// The manager looks whether workers come that were told of work.
+    is_watched: AtomicBool,
     /// Told when a place in the queue has become free, while somebody waits for one.
     pub(super) room: Notify,
     pub(super) waits_for_room: AtomicUsize,
@@ -158,6 +160,7 @@ impl<M: Send + 'static> Shared<M> {
             tree: Arc::downgrade(tree),
             alarm: Notify::new(),
             is_alert: AtomicBool::new(true),
+            is_watched: AtomicBool::new(false),
             room: Notify::new(),
             waits_for_room: AtomicUsize::new(0),
             last: AtomicU32::new(0),
@@ -206,6 +209,9 @@ impl<M: Send + 'static> Shared<M> {
     /// Time has passed: deadlines, and who was to get no work for so long.
     pub(super) fn wake_up(self: &Arc<Self>, now: Instant) -> Vec<Ejection> {
         let mut inner = self.lock();
+        if inner.desk.counts_until().is_none_or(|until| until <= now) {
+            self.is_watched.store(false, Ordering::Relaxed);
+        }
         inner.desk.on_wakeup(now);
         let ejections = inner.desk.take_ejections();
         self.settle(inner, now, Vec::new());
@@ -288,12 +294,17 @@ impl<M: Send + 'static> Shared<M> {
         lost: Vec<(u32, Option<Arc<Slip>>)>,
     ) {
         let first = inner.desk.next_step(now);
-        if first.is_none() && lost.is_empty() && !inner.desk.has_news() {
-            return;
-        }
-        let after = self.steps(&mut inner, first, now, lost);
+        let is_quiet = first.is_none() && lost.is_empty() && !inner.desk.has_news();
+        let after = (!is_quiet).then(|| self.steps(&mut inner, first, now, lost));
+        // Should those who were told not come, the manager has others told.
+        let watch = inner.desk.counts_until().is_some();
         drop(inner);
-        self.perform(after);
+        if watch && !self.is_watched.swap(true, Ordering::Relaxed) {
+            self.alarm.notify_one();
+        }
+        if let Some(after) = after {
+            self.perform(after);
+        }
     }
 
     fn steps(

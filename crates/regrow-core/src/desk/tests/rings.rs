@@ -25,6 +25,8 @@ fn those_who_were_told_and_take_long_are_not_counted_on() {
         world.put(id);
     }
     assert_eq!(world.rings().len(), 2);
+    let wakeup = world.now + Duration::from_millis(1);
+    assert_eq!(world.desk.next_wakeup(), Some(wakeup));
     world.now += Duration::from_micros(999);
     assert!(world.rings().is_empty());
     world.now += Duration::from_micros(1);
