@@ -277,6 +277,10 @@ async fn workers_that_do_not_start_are_tried_one_at_a_time() {
         status.starts == regrow::breaker::CircuitState::Open
     })
     .await;
+    let told = system
+        .expect("regrow.pool.scale.exception", "root/hands")
+        .await;
+    assert!(format!("{:?}", told.payload).contains("did not start"));
     system
         .expect("regrow.breaker.state.changed", "root/hands/starts")
         .await;

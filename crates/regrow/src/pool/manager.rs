@@ -500,9 +500,8 @@ impl<M: ActorMessage> Manager<M> {
             Done::Started(number, Err(error)) => {
                 tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a worker did not start");
                 // One that is in the tree stays: its own rules go on with it, or it is parked for somebody to look at.
-                if self.has_place(number) {
-                    self.came_or_went(number);
-                } else {
+                self.did_not_come(number, &error.to_string());
+                if !self.has_place(number) {
                     self.gone(number, "start_failed");
                 }
                 self.failed = Some(error);
@@ -530,6 +529,17 @@ impl<M: ActorMessage> Manager<M> {
             cause,
         });
         self.came_or_went(number);
+    }
+
+    /// A worker that was waited for does not come: that change of the size has not succeeded.
+    fn did_not_come(&mut self, number: u32, why: &str) {
+        for at in (0..self.spans.len()).rev() {
+            if self.spans[at].1.contains(&number) {
+                let worker = self.pool.path.join(&number.to_string());
+                let (span, _) = self.spans.swap_remove(at);
+                span.exception(format!("worker \"{worker}\" did not start: {why}"));
+            }
+        }
     }
 
     /// Nobody waits for this worker any more.
