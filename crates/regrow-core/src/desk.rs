@@ -1,6 +1,6 @@
 //! Where work and workers of a pool meet: what waits, who has what, and what becomes of each job.
 //!
-//! A job that is [submitted](Desk::submit) waits in a [`Backlog`] until a worker takes it. There are two kinds of pools. In one,
+//! A job that is [submitted](Desk::submit) waits in a [`Backlog`](crate::backlog::Backlog) until a worker takes it. There are two kinds of pools. In one,
 //! workers *pull*: they are told that there is work ([`Step::Ring`]), come for it ([`Desk::pull`]), and come again when they have done
 //! it; a job is in nobody's hands before it is begun. In the other, callers are *given* a worker to work with ([`Step::Give`]), and say
 //! when they have done. After each call that may have brought work and workers together, ask for [`Desk::next_step`] until there is
