@@ -78,11 +78,7 @@ impl Actor for Hand {
     type State = Tally;
     type Arguments = Tally;
 
-    async fn pre_start(
-        &self,
-        _: ActorRef<Do>,
-        tally: Tally,
-    ) -> Result<Tally, ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Do>, tally: Tally) -> Result<Tally, ActorProcessingErr> {
         Ok(tally)
     }
 
@@ -118,7 +114,9 @@ pub async fn in_turn(task: Task) -> Figures {
     let tally = Tally::new(task.ops);
     let mut hands = Vec::new();
     for _ in 0..task.n {
-        let (hand, _) = Actor::spawn(None, Hand, tally.clone()).await.expect("it starts");
+        let (hand, _) = Actor::spawn(None, Hand, tally.clone())
+            .await
+            .expect("it starts");
         hands.push(hand);
     }
     let sent = hands.clone();
@@ -171,16 +169,20 @@ pub async fn factory(task: Task) -> Figures {
         queues::DefaultQueue<(), Do>,
     >::default();
     let arguments = FactoryArguments::builder()
-        .worker_builder(Box::new(worker_builder(move |_| (FactoryHand, given.clone()))))
+        .worker_builder(Box::new(worker_builder(move |_| {
+            (FactoryHand, given.clone())
+        })))
         .queue(Default::default())
         .router(Default::default())
         .num_initial_workers(task.n)
         .build();
-    let (factory, handle) = Actor::spawn(None, factory, arguments).await.expect("it starts");
+    let (factory, handle) = Actor::spawn(None, factory, arguments)
+        .await
+        .expect("it starts");
     let sent = factory.clone();
     let send = move |_| {
         // What is given back is the job, which nobody needs.
-        sent.dispatch((), Do).ok().expect("it is there");
+        assert!(sent.dispatch((), Do).is_ok(), "it is there");
     };
     let figures = rate(task, tally, send).await;
     factory.stop(None);
