@@ -183,18 +183,13 @@ impl<A: Actor> PoolWorker<A> {
         event: SupervisionEvent,
         worker: &mut WorkerLife<A::State>,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorStarted(actor) if worker.is_bell(actor.get_id()) => {
-                self.work(&myself, worker).await
-            }
-            event @ (SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ActorTerminated(..)
-            | SupervisionEvent::ActorFailed(..)
-            | SupervisionEvent::ProcessGroupChanged(_)) => {
-                let life = &mut worker.life;
-                self.inner.handle_supervisor_evt(myself, event, life).await
-            }
+        if let SupervisionEvent::ActorStarted(actor) = &event
+            && worker.is_bell(actor.get_id())
+        {
+            return self.work(&myself, worker).await;
         }
+        let life = &mut worker.life;
+        self.inner.handle_supervisor_evt(myself, event, life).await
     }
 }
 
