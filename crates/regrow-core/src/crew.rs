@@ -19,19 +19,21 @@
 //!
 //! Everything but a look by key or tag costs O(log n) in the number of workers; those cost O(n).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::rng::SplitMix64;
 
 mod leaving;
+mod roster;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use leaving::Recycle;
+use roster::Roster;
 pub use rules::{CrewRules, Dispatch, IdleOrder};
 use worker::Worker;
 pub use worker::{Counts, WorkerState, WorkerStatus};
@@ -91,7 +93,7 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub struct Crew<S> {
     rules: CrewRules,
-    workers: BTreeMap<u32, Worker<S>>,
+    workers: Roster<S>,
     /// Those that have room, by when they are to be taken: who has nothing to do, and, in turn, everybody.
     free: BTreeSet<(u64, u32)>,
     /// Those with room that have something to do, where order is not by turn.
@@ -111,7 +113,7 @@ impl<S> Crew<S> {
         Self {
             chance: SplitMix64::new(rules.seed),
             rules,
-            workers: BTreeMap::new(),
+            workers: Roster::new(),
             free: BTreeSet::new(),
             partly: Vec::new(),
             stamp: 1,
@@ -136,7 +138,7 @@ impl<S> Crew<S> {
     pub fn remove(&mut self, number: u32) -> Vec<S> {
         self.comes(number);
         self.unlist(number);
-        let Some(worker) = self.workers.remove(&number) else {
+        let Some(worker) = self.workers.remove(number) else {
             return Vec::new();
         };
         self.in_flight -= worker.jobs.len() as u64;
@@ -157,7 +159,7 @@ impl<S> Crew<S> {
             Some(known) if known < generation => self.comes(number),
             Some(_) | None => {}
         }
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return Vec::new();
         };
         let mut lost = Vec::new();
@@ -176,7 +178,7 @@ impl<S> Crew<S> {
             return Vec::new();
         }
         self.comes(number);
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return Vec::new();
         };
         worker.ready = false;
@@ -190,12 +192,12 @@ impl<S> Crew<S> {
     /// Which life of a worker it is, or was last; 0 before the first.
     #[must_use]
     pub fn generation(&self, number: u32) -> Option<u32> {
-        self.workers.get(&number).map(|worker| worker.generation)
+        self.workers.get(number).map(|worker| worker.generation)
     }
 
     /// It gets no more work, and finishes what it has; whether it is known.
     pub fn drain(&mut self, number: u32) -> bool {
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return false;
         };
         worker.draining = true;
@@ -205,7 +207,7 @@ impl<S> Crew<S> {
 
     /// It fails too often, and gets no work until it is taken back.
     pub fn eject(&mut self, number: u32, ejected: bool) {
-        if let Some(worker) = self.workers.get_mut(&number) {
+        if let Some(worker) = self.workers.get_mut(number) {
             worker.ejected = ejected;
             self.relist(number);
         }
@@ -244,7 +246,7 @@ impl<S> Crew<S> {
         let able = self.workers.iter();
         let able = able.filter(|(_, worker)| worker.can_work());
         let able = able.filter(|(_, worker)| tag.is_none_or(|tag| worker.tags.contains(tag)));
-        able.map(|(number, _)| *number).max_by_key(|number| {
+        able.map(|(number, _)| number).max_by_key(|number| {
             SplitMix64::new(key ^ u64::from(*number).rotate_left(32)).next_u64()
         })
     }
@@ -267,32 +269,32 @@ impl<S> Crew<S> {
     /// What a worker can be recognised by.
     #[must_use]
     pub fn tags_of(&self, number: u32) -> &[Arc<str>] {
-        self.workers.get(&number).map_or(&[], |worker| &worker.tags)
+        self.workers.get(number).map_or(&[], |worker| &worker.tags)
     }
 
     /// Whether a worker may be given one more job.
     #[must_use]
     pub fn has_room(&self, number: u32) -> bool {
-        let worker = self.workers.get(&number);
+        let worker = self.workers.get(number);
         worker.is_some_and(|worker| worker.has_room(self.rules.concurrency))
     }
 
     /// Whether the present life of a worker has never been ready yet.
     #[must_use]
     pub fn is_unproven(&self, number: u32) -> bool {
-        self.workers.get(&number).is_some_and(|worker| !worker.up)
+        self.workers.get(number).is_some_and(|worker| !worker.up)
     }
 
     /// How old the present life of a worker is.
     #[must_use]
     pub fn age(&self, number: u32, now: Instant) -> Duration {
-        let born = self.workers.get(&number).map(|worker| worker.born);
+        let born = self.workers.get(number).map(|worker| worker.born);
         born.map_or(Duration::ZERO, |born| now.saturating_duration_since(born))
     }
 
     /// A worker on its way out stays after all: a fresh life of it, say.
     pub fn keep(&mut self, number: u32) {
-        if let Some(worker) = self.workers.get_mut(&number) {
+        if let Some(worker) = self.workers.get_mut(number) {
             worker.draining = false;
             self.relist(number);
         }
@@ -301,7 +303,7 @@ impl<S> Crew<S> {
     /// Whether a worker can work: it is up, stays, and may be given work.
     #[must_use]
     pub fn can_work(&self, number: u32) -> bool {
-        self.workers.get(&number).is_some_and(Worker::can_work)
+        self.workers.get(number).is_some_and(Worker::can_work)
     }
 
     /// Whether anybody may be given one more job.
@@ -321,7 +323,7 @@ impl<S> Crew<S> {
     }
 
     fn set_rung(&mut self, number: u32, rung: bool) {
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return;
         };
         if worker.rung == rung {
@@ -344,7 +346,7 @@ impl<S> Crew<S> {
 
     /// A worker has a job from now on; `None` if it has no room for one.
     pub fn begin(&mut self, number: u32, slip: S, now: Instant) -> Option<Claim> {
-        let worker = self.workers.get_mut(&number)?;
+        let worker = self.workers.get_mut(number)?;
         if !worker.has_room(self.rules.concurrency) {
             return None;
         }
@@ -365,14 +367,20 @@ impl<S> Crew<S> {
 
     /// A job has ended. What was kept of it is returned; nothing if that claim is over.
     pub fn end(&mut self, claim: Claim, ok: bool, now: Instant) -> Option<S> {
-        let worker = self.workers.get_mut(&claim.worker)?;
+        let slip = self.end_in_hand(claim, ok, now)?;
+        self.relist(claim.worker);
+        Some(slip)
+    }
+
+    /// The same for a worker that takes the next job at once. It stands in no list until it [has begun](Crew::begin) that, or
+    /// [finds none](Crew::finds_none).
+    pub fn end_in_hand(&mut self, claim: Claim, ok: bool, now: Instant) -> Option<S> {
+        let worker = self.workers.get_mut(claim.worker)?;
         if worker.generation != claim.generation {
             return None;
         }
-        let at = worker
-            .jobs
-            .iter()
-            .position(|(number, _)| *number == claim.number)?;
+        let mut jobs = worker.jobs.iter();
+        let at = jobs.position(|(number, _)| *number == claim.number)?;
         let (_, slip) = worker.jobs.swap_remove(at);
         self.in_flight -= 1;
         worker.done += 1;
@@ -383,13 +391,26 @@ impl<S> Crew<S> {
             self.stamp += 1;
             worker.since = None;
         }
-        self.relist(claim.worker);
         Some(slip)
+    }
+
+    /// A worker comes for work, and stands in no list until it [has begun](Crew::begin) some, or [finds none](Crew::finds_none).
+    pub fn comes_in_hand(&mut self, number: u32) {
+        if let Some(worker) = self.workers.get_mut(number)
+            && std::mem::take(&mut worker.rung)
+        {
+            self.rung = self.rung.saturating_sub(1);
+        }
+    }
+
+    /// A worker that came for work, or was to take the next job at once, has found none.
+    pub fn finds_none(&mut self, number: u32) {
+        self.relist(number);
     }
 
     /// How long the last job of a worker took, for the choice of the least loaded: a mean that goes up at once and comes down over 10 s.
     pub fn took(&mut self, number: u32, took: Duration, now: Instant) {
-        if let Some(worker) = self.workers.get_mut(&number) {
+        if let Some(worker) = self.workers.get_mut(number) {
             worker.latency.add(took, now);
         }
     }
@@ -430,7 +451,7 @@ impl<S> Crew<S> {
     pub fn each(&self) -> impl Iterator<Item = WorkerStatus> {
         self.workers
             .iter()
-            .map(|(number, worker)| worker.status(*number))
+            .map(|(number, worker)| worker.status(number))
     }
 
     fn at_random(&mut self) -> Option<u32> {
@@ -466,9 +487,7 @@ impl<S> Crew<S> {
 
     /// How long one more job would take there, more or less.
     fn load(&self, number: u32) -> f64 {
-        self.workers
-            .get(&number)
-            .map_or(f64::INFINITY, Worker::load)
+        self.workers.get(number).map_or(f64::INFINITY, Worker::load)
     }
 
     fn tagged(&mut self, tag: &Arc<str>) -> Option<u32> {
@@ -477,18 +496,18 @@ impl<S> Crew<S> {
             .workers
             .iter()
             .filter(|(_, worker)| room(worker) && worker.tags.contains(tag));
-        let by_load = |one: &(&u32, &Worker<S>), other: &(&u32, &Worker<S>)| {
+        let by_load = |one: &(u32, &Worker<S>), other: &(u32, &Worker<S>)| {
             let (one, other) = (one.1, other.1);
             one.load()
                 .total_cmp(&other.load())
                 .then(one.given.cmp(&other.given))
         };
-        able.min_by(by_load).map(|(number, _)| *number)
+        able.min_by(by_load).map(|(number, _)| number)
     }
 
     /// Takes a worker out of the lists of those with room.
     fn unlist(&mut self, number: u32) {
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return;
         };
         if let Some(stamp) = worker.listed.take() {
@@ -497,7 +516,7 @@ impl<S> Crew<S> {
         if let Some(at) = worker.place.take() {
             self.partly.swap_remove(at);
             if let Some(moved) = self.partly.get(at)
-                && let Some(moved) = self.workers.get_mut(moved)
+                && let Some(moved) = self.workers.get_mut(*moved)
             {
                 moved.place = Some(at);
             }
@@ -507,7 +526,7 @@ impl<S> Crew<S> {
     /// Puts a worker where it belongs. One that cannot work any more is not waited for.
     fn relist(&mut self, number: u32) {
         self.unlist(number);
-        let Some(worker) = self.workers.get_mut(&number) else {
+        let Some(worker) = self.workers.get_mut(number) else {
             return;
         };
         if worker.rung && !worker.can_work() {

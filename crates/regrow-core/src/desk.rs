@@ -316,13 +316,30 @@ impl<T: Job> Desk<T> {
         if self.crew.generation(number) != Some(generation) {
             return None;
         }
-        self.crew.comes(number);
-        if !self.crew.has_room(number) {
-            return None;
+        self.crew.comes_in_hand(number);
+        self.next_of(number, now)
+    }
+
+    /// The next job of a worker that stands in no list; it does again if there is none for it.
+    fn next_of(&mut self, number: u32, now: Instant) -> Option<(Claim, Taken<T>)> {
+        let taken = if self.crew.has_room(number) {
+            self.take_for(number, now)
+        } else {
+            None
+        };
+        match taken {
+            Some(taken) => self.begin(number, taken, now),
+            None => {
+                self.crew.finds_none(number);
+                None
+            }
         }
+    }
+
+    /// The best job that a worker may have.
+    fn take_for(&mut self, number: u32, now: Instant) -> Option<Taken<T>> {
         if self.lanes.is_plain() {
-            let taken = self.take(&Lane::Any, now)?;
-            return self.begin(number, taken, now);
+            return self.take(&Lane::Any, now);
         }
         let tags = self.crew.tags_of(number).to_vec();
         let is_for = |lane: &Lane| match lane {
@@ -333,8 +350,7 @@ impl<T: Job> Desk<T> {
         };
         self.expire(now);
         let lanes = self.lanes.best_first(is_for, now);
-        let taken = lanes.iter().find_map(|lane| self.take(lane, now))?;
-        self.begin(number, taken, now)
+        lanes.iter().find_map(|lane| self.take(lane, now))
     }
 
     fn begin(&mut self, number: u32, taken: Taken<T>, now: Instant) -> Option<(Claim, Taken<T>)> {
@@ -368,8 +384,30 @@ impl<T: Job> Desk<T> {
         took: Duration,
         now: Instant,
     ) -> Option<T::Slip> {
-        let ok = outcome.is_well();
-        let slip = self.crew.end(claim, ok, now)?;
+        let slip = self.crew.end(claim, outcome.is_well(), now)?;
+        self.account(claim, outcome, took, now);
+        Some(slip)
+    }
+
+    /// A worker has done a job, and comes for the next: [`Desk::finish`] and [`Desk::pull`], for less.
+    pub fn swap(
+        &mut self,
+        claim: Claim,
+        outcome: Outcome,
+        took: Duration,
+        now: Instant,
+    ) -> (Option<T::Slip>, Option<(Claim, Taken<T>)>) {
+        let ended = self.crew.end_in_hand(claim, outcome.is_well(), now);
+        let Some(slip) = ended else {
+            return (None, self.pull(claim.worker, claim.generation, now));
+        };
+        self.account(claim, outcome, took, now);
+        self.crew.comes_in_hand(claim.worker);
+        (Some(slip), self.next_of(claim.worker, now))
+    }
+
+    /// What a job came to is counted, and held against its worker or for it.
+    fn account(&mut self, claim: Claim, outcome: Outcome, took: Duration, now: Instant) {
         self.totals.end(outcome);
         let newer = took.as_secs_f64() - self.service;
         self.service += if self.service > 0.0 {
@@ -381,8 +419,7 @@ impl<T: Job> Desk<T> {
             self.crew.took(claim.worker, took, now);
         }
         self.lanes.served(took);
-        self.judge(claim.worker, ok, now);
-        Some(slip)
+        self.judge(claim.worker, outcome.is_well(), now);
     }
 
     /// Time has passed: what may not be begun any more is refused, and who was ejected for so long is taken back.
@@ -393,6 +430,9 @@ impl<T: Job> Desk<T> {
 
     /// What may not be begun any more is refused.
     fn expire(&mut self, now: Instant) {
+        if self.lanes.next_wakeup().is_none_or(|at| at > now) {
+            return;
+        }
         for refused in self.lanes.on_wakeup(now) {
             self.note_refused(refused);
         }

@@ -28,7 +28,6 @@ impl<S> Crew<S> {
             .workers
             .iter()
             .filter(|(_, worker)| !worker.draining && worker.jobs.is_empty())
-            .map(|(number, worker)| (*number, worker))
             .collect();
         let rank = |worker: &Worker<S>| match worker.state() {
             WorkerState::Ejected | WorkerState::Unhealthy => 0_u8,
@@ -62,7 +61,7 @@ impl<S> Crew<S> {
             .filter(|(_, worker)| !worker.draining && worker.up)
             .filter_map(|(number, worker)| {
                 let why = self.has_served(worker, now)?;
-                Some((!worker.jobs.is_empty(), *number, why))
+                Some((!worker.jobs.is_empty(), number, why))
             })
             .collect();
         served.sort_by_key(|(busy, number, _)| (*busy, *number));
@@ -74,7 +73,7 @@ impl<S> Crew<S> {
 
     /// How much memory a worker has.
     pub fn on_memory(&mut self, number: u32, bytes: u64) {
-        if let Some(worker) = self.workers.get_mut(&number) {
+        if let Some(worker) = self.workers.get_mut(number) {
             worker.memory = Some(bytes);
         }
     }
@@ -83,7 +82,7 @@ impl<S> Crew<S> {
     #[must_use]
     pub fn is_drained(&self, number: u32) -> bool {
         self.workers
-            .get(&number)
+            .get(number)
             .is_none_or(|worker| worker.jobs.is_empty())
     }
 

@@ -1,5 +1,7 @@
 //! The rules one by one, then random histories.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;

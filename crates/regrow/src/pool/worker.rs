@@ -123,7 +123,7 @@ impl<A: Actor> PoolWorker<A> {
     /// What comes after a job that is done.
     fn after(&self, run: Run) -> Option<(Run, Work<A::Msg>)> {
         match self.pool.hold(run) {
-            Some(run) => self.pool.swap(run, self.generation),
+            Some(run) => self.pool.swap(run),
             None => self.pool.pull(self.number, self.generation),
         }
     }
