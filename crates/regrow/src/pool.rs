@@ -77,13 +77,16 @@ use crate::supervisor::Supervisor;
 use crate::task::TaskContext;
 
 mod book;
+mod entry;
 mod error;
 mod handle;
 mod job;
 mod lease;
 mod manager;
 mod quota;
+mod room;
 mod rules;
+mod run;
 mod scaling;
 mod seat;
 mod shared;

@@ -122,6 +122,15 @@ impl<T> Lanes<T> {
         Some(unwrapped(refused))
     }
 
+    /// Whether one would go there to make room for another.
+    pub(super) fn makes_room(&self, lane: &Lane, terms: &Terms) -> bool {
+        let line = match lane {
+            Lane::Any => Some(&self.any),
+            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
+        };
+        line.is_some_and(|line| line.backlog.makes_room(terms.priority))
+    }
+
     /// Puts a job in. Those whose deadline is over are returned as well.
     pub(super) fn push(
         &mut self,
