@@ -13,6 +13,7 @@ use regrow::{ChildKind, Supervisor};
 
 mod callers;
 mod failing;
+mod running;
 mod settled;
 mod sizes;
 mod starts;

@@ -136,6 +136,7 @@ impl<T: Job> Desk<T> {
     /// # Errors
     /// When rules are out of their range.
     pub fn new(rules: DeskRules) -> Result<Self, InvalidRules> {
+        rules.crew.check()?;
         Ok(Self {
             mode: rules.mode,
             max: rules.backlog.most(),
@@ -249,6 +250,14 @@ impl<T: Job> Desk<T> {
     pub fn unreserve(&mut self, place: Place) {
         let Place(()) = place;
         self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Its caller does not wait for it any more, and it was not found by its name: that may be because it was moved. It is taken out
+    /// then, with all that were moved and that nobody waits for. O(n log n) in the jobs with a key; O(1) if none was moved.
+    pub fn cancel_moved(&mut self, id: &JobId, now: Instant) {
+        if self.lanes.may_have_moved(id) {
+            self.reroute(now);
+        }
     }
 
     /// Its caller does not wait for it any more: it is taken out, if it was not begun.

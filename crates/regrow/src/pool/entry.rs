@@ -151,9 +151,12 @@ impl<M: Send + 'static> Shared<M> {
     /// Its caller does not wait any more.
     pub(super) fn cancel(self: &Arc<Self>, id: &JobId) {
         let mut inner = self.lock();
+        let now = time::now();
         let job = inner.desk.cancel(id);
-        if job.is_some() {
-            self.settle(inner, time::now(), Vec::new());
+        if job.is_none() {
+            inner.desk.cancel_moved(id, now);
         }
+        self.settle(inner, now, Vec::new());
+        drop(job);
     }
 }

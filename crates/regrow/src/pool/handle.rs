@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Message, RpcReplyPort};
 use regrow_core::backlog::Overflow;
-use regrow_core::desk::{Place, Request};
+use regrow_core::desk::{Outcome, Place, Request};
 use regrow_core::scaler::ScaleMode;
 use tokio::sync::oneshot;
 
@@ -218,10 +218,11 @@ impl<M: Message> PoolRef<M> {
         let outside = self.outside(&job);
         let work = |slip| Work::Lease(sender, slip);
         let pending: Pending<M, Run> = self.put_when_room(job, outside, run, work).await?;
-        let gone = || PoolError::Gone {
-            pool: self.shared.path.clone(),
-        };
-        Lease::new(pending.await?).ok_or_else(gone)
+        let run = pending.await?;
+        let worker = run.claim.worker;
+        // It has gone since.
+        let lost = || self.shared.lost(worker, Outcome::Lost);
+        Lease::new(run).ok_or_else(lost)
     }
 
     /// Waits for a place in the queue, and keeps it for a job to come: back-pressure for whoever has to fetch the job first.
@@ -367,7 +368,9 @@ pub(super) trait Pooled: Send + Sync {
     fn status(&self) -> PoolStatus;
     fn decisions(&self) -> Vec<Decided>;
     fn set_mode(&self, mode: ScaleMode);
-    fn close(self: Arc<Self>, closed: bool);
+    fn drain(self: Arc<Self>, drained: bool);
+    fn end(self: Arc<Self>);
+    fn on_memory(&self, number: u32, generation: u32, bytes: u64);
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
     fn message_type(&self) -> &'static str;
 }
@@ -424,12 +427,12 @@ impl PoolHandle {
 
     /// It takes no more work, and what waits is refused; what was begun is finished.
     pub fn drain(&self) {
-        Arc::clone(&self.0).close(true);
+        Arc::clone(&self.0).drain(true);
     }
 
     /// It takes work again.
     pub fn resume(&self) {
-        Arc::clone(&self.0).close(false);
+        Arc::clone(&self.0).drain(false);
     }
 }
 
@@ -451,8 +454,16 @@ impl<M: Send + 'static> Pooled for Shared<M> {
         self.alarm.notify_one();
     }
 
-    fn close(self: Arc<Self>, closed: bool) {
-        self.close_or_open(closed);
+    fn drain(self: Arc<Self>, drained: bool) {
+        Self::drain(&self, drained);
+    }
+
+    fn end(self: Arc<Self>) {
+        self.is_gone();
+    }
+
+    fn on_memory(&self, number: u32, generation: u32, bytes: u64) {
+        self.has_memory(number, generation, bytes);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
@@ -473,15 +484,5 @@ impl<M: Send + 'static> Shared<M> {
             attempts,
             worker: worker.id().into(),
         });
-    }
-
-    pub(super) fn close_or_open(self: &Arc<Self>, closed: bool) {
-        let mut inner = self.lock();
-        if closed {
-            inner.desk.close();
-        } else {
-            inner.desk.open();
-        }
-        self.settle(inner, time::now(), Vec::new());
     }
 }

@@ -66,6 +66,15 @@ impl<M> Default for After<M> {
     }
 }
 
+/// Why a pool takes no work in.
+#[derive(Default)]
+struct Closed {
+    /// An operator has said so.
+    is_drained: AtomicBool,
+    /// It has stopped, and is not to come back by itself.
+    has_ended: AtomicBool,
+}
+
 /// A pool, for all of its lives.
 pub(super) struct Shared<M> {
     pub(super) path: ChildPath,
@@ -82,6 +91,8 @@ pub(super) struct Shared<M> {
     is_watched: AtomicBool,
     /// Those who wait for room.
     pub(super) room: Room,
+    /// Why no work is taken in, if none is.
+    closed: Closed,
     /// The number of the last worker.
     pub(super) last: AtomicU32,
     ends: AtomicU64,
@@ -122,6 +133,7 @@ impl<M: Send + 'static> Shared<M> {
             is_alert: AtomicBool::new(true),
             is_watched: AtomicBool::new(false),
             room: Room::default(),
+            closed: Closed::default(),
             last: AtomicU32::new(0),
             ends: AtomicU64::new(0),
             overload: Mutex::default(),
@@ -162,6 +174,65 @@ impl<M: Send + 'static> Shared<M> {
     /// Begins a span about this pool.
     pub(super) fn span(&self, tree: &Tree, payload: Payload) -> Span {
         tree.telemetry.span(self.subject(tree), payload)
+    }
+
+    /// An operator wants it to take no work in, or to take some in again.
+    pub(super) fn drain(self: &Arc<Self>, drained: bool) {
+        self.closed.is_drained.store(drained, Ordering::Release);
+        self.close_or_open();
+    }
+
+    /// A life of it begins.
+    pub(super) fn begins(self: &Arc<Self>) {
+        self.closed.has_ended.store(false, Ordering::Release);
+        self.close_or_open();
+    }
+
+    /// It has stopped: what waits is refused, and what it had of anything that it shares is for others.
+    pub(super) fn ends(self: &Arc<Self>) {
+        self.closed.has_ended.store(true, Ordering::Release);
+        self.close_or_open();
+        if let Some(share) = &self.rules.quota {
+            share.leave(&self.path);
+        }
+    }
+
+    /// It is gone with all of its workers, or will not come back by itself.
+    pub(super) fn is_gone(self: &Arc<Self>) {
+        self.ends();
+        let known: Vec<u32> = {
+            let inner = self.lock();
+            let each = inner.desk.crew().each();
+            each.map(|worker| worker.number).collect()
+        };
+        for number in known {
+            self.remove(number);
+        }
+    }
+
+    fn close_or_open(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        // Read under the lock: of two who change it at once the later sees both.
+        let Closed {
+            is_drained,
+            has_ended,
+        } = &self.closed;
+        if is_drained.load(Ordering::Acquire) || has_ended.load(Ordering::Acquire) {
+            inner.desk.close();
+        } else {
+            inner.desk.open();
+        }
+        self.settle(inner, time::now(), Vec::new());
+        self.alarm.notify_one();
+    }
+
+    /// How much memory a life of a worker has.
+    pub(super) fn has_memory(&self, number: u32, generation: u32, bytes: u64) {
+        let mut inner = self.lock();
+        let crew = inner.desk.crew_mut();
+        if crew.generation(number) == Some(generation) && crew.on_memory(number, bytes) {
+            self.alarm.notify_one();
+        }
     }
 
     /// A worker on its way out stays after all.
@@ -278,7 +349,7 @@ impl<M: Send + 'static> Shared<M> {
         }
     }
 
-    fn lost(&self, number: u32, outcome: Outcome) -> PoolError {
+    pub(super) fn lost(&self, number: u32, outcome: Outcome) -> PoolError {
         PoolError::Lost {
             worker: self.path.join(&number.to_string()),
             outcome,

@@ -268,7 +268,9 @@ impl Shell {
                 let may_have_moved = known.wanted.key.is_some() || known.gone;
                 assert!(known.fate != Fate::Waits || may_have_moved);
                 known.gone = true;
+                let name = known.name.clone();
                 self.world.leaves(id);
+                self.world.desk.cancel_moved(&name, self.world.now);
             }
         }
     }
