@@ -188,7 +188,8 @@ impl<M: ractor::Message> Pool<M> {
 
 impl Pool<Given> {
     /// A pool of whatever can be a child, a process say: callers take one out and work with it ([`PoolRef::checkout`]). The ids of the
-    /// specs do not matter, and neither do their restart types and limits: a worker is started again whenever it ends.
+    /// specs do not matter, and neither do their restart types and limits: a worker is started again whenever it ends. A process is known
+    /// by an id of its own as well, so make it from [the worker's number](Worker::number).
     pub fn of_children(
         id: impl Into<Arc<str>>,
         make: impl Fn(&Worker) -> ChildSpec + Send + Sync + 'static,
