@@ -11,10 +11,13 @@ const NEVER_FAILS: &str = "it ends only with its own children, which a pool's te
 /// A pool of one worker, `root/pool/1`, made of this kind.
 async fn pool_of(kind: Kind, most: u32) -> (TestSystem, PoolRef<Given>, Cast) {
     let (cast, spec) = Cast::new(kind, First::Up);
-    let pool = Pool::of_children("pool", move |worker| match kind {
-        // A process is known by its own id as well.
-        Kind::Process if most > 1 => Process::new(format!("a-{}", worker.number), "cat").into(),
-        _ => spec.clone().shutdown(SHORT),
+    let pool = Pool::of_children("pool", move |worker| {
+        if kind == Kind::Process && most > 1 {
+            // A process is known by its own id as well.
+            Process::new(format!("a-{}", worker.number), "cat").into()
+        } else {
+            spec.clone().shutdown(SHORT)
+        }
     });
     let pool = pool.size(1..=most).backoff(Backoff::none());
     let system = TestSystem::start(Supervisor::new("root").child(pool)).await;
@@ -51,9 +54,10 @@ fn a_worker_of_each_kind_that_ends_is_lost_to_who_has_it_and_comes_back() {
     row(cell, async |kind| {
         let (mut system, pool, cast) = pool_of(kind, 1).await;
         let lease = pool.checkout_as(patient()).await.unwrap();
-        match kind {
-            Kind::Actor | Kind::Bare => system.kill("root/pool/1"),
-            _ => cast.tell(&system, Order::Fail).await,
+        if matches!(kind, Kind::Actor | Kind::Bare) {
+            system.kill("root/pool/1");
+        } else {
+            cast.tell(&system, Order::Fail).await;
         }
         system.expect("regrow.pool.job.lost", "root/pool").await;
         assert!(!lease.is_valid(), "{kind:?}");
