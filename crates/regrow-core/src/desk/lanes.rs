@@ -101,7 +101,8 @@ impl<T> Lanes<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all().map(Backlog::len).sum()
+        let others = self.others.values().map(|line| line.backlog.len());
+        self.any.backlog.len() + others.sum::<usize>()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -155,8 +156,7 @@ impl<T> Lanes<T> {
         let entry = Entry { job, wanted };
         let line = self.or_new(&lane);
         let ticket = line.backlog.push(entry, terms, now);
-        let refused = line.backlog.take_refused();
-        let refused = refused.into_iter().map(unwrapped).collect();
+        let refused = all_unwrapped(line.backlog.take_refused());
         let id = JobId {
             line: line.number,
             moves: self.moves,
@@ -209,7 +209,7 @@ impl<T> Lanes<T> {
         });
         Popped {
             taken,
-            refused: refused.into_iter().map(unwrapped).collect(),
+            refused: all_unwrapped(refused),
             overload,
         }
     }
@@ -360,6 +360,14 @@ impl<T> Lanes<T> {
 /// Whether its jobs go where a key leads.
 const fn is_keyed(lane: &Lane) -> bool {
     matches!(lane, Lane::Worker(_) | Lane::Nobody)
+}
+
+/// Nearly always there are none.
+fn all_unwrapped<T>(refused: Vec<Refused<Entry<T>>>) -> Vec<Refused<T>> {
+    if refused.is_empty() {
+        return Vec::new();
+    }
+    refused.into_iter().map(unwrapped).collect()
 }
 
 fn unwrapped<T>(refused: Refused<Entry<T>>) -> Refused<T> {
