@@ -241,10 +241,8 @@ impl Site {
         if let Some(error) = without {
             return without_port(&id, &error);
         }
-        let spec = ChildSpec::from(process);
-        // Nobody is told where a worker listens: whoever wants one asks the pool.
-        self.host.retire(&id);
-        spec
+        // Whoever wants a worker asks the pool.
+        ChildSpec::from(process.unpublished())
     }
 
     /// A port for a worker, if it needs one. While others are on their way out there may be more workers than there were ports for.

@@ -316,3 +316,22 @@ fn a_request_whose_time_is_over_before_a_worker_is_free_is_told_so() {
     );
     assert_eq!(load.end(), [200]);
 }
+
+#[test]
+fn the_port_of_a_worker_is_told_to_no_agent_in_no_life_and_is_no_agents_name() {
+    let daemon = Daemon::up(&pool("1ms", "min: 1\n    max: 1"));
+    until_ready(&daemon, 1);
+    signal(daemon.pid_of("w-1"), Signal::KILL);
+    until("it is in its next life", || {
+        (daemon.agent("w-1")["generation"] == 2).then_some(())
+    });
+    // To others it would have the name that the port of w-1 had.
+    let body = r#"{"agent_id":"w.1","command":"sh","args":["-c","env; exec sleep 1000"]}"#;
+    let spawned = daemon.post("/v1/agents", body);
+    assert_eq!(spawned.status, 201, "{spawned:?}");
+    let said = until("it has said what it was told", || {
+        let logs = daemon.regrow(&["logs", "w.1"]).stdout;
+        logs.contains("AGENT_ID=w.1").then_some(logs)
+    });
+    assert!(!said.contains("REGROW_PORT_"), "{said}");
+}
