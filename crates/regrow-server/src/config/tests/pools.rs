@@ -89,7 +89,7 @@ fn a_pool_says_how_it_is_sized_and_how_work_gets_to_it() {
 #[test]
 fn an_agent_can_be_the_template_and_goes_on_as_what_it_is() {
     let config = good(
-        "breakers: { model: {} }\n\
+        "breakers: { model: { check: { tcp: { port: 9000 } } } }\n\
          agents:\n  db: { command: x }\n  coder: { command: x, type: coder, port: socket, breaker: model, depends_on: [db], \
          enabled: false, probes: { readiness: { http: /readyz } } }\n\
          pools: { coders: { template: coder, min: 1, max: 2 } }\n",
@@ -313,4 +313,29 @@ fn workers_count_among_agents_and_need_ports() {
     let said = "expected at most 8 agents and workers of pools with port: auto, as many as ports 8001-8008 leaves, got 9; widen ports";
     assert!(no_ports[0].contains(said), "{no_ports:?}");
     assert_eq!(good(&file("ports: 8001-8009\n", 8)).pools.len(), 1);
+}
+
+#[test]
+fn a_pool_stands_behind_a_breaker_that_tries_again_by_itself() {
+    let of = |agents: &str, pool: &str| {
+        format!(
+            "breakers: {{ model: {{}}, db: {{ check: {{ tcp: {{ port: 9000 }} }} }} }}\n\
+             agents: {{ {agents} }}\npools: {{ coders: {{ min: 1, max: 2, {pool} }} }}\n"
+        )
+    };
+    let said = "expected a breaker with a check, since a pool sends no request to try while it is not closed, got \"model\", \
+                which has none; give breaker model a check, or remove breaker";
+    assert_eq!(
+        errors(&of("", "command: x, breaker: model")),
+        [format!("agents.yaml:3:48: pools.coders.breaker: {said}")]
+    );
+    let template = "a: { command: x, port: auto, breaker: model }";
+    assert_eq!(
+        errors(&of(template, "template: a")),
+        [format!(
+            "agents.yaml:3:46: pools.coders.template: {said} of agent a"
+        )]
+    );
+    let config = good(&of("", "command: x, breaker: db"));
+    assert_eq!(config.pools[0].breaker.as_deref(), Some("db"));
 }
