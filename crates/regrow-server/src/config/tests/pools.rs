@@ -339,3 +339,31 @@ fn a_pool_stands_behind_a_breaker_that_tries_again_by_itself() {
     let config = good(&of("", "command: x, breaker: db"));
     assert_eq!(config.pools[0].breaker.as_deref(), Some("db"));
 }
+
+#[test]
+fn a_pool_that_could_serve_nobody_is_refused() {
+    for (text, said) in [
+        (
+            "min: 0, max: 2, queue: 0",
+            "agents.yaml:3:48: pools.coders.queue: expected at least 1, since with min: 0 a worker comes for a request that waits, got 0; \
+             let one wait, or have one worker at least: min: 1",
+        ),
+        (
+            "min: 0, max: 2, target: 1, queue: 0",
+            "expected at least 1, since with min: 0",
+        ),
+        (
+            "min: 1, max: 2, queue: 0, overflow: wait",
+            "pools.coders.queue: expected at least 1, since with overflow: wait each request waits for a place in the queue, got 0; \
+             let one wait, or choose another overflow",
+        ),
+    ] {
+        let lines = wrong(text);
+        assert!(
+            lines.len() == 1 && lines[0].contains(said),
+            "{text}: {lines:?}"
+        );
+    }
+    let none_waits = pool("{ command: [coder], min: 1, max: 2, queue: 0 }");
+    assert_eq!(none_waits.rules.queue, Some(0));
+}
