@@ -307,4 +307,4 @@ impl<A, F> std::fmt::Debug for Gateway<A, F> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -94,7 +94,8 @@ struct Errand<'r> {
     job: Job,
     /// How long it may wait for workers, in all.
     wait: Duration,
-    begun: Instant,
+    /// How long it has. What a worker takes that it had is none of it.
+    waited: Duration,
 }
 
 /// Why a worker gave no answer.
@@ -133,17 +134,21 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         headers::prepare(&mut parts.headers, &prefix, peer, &self.guard);
         let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
         let request = Request::from_parts(parts, body);
-        let errand = Errand {
+        let mut errand = Errand {
             pool: &pool,
             job,
             wait,
-            begun: Instant::now(),
+            waited: Duration::ZERO,
         };
-        let answer = self.by_a_worker(route, &errand, request).await;
+        let answer = self.by_a_worker(route, &mut errand, request).await;
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: another worker may answer.
-            (Err(Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
-                self.by_a_worker(route, &errand, spare).await
+            (Err(broken @ Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
+                match self.by_a_worker(route, &mut errand, spare).await {
+                    // That there is no other says nothing of what has become of it.
+                    Err(Failure::Refused(_)) => Err(broken),
+                    answer => answer,
+                }
             }
             (answer, _) => answer,
         };
@@ -156,7 +161,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     async fn by_a_worker(
         &self,
         route: Route<'_>,
-        errand: &Errand<'_>,
+        errand: &mut Errand<'_>,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         let reached = self.reach_worker(route.id, errand).await;
@@ -198,7 +203,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     async fn reach_worker(
         &self,
         id: &str,
-        errand: &Errand<'_>,
+        errand: &mut Errand<'_>,
     ) -> Result<(Connection, Leased, Arc<Held>), Refusal> {
         let mut tries = 0;
         let mut last = None;
@@ -240,8 +245,15 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
 
 impl Errand<'_> {
     /// A worker, as soon as it is this request's turn.
-    async fn lease(&self, id: &str) -> Result<Lease<Given>, Refusal> {
-        let left = self.wait.saturating_sub(self.begun.elapsed());
+    async fn lease(&mut self, id: &str) -> Result<Lease<Given>, Refusal> {
+        let begun = Instant::now();
+        let got = self.turn(id).await;
+        self.waited += begun.elapsed();
+        got
+    }
+
+    async fn turn(&self, id: &str) -> Result<Lease<Given>, Refusal> {
+        let left = self.wait.saturating_sub(self.waited);
         let mut checkout = pin!(self.pool.checkout_as(self.job.clone().within(left)));
         loop {
             match timeout(LOOK, &mut checkout).await {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::*;
 
 mod breakers;
+pub(crate) mod pools;
 
 /// One agent, `a`, that stands as the test says, behind a breaker if it says so.
 struct One(watch::Sender<Standing>, Option<Before>);
