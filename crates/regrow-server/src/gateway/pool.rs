@@ -43,7 +43,7 @@ const MAX_NAME_BYTES: usize = 128;
 
 const TENANT: &str = "x-regrow-tenant";
 const PRIORITY: &str = "x-regrow-priority";
-const KEY: &str = "x-regrow-key";
+pub(super) const KEY: &str = "x-regrow-key";
 const DEADLINE: &str = "x-regrow-deadline-ms";
 
 /// A pool, as the gateway knows it.
@@ -92,6 +92,8 @@ impl Drop for Held {
 struct Errand<'r> {
     pool: &'r PoolRef<Given>,
     job: Job,
+    /// It is for the worker that this leads to, as long as that answers.
+    key: Option<String>,
     /// How long it may wait for workers, in all.
     wait: Duration,
     /// How long it has. What a worker takes that it had is none of it.
@@ -129,6 +131,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let (mut parts, body) = request.into_parts();
         check_length(&parts).map_err(Refusal::new)?;
         let (job, wait) = job(&parts.headers, crew.wait).map_err(Refusal::new)?;
+        let key = name(&parts.headers, KEY).map_err(Refusal::new)?;
+        let key = key.map(str::to_owned);
         let pool = crew.pool.ok_or_else(|| not_yet(route.id))?;
         let prefix = format!("/pools/{}", route.id);
         headers::prepare(&mut parts.headers, &prefix, peer, &self.guard);
@@ -137,6 +141,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let mut errand = Errand {
             pool: &pool,
             job,
+            key,
             wait,
             waited: Duration::ZERO,
         };
@@ -207,6 +212,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     ) -> Result<(Connection, Leased, Arc<Held>), Refusal> {
         let mut tries = 0;
         let mut last = None;
+        // Those that do not listen are kept out of reach, so that the next is another.
+        let mut aside = Aside::default();
         loop {
             let lease = errand.lease(id).await?;
             let worker = self.agents.worker(&lease);
@@ -215,7 +222,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                 // It has gone since.
                 None => Err(std::io::ErrorKind::NotConnected.into()),
             };
-            match (worker, dialled) {
+            let (name, error) = match (worker, dialled) {
                 (Some(worker), Ok(stream)) => {
                     let held = Held {
                         lease: Some(lease),
@@ -223,24 +230,49 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                     };
                     return Ok((stream, worker, Arc::new(held)));
                 }
-                (worker, dialled) => {
-                    lease.fail();
-                    tries += 1;
-                    let name = worker.map(|worker| worker.id);
-                    let error = dialled.err();
-                    tracing::trace!(pool = id, worker = ?name, ?error, "worker does not listen");
-                    if tries > RETRIES {
-                        return Err(unreachable(id, name.as_deref()));
-                    }
-                    // It may just have died, and nobody has heard of it yet.
-                    if name == last {
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                    }
-                    last = name;
-                }
+                (worker, dialled) => (worker.map(|worker| worker.id), dialled.err()),
+            };
+            tries += 1;
+            tracing::trace!(pool = id, worker = ?name, ?error, "worker does not listen");
+            if tries > RETRIES {
+                aside.take(lease);
+                return Err(unreachable(id, name.as_deref()));
             }
+            // It may just have died, and nobody has heard of it yet: then its key leads to another.
+            let is_first = errand.key.is_some() && last != name;
+            if is_first || !has_another(&errand.pool.status(), aside.0.len()) {
+                lease.fail();
+                tokio::time::sleep(RETRY_PAUSE).await;
+            } else {
+                errand.key = None;
+                aside.take(lease);
+            }
+            last = name;
         }
     }
+}
+
+/// Workers that do not listen, until a request has found one that does, or none.
+#[derive(Default)]
+struct Aside(Vec<Lease<Given>>);
+
+impl Aside {
+    fn take(&mut self, lease: Lease<Given>) {
+        self.0.push(lease);
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Lease::fail);
+    }
+}
+
+/// Whether there is a worker beside this one and so many others.
+fn has_another(status: &PoolStatus, others: usize) -> bool {
+    let of = |state| status.desk.counts.of(state);
+    let ready = of(WorkerState::Idle) + of(WorkerState::Busy);
+    usize::try_from(ready).is_ok_and(|ready| ready > others + 1)
 }
 
 impl Errand<'_> {
@@ -254,7 +286,12 @@ impl Errand<'_> {
 
     async fn turn(&self, id: &str) -> Result<Lease<Given>, Refusal> {
         let left = self.wait.saturating_sub(self.waited);
-        let mut checkout = pin!(self.pool.checkout_as(self.job.clone().within(left)));
+        let job = self.job.clone();
+        let job = match &self.key {
+            Some(key) => job.key(key.as_str()),
+            None => job,
+        };
+        let mut checkout = pin!(self.pool.checkout_as(job.within(left)));
         loop {
             match timeout(LOOK, &mut checkout).await {
                 Ok(Ok(lease)) => return Ok(lease),
@@ -320,9 +357,6 @@ fn job(headers: &HeaderMap, longest: Duration) -> Result<(Job, Duration), Box<Pr
     let mut job = Job::new();
     if let Some(tenant) = name(headers, TENANT)? {
         job = job.tenant(tenant);
-    }
-    if let Some(key) = name(headers, KEY)? {
-        job = job.key(key);
     }
     if let Some(word) = name(headers, PRIORITY)? {
         let mut known = Priority::ALL.iter();

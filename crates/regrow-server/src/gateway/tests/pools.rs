@@ -5,6 +5,7 @@ use regrow::{ChildSpec, Supervisor, System};
 use regrow_process::Process;
 
 use super::*;
+use crate::gateway::pool::KEY;
 
 /// A pool `w` whose workers listen at these ports, the first at the first.
 pub(crate) struct Workers {
@@ -195,6 +196,23 @@ async fn willing() -> u16 {
         }
     });
     port
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_listen_is_not_asked_again_where_there_is_another() {
+    let fixture = pool_at(&[willing().await, free_port().await], WAIT * 10).await;
+    for key in 0..8 {
+        let request = Request::get("/pools/w/x").header(KEY, key.to_string());
+        let answer = fixture.ask(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "key {key}");
+        assert_eq!(text(answer).await, "hi");
+    }
+    for _ in 0..8 {
+        let answer = fixture.get().await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(text(answer).await, "hi");
+    }
+    until(|| fixture.workers.count(WorkerState::Busy) == 0).await;
 }
 
 #[tokio::test]
