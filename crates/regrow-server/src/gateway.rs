@@ -68,6 +68,9 @@ pub(crate) trait Agents: Send + Sync + 'static {
     /// The ids of all pools.
     fn pool_ids(&self) -> Vec<String>;
 
+    /// Why all workers of a pool were given up on, if they were.
+    fn given_up(&self, pool: &str) -> impl Future<Output = Option<String>> + Send;
+
     /// The worker that was taken out of a pool, and what begins with it; none if it has gone.
     fn worker(&self, lease: &Lease<Given>) -> Option<Leased>;
 

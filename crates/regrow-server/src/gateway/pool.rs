@@ -32,7 +32,10 @@ use crate::wire::Problem;
 /// How many other workers are tried when one refuses the connection.
 const RETRIES: u32 = 2;
 
-/// How often a request that waits looks whether it waits in vain.
+/// When a request that waits looks for the first time whether it waits in vain.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+
+/// How often it does after that.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// When to ask again where workers do not start.
@@ -215,7 +218,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         // Those that do not listen are kept out of reach, so that the next is another.
         let mut aside = Aside::default();
         loop {
-            let lease = errand.lease(id).await?;
+            let lease = errand.lease(id, &*self.agents).await?;
             let worker = self.agents.worker(&lease);
             let dialled = match &worker {
                 Some(worker) => dial(&worker.at).await,
@@ -277,14 +280,14 @@ fn has_another(status: &PoolStatus, others: usize) -> bool {
 
 impl Errand<'_> {
     /// A worker, as soon as it is this request's turn.
-    async fn lease(&mut self, id: &str) -> Result<Lease<Given>, Refusal> {
+    async fn lease(&mut self, id: &str, agents: &impl Agents) -> Result<Lease<Given>, Refusal> {
         let begun = Instant::now();
-        let got = self.turn(id).await;
+        let got = self.turn(id, agents).await;
         self.waited += begun.elapsed();
         got
     }
 
-    async fn turn(&self, id: &str) -> Result<Lease<Given>, Refusal> {
+    async fn turn(&self, id: &str, agents: &impl Agents) -> Result<Lease<Given>, Refusal> {
         let left = self.wait.saturating_sub(self.waited);
         let job = self.job.clone();
         let job = match &self.key {
@@ -292,15 +295,17 @@ impl Errand<'_> {
             None => job,
         };
         let mut checkout = pin!(self.pool.checkout_as(job.within(left)));
+        let mut look = FIRST_LOOK;
         loop {
-            match timeout(LOOK, &mut checkout).await {
+            match timeout(look, &mut checkout).await {
                 Ok(Ok(lease)) => return Ok(lease),
                 Ok(Err(error)) => return Err(refused(id, self.pool, &error, self.wait)),
                 // Whoever would wait in vain is told soon.
                 Err(_) => {
-                    if let Some(refusal) = in_vain(id, &self.pool.status()) {
+                    if let Some(refusal) = in_vain(id, &self.pool.status(), agents).await {
                         return Err(refusal);
                     }
+                    look = LOOK;
                 }
             }
         }
@@ -435,7 +440,7 @@ fn unreachable(id: &str, worker: Option<&str>) -> Refusal {
 }
 
 /// Why a request that waits would wait in vain, if it would.
-fn in_vain(id: &str, status: &PoolStatus) -> Option<Refusal> {
+async fn in_vain(id: &str, status: &PoolStatus, agents: &impl Agents) -> Option<Refusal> {
     let of = |state| status.desk.counts.of(state);
     if of(WorkerState::Idle) + of(WorkerState::Busy) > 0 {
         return None;
@@ -446,6 +451,12 @@ fn in_vain(id: &str, status: &PoolStatus) -> Option<Refusal> {
         return Some(Refusal::new(problem.hint(format!(
             "let its size follow the work: regrow scale {id} auto"
         ))));
+    }
+    if let Some(why) = agents.given_up(id).await {
+        let detail = format!("all workers of pool {id:?} were given up on; the first: {why}");
+        let problem = unavailable("pool_has_no_worker", detail);
+        let hint = format!("when that is mended: regrow restart pool/{id}");
+        return Some(Refusal::new(problem.hint(hint)));
     }
     if status.starts == CircuitState::Open {
         let detail = format!("pool {id:?} has no worker that is ready: its workers do not start");

@@ -34,6 +34,10 @@ impl Agents for One {
         Vec::new()
     }
 
+    async fn given_up(&self, _pool: &str) -> Option<String> {
+        None
+    }
+
     fn worker(&self, _lease: &Lease<Given>) -> Option<Leased> {
         None
     }

@@ -40,6 +40,10 @@ impl Agents for AllAt {
         Vec::new()
     }
 
+    async fn given_up(&self, _pool: &str) -> Option<String> {
+        None
+    }
+
     fn worker(
         &self,
         _lease: &regrow::pool::Lease<regrow::pool::Given>,

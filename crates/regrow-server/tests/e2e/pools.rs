@@ -335,3 +335,33 @@ fn the_port_of_a_worker_is_told_to_no_agent_in_no_life_and_is_no_agents_name() {
     });
     assert!(!said.contains("REGROW_PORT_"), "{said}");
 }
+
+#[test]
+fn a_request_waits_for_no_worker_where_all_of_them_are_given_up_on() {
+    let team = Team::new(
+        "\
+defaults: { start_window: 200ms }
+agents: {}
+pools:
+  w: { command: [/no/such/program], min: 1, max: 2 }
+",
+    );
+    let (daemon, said) = Daemon::in_background(team);
+    assert_eq!(said.code, 8, "{said:?}");
+    until("its worker is parked", || {
+        (daemon.agent("w-1")["phase"] == "failed").then_some(())
+    });
+    let asked = Instant::now();
+    let answer = daemon.ask(&invoke());
+    let took = asked.elapsed();
+    assert_eq!(answer.problem(), "503 pool_has_no_worker");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let problem = answer.json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("given up on") && detail.contains("no/such/program"),
+        "{problem}"
+    );
+    assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(daemon.regrow(&["down"]).code, 0);
+}

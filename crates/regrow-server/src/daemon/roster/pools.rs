@@ -9,6 +9,9 @@ use regrow::pool::{
     WorkerStatus,
 };
 
+use regrow::ChildInfo;
+use regrow_core::Phase;
+
 use super::Roster;
 use crate::config::PoolConfig;
 use crate::daemon::child;
@@ -59,6 +62,20 @@ impl Roster {
     pub(crate) fn pool_ids(&self) -> Vec<String> {
         let ids = self.pools.all().map(|site| site.config.id.clone());
         ids.collect()
+    }
+
+    /// Why all workers of a pool were given up on, if they were.
+    pub(super) async fn workers_given_up(&self, id: &str) -> Option<String> {
+        let children = self.system.which_children(&child::group_path(id)).await;
+        // Beside the workers a pool has a manager and a gate.
+        let is_worker = |child: &ChildInfo| child.id.parse::<u32>().is_ok();
+        let mut workers = children.ok()?.into_iter().filter(is_worker);
+        let first = workers.next()?;
+        let is_parked = first.phase == Phase::Failed;
+        if !is_parked || workers.any(|other| other.phase != Phase::Failed) {
+            return None;
+        }
+        Some(first.parked_because.unwrap_or_default())
     }
 
     /// The worker that was taken out of a pool.

@@ -88,6 +88,10 @@ impl Agents for Workers {
         vec!["w".to_owned()]
     }
 
+    async fn given_up(&self, _pool: &str) -> Option<String> {
+        None
+    }
+
     fn worker(&self, lease: &Lease<Given>) -> Option<Leased> {
         Some(self.leased(lease))
     }
