@@ -41,17 +41,19 @@ pub(crate) struct Site {
     book: Book,
 }
 
-/// A port that a worker has of its pool. Dropped, it is the pool's again.
+/// A port that a worker has of its pool. Dropped, it is the pool's again, but for one more than the pool is to have.
 #[derive(Debug)]
 pub(super) struct Berth {
     lease: Lease,
-    spare: Arc<Mutex<Vec<Lease>>>,
+    spare: Option<Arc<Mutex<Vec<Lease>>>>,
 }
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(self.lease.clone());
+        if let Some(spare) = &self.spare {
+            let mut spare = spare.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.push(self.lease.clone());
+        }
     }
 }
 
@@ -255,16 +257,16 @@ impl Site {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let lease = match spare {
-            Some(lease) => lease,
+        Ok(Some(match spare {
+            Some(lease) => Berth {
+                lease,
+                spare: Some(Arc::clone(&self.spare)),
+            },
             None => {
                 let more = self.config.rules.scaler.max().saturating_add(number);
-                self.ports.lease(&port_of(&self.config.id, more))?
+                let lease = self.ports.lease(&port_of(&self.config.id, more))?;
+                Berth { lease, spare: None }
             }
-        };
-        Ok(Some(Berth {
-            lease,
-            spare: Arc::clone(&self.spare),
         }))
     }
 }
@@ -282,3 +284,6 @@ fn without_port(id: &str, error: &LeaseError) -> ChildSpec {
         async move { Err::<regrow::Started, String>(why) }
     })
 }
+
+#[cfg(test)]
+mod tests;
