@@ -1,5 +1,7 @@
 //! What of pools cannot be beside the agents, the groups and the breakers of their file.
 
+use regrow::Condition;
+
 use super::{PoolDraft, is_of_worker};
 use crate::config::BREAKERS;
 use crate::config::agent::Draft;
@@ -42,6 +44,7 @@ pub(crate) fn check(
 ) {
     for pool in pools {
         tries_again(reader, pool, drafts.iter().chain(of_pools), breakers);
+        waits_from_outside(reader, pool, drafts);
     }
     for PoolDraft { id, template, .. } in pools {
         // One that is written out clashes with these as an agent does.
@@ -68,7 +71,8 @@ pub(crate) fn check(
             };
             reader.note(id.place, &id.way, problem);
         }
-        let waits = drafts.iter().flat_map(|draft| &draft.depends_on);
+        let all = drafts.iter().chain(of_pools);
+        let waits = all.flat_map(|draft| &draft.depends_on);
         // Of one that is made from a template this is said as of whatever is no agent.
         for found in waits.filter(|found| template.is_none() && found.value.id == id.value) {
             let problem = Problem::Unexpected {
@@ -130,4 +134,38 @@ fn tries_again<'d>(
         )),
     };
     reader.note(place, way, problem);
+}
+
+/// Notes what an agent in a group waits for there, and workers that are made from it cannot: from outside a group is up, and no more.
+fn waits_from_outside(reader: &mut Reader<'_>, pool: &PoolDraft, drafts: &[Draft]) {
+    let Some(named) = &pool.template else {
+        return;
+    };
+    let by_id = |id: &str| drafts.iter().find(|draft| draft.id.value == id);
+    let group_of = |draft: &Draft| draft.group.as_ref().map(|group| group.value.clone());
+    let Some(template) = by_id(&named.value) else {
+        return;
+    };
+    let Some(group) = group_of(template) else {
+        return;
+    };
+    for Found { value: written, .. } in &template.depends_on {
+        let until = written.settle().until;
+        let is_beside = by_id(&written.id).and_then(group_of).as_ref() == Some(&group);
+        if until == Condition::Started || !is_beside {
+            continue;
+        }
+        let id = &written.id;
+        let problem = Problem::Unexpected {
+            expected: format!(
+                "an agent that waits for no more than started of {id}, because workers are outside of the group {group}"
+            ),
+            got: format!("one that waits for {}", until.as_str()),
+            hint: Some(format!(
+                "say depends_on: [{id}] of agent {}, or write the worker out here and remove template",
+                named.value
+            )),
+        };
+        reader.note(named.place, &named.way, problem);
+    }
 }

@@ -367,3 +367,41 @@ fn a_pool_that_could_serve_nobody_is_refused() {
     let none_waits = pool("{ command: [coder], min: 1, max: 2, queue: 0 }");
     assert_eq!(none_waits.rules.queue, Some(0));
 }
+
+#[test]
+fn a_pool_waits_for_agents_alone_and_as_one_that_is_in_no_group() {
+    let of = |depends: &str| {
+        format!(
+            "groups: {{ g: {{}} }}\n\
+             agents: {{ b: {{ command: x, group: g }}, a: {{ command: x, port: auto, group: g, depends_on: {depends} }} }}\n\
+             pools: {{ p: {{ template: a, min: 1, max: 1 }} }}\n"
+        )
+    };
+    assert_eq!(
+        errors(&of("{ b: ready }")),
+        [
+            "agents.yaml:3:25: pools.p.template: expected an agent that waits for no more than started of b, \
+             because workers are outside of the group g, got one that waits for ready; \
+             say depends_on: [b] of agent a, or write the worker out here and remove template"
+        ]
+    );
+    let config = good(&of("[b]"));
+    assert_eq!(config.pools[0].worker.depends_on[0].id, "b");
+
+    let beside = |first: &str, second: &str| {
+        errors(&format!(
+            "agents: {{ a: {{ command: x, port: auto }} }}\npools: {{ p: {{ {first}, min: 1, max: 1 }}, q: {{ {second}, min: 1, max: 1 }} }}\n"
+        ))
+    };
+    for (first, second) in [
+        ("command: x, depends_on: [q]", "command: x"),
+        ("command: x, depends_on: [q]", "template: a"),
+    ] {
+        let lines = beside(first, second);
+        let said = "pools.p.depends_on[0]: expected the id of an agent, got \"q\"";
+        assert!(
+            lines.len() == 1 && lines[0].contains(said),
+            "{second}: {lines:?}"
+        );
+    }
+}
