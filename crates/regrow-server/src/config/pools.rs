@@ -17,7 +17,7 @@ use super::error::{Place, Problem};
 use super::probes::{ProbeConfig, Question, Where, note};
 use super::read::{Field, Fields, Found, Reader, Shape, shortened};
 use super::tree::Value;
-use super::units;
+use super::units::{self, Refusal};
 use super::{AgentConfig, PortSetting, WorkerOf};
 use regrow_core::probe::{ProbeKind, ProbeRules};
 
@@ -88,6 +88,9 @@ const WORKER_KEYS: &[&str] = &[
 
 /// What of `restart` says whether a worker is started again, which its pool does in any case.
 const NOT_OF_WORKERS: &[&str] = &["policy", "max_restarts", "within"];
+
+/// The longest id of a pool: a worker has a dash and a number behind it, and an id of an agent has 64 bytes at most.
+const LONGEST_ID: usize = 64 - "-4294967295".len();
 
 /// How often a worker is asked whether it listens, where it says nothing of when it is ready; and how often at most: for a minute.
 const LISTENS: ProbeRules = ProbeRules {
@@ -178,8 +181,19 @@ pub(crate) fn read(
     };
     let mut pools = Vec::new();
     for (id, field) in fields.all() {
-        if let Err(refusal) = units::id(id) {
-            reader.refuse_key(&field, id, refusal);
+        match units::id(id) {
+            Ok(_) if id.len() > LONGEST_ID => {
+                let expected = format!(
+                    "an id of at most {LONGEST_ID} bytes, since its workers have it with a number behind"
+                );
+                reader.refuse_key(
+                    &field,
+                    id,
+                    Refusal::new(expected).hint("choose a shorter one"),
+                );
+            }
+            Ok(_) => {}
+            Err(refusal) => reader.refuse_key(&field, id, refusal),
         }
         pools.extend(pool(reader, id, &field, (drafts, ids), (shared, folder)));
     }

@@ -294,6 +294,18 @@ fn ids_that_others_have_or_workers_could_have_are_refused() {
 }
 
 #[test]
+fn an_id_of_a_pool_leaves_room_for_the_number_of_a_worker() {
+    let of = |bytes: usize| {
+        let id = "p".repeat(bytes);
+        "agents: {}\npools:\n  ID: { command: x, min: 1, max: 1 }\n".replace("ID", &id)
+    };
+    assert_eq!(good(&of(53)).pools.len(), 1);
+    let lines = errors(&of(54));
+    let said = "expected an id of at most 53 bytes, since its workers have it with a number behind, got \"ppp";
+    assert!(lines.len() == 1 && lines[0].contains(said), "{lines:?}");
+}
+
+#[test]
 fn workers_count_among_agents_and_need_ports() {
     let file = |limits: &str, max: u32| {
         format!(
