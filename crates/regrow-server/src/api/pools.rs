@@ -44,6 +44,10 @@ pub(super) async fn scale(
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 (status, "pool_not_ready", "try again in a moment")
             }
+            ScaleError::Draining => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                (status, "draining", "start regrow again: regrow up")
+            }
             ScaleError::TooMany { .. } => {
                 let hint = "raise max of the pool in the config file";
                 (StatusCode::UNPROCESSABLE_ENTITY, "pool_too_small", hint)

@@ -365,3 +365,43 @@ pools:
     assert_eq!(answer.header("retry-after"), None);
     assert_eq!(daemon.regrow(&["down"]).code, 0);
 }
+
+#[test]
+fn a_pool_can_be_named_as_it_is_shown_and_is_not_stopped() {
+    let daemon = Daemon::up(&pool("1ms", "min: 2\n    max: 3"));
+    until_ready(&daemon, 2);
+    let scaled = daemon.regrow(&["scale", "pool/w", "3"]);
+    assert_eq!(scaled.code, 0, "{scaled:?}");
+    until_ready(&daemon, 3);
+    for command in [
+        &["pool", "explain", "pool/w"][..],
+        &["pool", "ls", "pool/w"],
+    ] {
+        let said = daemon.regrow(command);
+        assert!(said.code == 0 && said.stdout.contains("w "), "{said:?}");
+    }
+    let logs = daemon.regrow(&["logs", "pool/w"]);
+    for worker in ["w-1 | ", "w-2 | ", "w-3 | "] {
+        assert!(logs.stdout.contains(worker), "{logs:?}");
+    }
+    let negative = daemon.regrow(&["scale", "w", "-1"]);
+    assert!(
+        negative.code == 2
+            && negative
+                .stderr
+                .contains("expected a number of workers, auto, pause or observe"),
+        "{negative:?}"
+    );
+
+    let all = daemon.regrow(&["stop", "pool/w"]);
+    assert_eq!(
+        (all.code, all.stderr.as_str()),
+        (
+            5,
+            "regrow: pool \"w\" is not stopped as agents are; for no workers: regrow scale w 0\n"
+        )
+    );
+    let one = daemon.regrow(&["stop", "w-2"]);
+    let hint = "for fewer workers: regrow scale w N; for a fresh one: regrow restart w-2";
+    assert!(one.code == 5 && one.stderr.contains(hint), "{one:?}");
+}

@@ -18,7 +18,8 @@ use crate::daemon::child;
 use crate::daemon::pools::Site;
 use crate::gateway::{At, Crew, Leased};
 use crate::wire::{
-    Pool, PoolDecision, PoolHealth, PoolQueue, PoolTotals, PoolWorker, ScaleRequest, rfc3339,
+    DaemonPhase, Pool, PoolDecision, PoolHealth, PoolQueue, PoolTotals, PoolWorker, ScaleRequest,
+    rfc3339,
 };
 
 /// How long is waited for a decision that follows from an order.
@@ -43,6 +44,9 @@ pub(crate) enum ScaleError {
         /// What was wanted.
         wanted: u32,
     },
+    /// The daemon is being stopped.
+    #[error("regrow is being stopped")]
+    Draining,
     /// Nothing is asked for, or two things at once.
     #[error("expected workers or mode, and not both")]
     NotOne,
@@ -118,6 +122,9 @@ impl Roster {
     ///
     /// When there is no such pool, or it cannot have such a size.
     pub(crate) async fn scale(&self, id: &str, wanted: &ScaleRequest) -> Result<Pool, ScaleError> {
+        if self.phase() == DaemonPhase::Draining {
+            return Err(ScaleError::Draining);
+        }
         let site = self.pools.get(id);
         let site = site.ok_or_else(|| ScaleError::NotFound(id.to_owned()))?;
         let mut changes = self.changes();
