@@ -157,7 +157,12 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let answer = self.forwarder.forward(route, stream, uri, request, within);
         answer
             .await
-            .map(|response| response.map(|body| in_flight::counted(body, in_flight)))
+            .map(|response| {
+                response.map(|body| match in_flight {
+                    Some(in_flight) => in_flight::with_body(body, in_flight),
+                    None => body,
+                })
+            })
             .map_err(Failure::Forward)
     }
 

@@ -7,6 +7,7 @@ mod beside;
 mod rules;
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub(crate) use self::beside::{check, number};
@@ -20,47 +21,6 @@ use super::tree::Value;
 use super::units::{self, Refusal};
 use super::{AgentConfig, PortSetting, WorkerOf};
 use regrow_core::probe::{ProbeKind, ProbeRules};
-
-/// Keys of the worker, as of an agent, then those of the pool.
-const POOL_KEYS: &[&str] = &[
-    "template",
-    "command",
-    "type",
-    "tags",
-    "capabilities",
-    "metadata",
-    "env",
-    "workdir",
-    "port",
-    "handover",
-    "depends_on",
-    "ready",
-    "restart",
-    "stop",
-    "stdin",
-    "logs",
-    "start_window",
-    "max_runtime",
-    "limits",
-    "probes",
-    "breaker",
-    "min",
-    "max",
-    "target",
-    "warm",
-    "queue",
-    "overflow",
-    "overload",
-    "wait",
-    "concurrency",
-    "dispatch",
-    "weights",
-    "scale",
-    "max_jobs",
-    "max_age",
-    "drain_timeout",
-    "required",
-];
 
 /// What of a pool is said of its workers.
 const WORKER_KEYS: &[&str] = &[
@@ -85,6 +45,29 @@ const WORKER_KEYS: &[&str] = &[
     "probes",
     "breaker",
 ];
+
+/// What of a pool is said of itself.
+const OWN_KEYS: &[&str] = &[
+    "min",
+    "max",
+    "target",
+    "warm",
+    "queue",
+    "overflow",
+    "overload",
+    "wait",
+    "concurrency",
+    "dispatch",
+    "weights",
+    "scale",
+    "max_jobs",
+    "max_age",
+    "drain_timeout",
+    "required",
+];
+
+static POOL_KEYS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| [&["template"], WORKER_KEYS, OWN_KEYS].concat());
 
 /// What of `restart` says whether a worker is started again, which its pool does in any case.
 const NOT_OF_WORKERS: &[&str] = &["policy", "max_restarts", "within"];
@@ -207,7 +190,7 @@ fn pool(
     (drafts, ids): (&[Draft], &[&str]),
     (shared, folder): (&Shared, &Path),
 ) -> Option<PoolDraft> {
-    let fields = reader.known_fields(field, "a pool", POOL_KEYS)?;
+    let fields = reader.known_fields(field, "a pool", &POOL_KEYS)?;
     let here = || (field.way.clone(), field.place);
     let rules = rules::rules(reader, field, &fields);
     let required = agent::read_truth(reader, &fields, "required").unwrap_or(false);

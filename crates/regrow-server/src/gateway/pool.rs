@@ -1,16 +1,12 @@
 //! Requests to a pool: each takes a worker out, and has it until the answer has been read.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use std::pin::Pin;
-use std::sync::Arc;
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::{Frame, SizeHint};
 use regrow::breaker::CircuitState;
 use regrow::pool::{
     Given, Job, Lease, PoolError, PoolHandle, PoolRef, PoolStatus, Priority, Reject, ScaleMode,
@@ -20,6 +16,7 @@ use regrow_process::InFlight;
 use tokio::time::{Instant, timeout};
 
 use super::forward::{ForwardError, Forwarder, keep_with_tunnel};
+use super::in_flight::{Kept, with_body};
 use super::route::Route;
 use super::verdict::{Refusal, retry_after};
 use super::{
@@ -130,7 +127,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let crew = self.agents.pool(route.id);
-        let crew = crew.ok_or_else(|| unknown(route.id, &self.agents.pool_ids()))?;
+        let unknown = || Problem::no_such_pool(route.id, &self.agents.pool_ids());
+        let crew = crew.ok_or_else(|| Refusal::new(unknown()))?;
         let (mut parts, body) = request.into_parts();
         check_length(&parts).map_err(Refusal::new)?;
         let (job, wait) = job(&parts.headers, crew.wait).map_err(Refusal::new)?;
@@ -190,13 +188,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                 if response.status().is_server_error() {
                     held.fail();
                 }
-                Ok(response.map(|body| {
-                    Body::new(Lent {
-                        body,
-                        held,
-                        _in_flight: in_flight,
-                    })
-                }))
+                Ok(response.map(|body| with_body(body, (held, in_flight))))
             }
             Err(error) => {
                 if is_workers_fault(&error) {
@@ -312,35 +304,10 @@ impl Errand<'_> {
     }
 }
 
-/// An answer's body, whose worker is its own until the client has all of it, or has gone.
-struct Lent {
-    body: Body,
-    held: Arc<Held>,
-    _in_flight: InFlight,
-}
-
-impl hyper::body::Body for Lent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(context);
-        if let Poll::Ready(Some(Err(_))) = &frame {
-            this.held.fail();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// A worker is an answer's own until the client has all of it, or has gone.
+impl Kept for (Arc<Held>, InFlight) {
+    fn broken_off(&self) {
+        self.0.fail();
     }
 }
 
@@ -400,19 +367,6 @@ fn bad_header(header: &str, expected: &str) -> Box<Problem> {
         format!("{header}: expected {expected}"),
     )
     .hint("correct it, or leave it out")
-}
-
-fn unknown(id: &str, pools: &[String]) -> Refusal {
-    let near = regrow_core::nearest(id, pools.iter().map(String::as_str));
-    let problem = Problem::new(
-        StatusCode::NOT_FOUND,
-        "pool_not_found",
-        format!("there is no pool {id:?}"),
-    );
-    Refusal::new(match near {
-        Some(near) => problem.hint(format!("did you mean {near:?}?")),
-        None => problem.hint("see which there are: regrow pool ls"),
-    })
 }
 
 fn unavailable(code: &str, detail: String) -> Box<Problem> {
