@@ -405,3 +405,30 @@ fn a_pool_can_be_named_as_it_is_shown_and_is_not_stopped() {
     let hint = "for fewer workers: regrow scale w N; for a fresh one: regrow restart w-2";
     assert!(one.code == 5 && one.stderr.contains(hint), "{one:?}");
 }
+
+#[test]
+fn a_question_whose_worker_dies_is_asked_once_more_and_an_order_is_not() {
+    let daemon = Daemon::up(&pool("20s", "min: 1\n    max: 1"));
+    until_ready(&daemon, 1);
+    let killed_under = |ask: Ask, life: u64| {
+        let address = daemon.address;
+        let asking = thread::spawn(move || ask.over_tcp(address));
+        until("the worker has it", || {
+            (shown(&daemon)["busy"] == 1).then_some(())
+        });
+        assert_eq!(daemon.agent("w-1")["generation"], life);
+        signal(daemon.pid_of("w-1"), Signal::KILL);
+        asking.join().expect("a client does not panic")
+    };
+    let hangs = daemon.regrow(&["send", "w-1", "hang"]);
+    assert_eq!(hangs.code, 0, "{hangs:?}");
+    until("it hangs", || {
+        let logs = daemon.regrow(&["logs", "w-1"]).stdout;
+        logs.contains("from now on").then_some(())
+    });
+    let question = killed_under(Ask::new("GET", "/pools/w/healthz"), 1);
+    assert_eq!(question.status, 200, "{question:?}");
+    until_ready(&daemon, 1);
+    let order = killed_under(invoke(), 2);
+    assert_eq!(order.problem(), "502 agent_connection_broken");
+}
