@@ -65,7 +65,7 @@ impl Workers {
 pub(crate) async fn until(is_so: impl Fn() -> bool) {
     let soon = async {
         while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     timeout(Duration::from_secs(20), soon).await.unwrap();
@@ -144,7 +144,7 @@ impl OfPool {
     }
 }
 
-const WAIT: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_millis(100);
 
 /// An agent that has its first request longer than any may wait for a worker, breaks it off once `before` is done, and answers the next.
 async fn late(before: impl Future<Output = ()> + Send + 'static) -> u16 {
@@ -153,7 +153,8 @@ async fn late(before: impl Future<Output = ()> + Send + 'static) -> u16 {
     tokio::spawn(async move {
         let (mut first, _) = listener.accept().await.unwrap();
         read_request(&mut first).await;
-        tokio::time::sleep(WAIT * 2).await;
+        let begun = Instant::now();
+        until(move || begun.elapsed() > WAIT * 2).await;
         before.await;
         drop(first);
         let (mut second, _) = listener.accept().await.unwrap();
@@ -204,7 +205,7 @@ async fn willing() -> u16 {
 
 #[tokio::test]
 async fn a_worker_that_does_not_listen_is_not_asked_again_where_there_is_another() {
-    let fixture = pool_at(&[willing().await, free_port().await], WAIT * 10).await;
+    let fixture = pool_at(&[willing().await, free_port().await], WAIT * 200).await;
     for key in 0..8 {
         let request = Request::get("/pools/w/x").header(KEY, key.to_string());
         let answer = fixture.ask(request.body(Body::empty()).unwrap()).await;
@@ -225,7 +226,7 @@ async fn a_pool_that_does_not_listen_is_unreachable() {
         vec![free_port().await],
         vec![free_port().await, free_port().await, free_port().await],
     ] {
-        let fixture = pool_at(&ports, WAIT * 10).await;
+        let fixture = pool_at(&ports, WAIT * 200).await;
         let answer = fixture.get().await;
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(problem(answer).await.code, "pool_unreachable");
@@ -234,7 +235,7 @@ async fn a_pool_that_does_not_listen_is_unreachable() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_it_waits_leaves_nothing_behind() {
-    let fixture = Arc::new(pool_at(&[willing().await], WAIT * 100).await);
+    let fixture = Arc::new(pool_at(&[willing().await], WAIT * 200).await);
     let busy = fixture.workers.pool.checkout().await.unwrap();
     let waiting = tokio::spawn({
         let fixture = Arc::clone(&fixture);
