@@ -8,6 +8,7 @@
 )]
 
 mod cast;
+mod pools;
 mod probes;
 
 use std::time::Duration;

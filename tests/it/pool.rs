@@ -13,9 +13,11 @@ use regrow::{ChildKind, Supervisor};
 
 mod callers;
 mod failing;
+mod running;
 mod settled;
 mod sizes;
 mod starts;
+mod waiting;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,10 @@ enum Task {
     Forget(RpcReplyPort<u64>),
     /// Answer after so much time, and take the next job meanwhile.
     Later(u64, Duration, RpcReplyPort<u64>),
+    /// Never answer, and take the next job meanwhile.
+    Keep(RpcReplyPort<u64>),
+    /// Drop the reply after so much time, and take the next job meanwhile.
+    LaterForget(Duration, RpcReplyPort<u64>),
     /// Count.
     Count,
 }
@@ -55,17 +61,19 @@ struct Hand {
     done: Arc<AtomicU64>,
 }
 
-#[ractor::actor(message = Task, state = (), arguments = ())]
+type Kept = Vec<RpcReplyPort<u64>>;
+
+#[ractor::actor(message = Task, state = Kept, arguments = ())]
 impl Hand {
-    async fn pre_start(&self, _: ActorRef<Task>, (): ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
+    async fn pre_start(&self, _: ActorRef<Task>, (): ()) -> Result<Kept, ActorProcessingErr> {
+        Ok(Vec::new())
     }
 
     async fn handle(
         &self,
         _: ActorRef<Task>,
         task: Task,
-        (): &mut (),
+        kept: &mut Kept,
     ) -> Result<(), ActorProcessingErr> {
         match task {
             Task::Echo(value, after, reply) => {
@@ -82,6 +90,13 @@ impl Hand {
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
                     drop(reply.send(value));
+                });
+            }
+            Task::Keep(reply) => kept.push(reply),
+            Task::LaterForget(after, reply) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    drop(reply);
                 });
             }
             Task::Count => {}

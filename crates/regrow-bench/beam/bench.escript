@@ -1,7 +1,7 @@
 #!/usr/bin/env escript
 %% What the other arms do, on Erlang/OTP: CELL ARM,ARM,... N OPS ROUNDS. One line a figure: arm, figure, value.
 -mode(compile).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 main([Cell, Arms, N, Ops, Rounds]) ->
     logger:set_primary_config(level, none),
@@ -112,7 +112,81 @@ run("tag", "pg", {N, Ops}) ->
             ok
     end,
     true = min(N, 100) =:= length(pg:get_members(hd(Groups))),
-    [{"mean", look_up(1, Ops, Groups, fun pg:get_members/1)}].
+    [{"mean", look_up(1, Ops, Groups, fun pg:get_members/1)}];
+%% Pools; one that is not there has no figures
+run(Cell, "poolboy", Task) ->
+    case code:ensure_loaded(poolboy) of
+        {module, poolboy} -> poolboy(Cell, Task);
+        {error, _} -> []
+    end;
+run("pool", "in-turn", {N, Ops}) ->
+    {Tally, Workers} = hands(N, Ops),
+    flood(Ops, fun(Job) -> gen_server:cast(element(Job rem N + 1, Workers), {job, Tally}) end);
+run("pool-answers", "in-turn", {N, Ops}) ->
+    {_, Workers} = hands(N, Ops),
+    answers(N, Ops, fun(Job) -> ok = gen_server:call(element(Job rem N + 1, Workers), ping) end).
+
+%% A job that nobody waits for is given to a worker that is free, who counts as free again at once.
+poolboy("pool", {N, Ops}) ->
+    Tally = tally(Ops),
+    pooled(N, fun(Pool) ->
+        flood(Ops, fun(_) ->
+            Worker = poolboy:checkout(Pool),
+            gen_server:cast(Worker, {job, Tally}),
+            poolboy:checkin(Pool, Worker)
+        end)
+    end);
+poolboy("pool-answers", {N, Ops}) ->
+    Ping = fun(Worker) -> gen_server:call(Worker, ping) end,
+    pooled(N, fun(Pool) ->
+        answers(N, Ops, fun(_) -> ok = poolboy:transaction(Pool, Ping) end)
+    end).
+
+pooled(N, Do) ->
+    {ok, Pool} = poolboy:start_link([{worker_module, ?MODULE}, {size, N}, {max_overflow, 0}], none),
+    Figures = Do(Pool),
+    poolboy:stop(Pool),
+    Figures.
+
+hands(N, Ops) ->
+    Start = fun(_) ->
+        {ok, Worker} = start_worker(none),
+        Worker
+    end,
+    {tally(Ops), list_to_tuple(lists:map(Start, lists:seq(1, N)))}.
+
+%% Counts what is done; who has done the last tells so.
+tally(Ops) -> {atomics:new(1, []), Ops div 2 * 2, self()}.
+
+%% Two processes hand out half of the jobs each, as fast as they can.
+flood(Ops, Send) ->
+    Half = Ops div 2,
+    Since = now_ns(),
+    [spawn_link(fun() -> each_other(Hand, Half, Send) end) || Hand <- [0, 1]],
+    await(all_done),
+    [{"rate", Half * 2 * 1.0e9 / (now_ns() - Since)}].
+
+each_other(_, 0, _) ->
+    ok;
+each_other(Job, Left, Send) ->
+    Send(Job),
+    each_other(Job + 2, Left - 1, Send).
+
+%% Twice as many callers as workers, each of whom waits for the answer before it has the next job done.
+answers(N, Ops, Call) ->
+    Callers = 2 * N,
+    Each = (Ops + Callers - 1) div Callers,
+    Self = self(),
+    Since = now_ns(),
+    Pids = [
+        spawn_link(fun() ->
+            lists:foreach(Call, lists:seq(At, At + Each - 1)),
+            Self ! {done, self()}
+        end)
+     || At <- lists:seq(0, Callers - 1)
+    ],
+    [await({done, Pid}) || Pid <- Pids],
+    [{"rate", Callers * Each * 1.0e9 / (now_ns() - Since)}].
 
 %% So many processes at once, each looking up all in turn: how long each look-up took, until the last process was done.
 look_up(Processes, Ops, Keys, Look) ->
@@ -247,6 +321,7 @@ stop(Supervisor) ->
         {'DOWN', Monitor, process, _, _} -> ok
     end.
 
+start_link(Up) -> start_worker(Up).
 start_worker(Up) -> gen_server:start_link(?MODULE, {worker, Up}, []).
 
 %% The callbacks of both kinds
@@ -257,9 +332,15 @@ init({worker, Up}) ->
     {ok, none}.
 
 handle_call(ping, _, State) -> {reply, ok, State}.
-handle_cast(nothing, State) -> {noreply, State};
-handle_cast(fail, _) -> exit(as_asked);
-handle_cast(panic, _) -> error(as_asked).
+handle_cast(nothing, State) ->
+    {noreply, State};
+handle_cast({job, {Done, All, Whom}}, State) ->
+    atomics:add_get(Done, 1, 1) =:= All andalso (Whom ! all_done),
+    {noreply, State};
+handle_cast(fail, _) ->
+    exit(as_asked);
+handle_cast(panic, _) ->
+    error(as_asked).
 handle_info(_, State) -> {noreply, State}.
 terminate(_, _) -> ok.
 

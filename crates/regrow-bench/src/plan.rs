@@ -1,6 +1,7 @@
 //! What is measured, and on whom.
 
 mod health;
+mod pools;
 mod processes;
 mod registry;
 
@@ -426,6 +427,12 @@ pub const CELLS: &[Cell] = &[
     registry::AMONG_MANY,
     registry::AMONG_VERY_MANY,
     registry::BUSY,
+    pools::FLOOD_OF_4,
+    pools::FLOOD_OF_16,
+    pools::FLOOD_OF_64,
+    pools::ANSWERS_OF_4,
+    pools::ANSWERS_OF_16,
+    pools::ANSWERS_OF_64,
     Cell {
         row: 14,
         name: "event",

@@ -137,14 +137,23 @@ impl<T> Backlog<T> {
 
     /// The job that goes, if the rules want one to go, to make room for another of this class: for whoever counts the room himself.
     pub fn make_room(&mut self, class: Priority, now: Instant) -> Option<Refused<T>> {
-        let class = class as usize;
-        let victim = match self.rules.overflow {
+        let victim = self.victim(class as usize);
+        let departed = self.remove(victim?);
+        Some(departed.refused(Refusal::Dropped, now))
+    }
+
+    /// Whether one would go to make room for another of this class.
+    #[must_use]
+    pub fn makes_room(&self, class: Priority) -> bool {
+        self.victim(class as usize).is_some()
+    }
+
+    fn victim(&self, class: usize) -> Option<u32> {
+        match self.rules.overflow {
             Overflow::Wait | Overflow::Reject => None,
             Overflow::DropOldest => self.oldest_of_lowest(class),
             Overflow::DropNewest => self.newest_below(class),
-        };
-        let departed = self.remove(victim?);
-        Some(departed.refused(Refusal::Dropped, now))
+        }
     }
 
     /// Puts a job in, room or not: for one that was in before, and is to be tried again.

@@ -22,6 +22,7 @@ use crate::outliers::{OutlierRules, Outliers};
 
 mod lanes;
 mod status;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -30,16 +31,11 @@ pub use crate::circuit::InvalidRules;
 use lanes::Lanes;
 pub use lanes::{JobId, Lane};
 pub use status::{DeskStatus, Outcome, Reject, Totals};
+pub use steps::Begun;
 pub use workers::Ejection;
 
 /// The share by which each newer job counts in the mean of what jobs take.
 const NEWER: f64 = 1.0 / 16.0;
-
-/// How many workers are told at once that there is work.
-const ON_THE_WAY: usize = 2;
-
-/// After how much time one who was told and has not come is not counted on.
-const HELD_UP: Duration = Duration::from_millis(1);
 
 /// How a pool's workers come by their work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +121,7 @@ pub struct Desk<T: Job> {
     /// What jobs take, on average, in seconds.
     service: f64,
     refused: Vec<(T, Reject)>,
+    abandoned: Vec<T>,
     /// Whether it was told last that there is too much work, and the latest that says something else.
     overloaded: bool,
     overload: Option<OverloadChange>,
@@ -139,6 +136,7 @@ impl<T: Job> Desk<T> {
     /// # Errors
     /// When rules are out of their range.
     pub fn new(rules: DeskRules) -> Result<Self, InvalidRules> {
+        rules.crew.check()?;
         Ok(Self {
             mode: rules.mode,
             max: rules.backlog.most(),
@@ -150,6 +148,7 @@ impl<T: Job> Desk<T> {
             totals: Totals::default(),
             service: 0.0,
             refused: Vec::new(),
+            abandoned: Vec::new(),
             overloaded: false,
             overload: None,
             ejections: Vec::new(),
@@ -222,6 +221,18 @@ impl<T: Job> Desk<T> {
         Submitted::Refused(job, reject)
     }
 
+    /// Whether a job would find no room now, and none would be made for it.
+    pub fn has_no_room_for(&mut self, request: &Request<T>, now: Instant) -> bool {
+        if self.closed || !self.is_full() {
+            return false;
+        }
+        self.expire(now);
+        let lane = lane_of(&self.crew, &request.wanted);
+        self.is_full()
+            && self.free_for(&lane).is_none()
+            && !self.lanes.makes_room(&lane, &request.terms)
+    }
+
     /// Keeps a place for a job to come, if there is room; it counts as one that waits.
     pub fn reserve(&mut self) -> Option<Place> {
         let has_room = !self.closed && !self.is_full();
@@ -241,169 +252,19 @@ impl<T: Job> Desk<T> {
         self.reserved = self.reserved.saturating_sub(1);
     }
 
+    /// Its caller does not wait for it any more, and it was not found by its name: that may be because it was moved. It is taken out
+    /// then, with all that were moved and that nobody waits for. O(n log n) in the jobs with a key; O(1) if none was moved.
+    pub fn cancel_moved(&mut self, id: &JobId, now: Instant) {
+        if self.lanes.may_have_moved(id) {
+            self.reroute(now);
+        }
+    }
+
     /// Its caller does not wait for it any more: it is taken out, if it was not begun.
     pub fn cancel(&mut self, id: &JobId) -> Option<T> {
         let job = self.lanes.cancel(id)?;
         self.totals.cancelled += 1;
         Some(job)
-    }
-
-    /// What is to be done next, if anything is.
-    pub fn next_step(&mut self, now: Instant) -> Option<Step<T>> {
-        if !self.crew.is_anybody_free() {
-            return None;
-        }
-        self.expire(now);
-        match self.mode {
-            Mode::Pull => {
-                // Who was told comes for one job at least, and has somebody else told if there is more. So a flood of short jobs
-                // wakes few, and one of long jobs soon all.
-                let on_the_way = self.crew.rung();
-                if on_the_way >= self.lanes.len() || self.is_enough(on_the_way, now) {
-                    return None;
-                }
-                let number = self.next_match(now)?.1;
-                self.crew.ring(number);
-                self.rung_at = Some(now);
-                Some(Step::Ring(number))
-            }
-            Mode::Give => loop {
-                let (lane, number) = self.next_match(now)?;
-                if let Some(taken) = self.take(&lane, now) {
-                    let (claim, taken) = self.begin(number, taken, now)?;
-                    return Some(Step::Give(claim, taken));
-                }
-            },
-        }
-    }
-
-    /// Whether so many who were told and have not come yet suffice for now. They do not if they take long: they may be held up.
-    fn is_enough(&self, on_the_way: usize, now: Instant) -> bool {
-        let is_slow = |at: Instant| now.saturating_duration_since(at) >= HELD_UP;
-        on_the_way >= ON_THE_WAY && !self.rung_at.is_some_and(is_slow)
-    }
-
-    /// A lane with work, and somebody with room who may have it: the best work first.
-    fn next_match(&mut self, now: Instant) -> Option<(Lane, u32)> {
-        if self.lanes.is_plain() {
-            let somebody = self.crew.choose(&Wanted::anybody())?;
-            return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
-        }
-        let lanes = self.lanes.best_first(|_| true, now);
-        lanes.into_iter().find_map(|lane| {
-            let number = self.free_for(&lane)?;
-            Some((lane, number))
-        })
-    }
-
-    /// Somebody with room who may have the jobs of a lane.
-    fn free_for(&mut self, lane: &Lane) -> Option<u32> {
-        match lane {
-            Lane::Any => self.crew.choose(&Wanted::anybody()),
-            Lane::Worker(number) => self.crew.has_room(*number).then_some(*number),
-            Lane::Tag(tag) => self.crew.choose(&Wanted::tagged(tag)),
-            Lane::Nobody => None,
-        }
-    }
-
-    /// A worker comes for work: one job, if there is one for it and it has room. It is not thought of as told any more.
-    pub fn pull(
-        &mut self,
-        number: u32,
-        generation: u32,
-        now: Instant,
-    ) -> Option<(Claim, Taken<T>)> {
-        if self.crew.generation(number) != Some(generation) {
-            return None;
-        }
-        self.crew.comes_in_hand(number);
-        self.next_of(number, now)
-    }
-
-    /// The next job of a worker that stands in no list; it does again if there is none for it.
-    fn next_of(&mut self, number: u32, now: Instant) -> Option<(Claim, Taken<T>)> {
-        let taken = if self.crew.has_room(number) {
-            self.take_for(number, now)
-        } else {
-            None
-        };
-        match taken {
-            Some(taken) => self.begin(number, taken, now),
-            None => {
-                self.crew.finds_none(number);
-                None
-            }
-        }
-    }
-
-    /// The best job that a worker may have.
-    fn take_for(&mut self, number: u32, now: Instant) -> Option<Taken<T>> {
-        if self.lanes.is_plain() {
-            return self.take(&Lane::Any, now);
-        }
-        let tags = self.crew.tags_of(number).to_vec();
-        let is_for = |lane: &Lane| match lane {
-            Lane::Any => true,
-            Lane::Worker(keeper) => *keeper == number,
-            Lane::Tag(tag) => tags.contains(tag),
-            Lane::Nobody => false,
-        };
-        self.expire(now);
-        let lanes = self.lanes.best_first(is_for, now);
-        lanes.iter().find_map(|lane| self.take(lane, now))
-    }
-
-    fn begin(&mut self, number: u32, taken: Taken<T>, now: Instant) -> Option<(Claim, Taken<T>)> {
-        let slip = taken.payload.slip();
-        let claim = self.crew.begin(number, slip, now)?;
-        Some((claim, taken))
-    }
-
-    /// The next job of a lane that somebody still waits for.
-    fn take(&mut self, lane: &Lane, now: Instant) -> Option<Taken<T>> {
-        loop {
-            let popped = self.lanes.pop(lane, now);
-            let other = |change: &OverloadChange| change.overloaded != self.overloaded;
-            self.overload = popped.overload.filter(other).or(self.overload.take());
-            for refused in popped.refused {
-                self.note_refused(refused);
-            }
-            let taken = popped.taken?;
-            if !taken.payload.is_abandoned() {
-                return Some(taken);
-            }
-            self.totals.cancelled += 1;
-        }
-    }
-
-    /// A job has ended. What was kept of it; nothing if its worker had been given up on before, and the job with it.
-    pub fn finish(
-        &mut self,
-        claim: Claim,
-        outcome: Outcome,
-        took: Duration,
-        now: Instant,
-    ) -> Option<T::Slip> {
-        let slip = self.crew.end(claim, outcome.is_well(), now)?;
-        self.account(claim, outcome, took, now);
-        Some(slip)
-    }
-
-    /// A worker has done a job, and comes for the next: [`Desk::finish`] and [`Desk::pull`], for less.
-    pub fn swap(
-        &mut self,
-        claim: Claim,
-        outcome: Outcome,
-        took: Duration,
-        now: Instant,
-    ) -> (Option<T::Slip>, Option<(Claim, Taken<T>)>) {
-        let ended = self.crew.end_in_hand(claim, outcome.is_well(), now);
-        let Some(slip) = ended else {
-            return (None, self.pull(claim.worker, claim.generation, now));
-        };
-        self.account(claim, outcome, took, now);
-        self.crew.comes_in_hand(claim.worker);
-        (Some(slip), self.next_of(claim.worker, now))
     }
 
     /// What a job came to is counted, and held against its worker or for it.
@@ -449,16 +310,6 @@ impl<T: Job> Desk<T> {
             .min()
     }
 
-    /// Until when it is counted on those who were told that they come and have the others told, while there is more work than they can
-    /// begin, and somebody free.
-    #[must_use]
-    pub fn counts_until(&self) -> Option<Instant> {
-        let on_the_way = self.crew.rung();
-        let is_short = on_the_way >= ON_THE_WAY && self.lanes.len() > on_the_way;
-        let at = self.rung_at.filter(|_| is_short)?;
-        self.crew.is_anybody_free().then(|| at + HELD_UP)
-    }
-
     /// No more work is taken in. What waits is refused.
     pub fn close(&mut self) {
         self.closed = true;
@@ -488,10 +339,17 @@ impl<T: Job> Desk<T> {
         std::mem::take(&mut self.refused)
     }
 
-    /// Whether there is anything to be asked for: by [`Desk::take_refused`] or [`Desk::take_overload_change`].
+    /// Jobs that nobody waited for any more when their turn came, since this was asked last: to be dropped where that harms nobody.
+    pub fn take_abandoned(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.abandoned)
+    }
+
+    /// Whether there is anything to be asked for: by [`Desk::take_refused`], [`Desk::take_abandoned`] or
+    /// [`Desk::take_overload_change`].
     #[must_use]
     pub fn has_news(&self) -> bool {
         !self.refused.is_empty()
+            || !self.abandoned.is_empty()
             || self.overload.is_some()
             || self.lanes.is_overloaded() != self.overloaded
     }

@@ -54,6 +54,9 @@ pub mod waits;
 pub mod watch;
 mod words;
 
+/// Longer than anything lasts, and short enough to be added to any time of a clock.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 86_400);
+
 pub use backoff::{Attempts, Backoff, FirstRestart, NextStart};
 pub use id::{InvalidId, check_id};
 pub use intensity::{RestartIntensity, RestartWindow, Verdict};

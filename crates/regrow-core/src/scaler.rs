@@ -72,6 +72,8 @@ pub struct Scaler {
     busy: Instant,
     /// For how many looks a signal has been missing.
     missing: u32,
+    /// Nothing would come of another look.
+    is_at_rest: bool,
 }
 
 /// What one signal asks for.
@@ -97,6 +99,7 @@ impl Scaler {
             needs: VecDeque::from([(now, initial)]),
             busy: now,
             missing: 0,
+            is_at_rest: false,
         })
     }
 
@@ -126,9 +129,42 @@ impl Scaler {
         self.mode = mode;
     }
 
+    /// The size that a pool begins with: as its rules say, or as many as there were before if it comes back. `None` if it has so many.
+    pub fn begin(&self, before: Option<u32>, inputs: Inputs) -> Option<Decision> {
+        let wanted = before.unwrap_or(self.rules.target).min(self.rules.max);
+        if wanted <= inputs.size {
+            return None;
+        }
+        let (to, limit) = self.affordable(wanted, None, &inputs);
+        Some(Decision {
+            to,
+            wanted,
+            smoothed: self.smoothed,
+            remembered: wanted,
+            trigger: Trigger::Bound,
+            limit,
+            inputs,
+        })
+    }
+
+    /// Whether this is not for the next tick: there is something to do, and nobody.
+    #[must_use]
+    pub const fn is_urgent(size: u32, queued: u64) -> bool {
+        size == 0 && queued > 0
+    }
+
+    /// Something has happened while nothing would have come of a look: there are looks again, and the time until now counts as one
+    /// without work.
+    pub fn wake(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.is_at_rest) {
+            return;
+        }
+        let passed = now.saturating_duration_since(self.looked);
+        self.looked = now;
+        self.smoothed *= (-passed.as_secs_f64() / self.rules.smoothing.as_secs_f64()).exp();
+    }
+
     /// One look: how many workers there are to be. Costs O(1), spread over the looks.
-    ///
-    /// A size of 0 with something to do is not for the next tick: look at once.
     pub fn on_tick(&mut self, inputs: Inputs, now: Instant) -> Decision {
         let size = inputs.size;
         self.look(&inputs, now);
@@ -144,7 +180,8 @@ impl Scaler {
                 (size, would.or(limit))
             }
         };
-        Decision {
+        let (to, limit) = releasable(to, limit, &inputs);
+        let decision = Decision {
             to,
             wanted: wish.size,
             smoothed: self.smoothed,
@@ -152,7 +189,26 @@ impl Scaler {
             trigger: wish.trigger,
             limit,
             inputs,
-        }
+        };
+        self.is_at_rest = self.rests(&decision);
+        decision
+    }
+
+    /// Whether another look would come to the same while there is no work. Signals have to be looked at.
+    fn rests(&self, decision: &Decision) -> bool {
+        let inputs = &decision.inputs;
+        let is_idle = inputs
+            .load
+            .is_some_and(|load| load.in_flight + load.queued == 0);
+        let is_alone = inputs.signals.is_empty() && !inputs.is_foreseen;
+        let is_done = match self.mode {
+            ScaleMode::Manual(_) => true,
+            ScaleMode::Auto | ScaleMode::Paused | ScaleMode::ObserveOnly => {
+                inputs.size <= self.rules.min
+            }
+        };
+        let is_free = matches!(decision.limit, None | Some(Limit::AtMin));
+        is_idle && is_alone && is_done && is_free && decision.direction() == Direction::Hold
     }
 
     /// Takes in what there is to do.
@@ -374,10 +430,22 @@ impl Scaler {
         (to, limit.or(bound))
     }
 
-    /// When to look again.
+    /// When to look again; `None` if nothing would come of it before something happens, which has to be told ([`Scaler::wake`]): there is
+    /// nothing to do, and nobody too many.
     #[must_use]
-    pub fn next_wakeup(&self) -> Instant {
-        self.looked + self.rules.tick
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        (!self.is_at_rest).then(|| self.looked + self.rules.tick)
+    }
+}
+
+/// Who is at work does not go.
+fn releasable(to: u32, limit: Option<Limit>, inputs: &Inputs) -> (u32, Option<Limit>) {
+    let spare = inputs.spare.unwrap_or(inputs.size);
+    let least = inputs.size.saturating_sub(spare);
+    if to < least {
+        (least, Some(Limit::Busy))
+    } else {
+        (to, limit)
     }
 }
 

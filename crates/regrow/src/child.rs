@@ -528,7 +528,13 @@ impl StartContext {
     /// Where to show what the OS processes of this life use; only for one that consists of processes of its own.
     #[must_use]
     pub fn figures(&self) -> FiguresGauge {
-        self.tree.census.figures.enter(&self.subject.type_name)
+        let census = &self.tree.census;
+        let gauge = census.figures.enter(&self.subject.type_name);
+        let generation = self.generation();
+        match census.pools.memory_of(self.path()) {
+            Some(tell) => gauge.followed(move |bytes| tell(generation, bytes)),
+            None => gauge,
+        }
     }
 
     /// Whose code a life of this child runs.

@@ -48,8 +48,8 @@
 //! ([`PoolError`]). One that is dropped by its caller is not begun any more. [`PoolRef::submit_at_least_once`] tries again, and puts a
 //! job that costs one worker after the other into quarantine.
 //!
-//! Work and workers outlive the pool's supervisor: what waits when it is started again is done afterwards. When the pool is stopped,
-//! what waits is refused.
+//! What waits outlives a supervisor of the pool that fails: it is done when that has been started again. When somebody stops or restarts
+//! the pool, what waits is refused. A pool that has nothing to do, and nobody too many, wakes nobody.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -77,13 +77,16 @@ use crate::supervisor::Supervisor;
 use crate::task::TaskContext;
 
 mod book;
+mod entry;
 mod error;
 mod handle;
 mod job;
 mod lease;
 mod manager;
 mod quota;
+mod room;
 mod rules;
+mod run;
 mod scaling;
 mod seat;
 mod shared;
@@ -185,7 +188,8 @@ impl<M: ractor::Message> Pool<M> {
 
 impl Pool<Given> {
     /// A pool of whatever can be a child, a process say: callers take one out and work with it ([`PoolRef::checkout`]). The ids of the
-    /// specs do not matter, and neither do their restart types and limits: a worker is started again whenever it ends.
+    /// specs do not matter, and neither do their restart types and limits: a worker is started again whenever it ends. A process is known
+    /// by an id of its own as well, so make it from [the worker's number](Worker::number).
     pub fn of_children(
         id: impl Into<Arc<str>>,
         make: impl Fn(&Worker) -> ChildSpec + Send + Sync + 'static,
@@ -305,7 +309,8 @@ impl<M> Pool<M> {
         self
     }
 
-    /// A worker is replaced by a fresh one when it has so much memory, where that is known: of processes.
+    /// A worker is replaced by a fresh one when it has more memory than that, where it is known how much it has: of processes, whose
+    /// figures are read every few seconds.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.rules.crew = self.rules.crew.max_memory(bytes);
         self
@@ -405,7 +410,9 @@ impl<M: ractor::Message> From<Pool<M>> for Supervisor {
                 manager::manage(pool, make, context).await
             }
         });
-        Self::of_pool(id, manager.announced(), wrong)
+        // It is up when its workers are, and each of those has a time of its own for that.
+        let manager = manager.announced().start_timeout(Duration::MAX);
+        Self::of_pool(id, manager, wrong)
     }
 }
 
@@ -423,22 +430,18 @@ fn enter<M: ractor::Message>(
     let parent = context.path().parent();
     let path = ChildPath::from(parent.unwrap_or_default());
     let tree = &context.tree;
-    let starts = Breaker::new(manager::STARTS, rules.starts.clone())?;
-    let desk = Desk::new(rules.desk())?;
-    let mut scaler = Scaler::new(rules.scaler(), crate::time::now())?;
-    if rules.observe_only {
-        scaler.set_mode(ScaleMode::ObserveOnly);
-    }
-    let scaling = Scaling::new(scaler);
-    let make = || {
-        Arc::new(Shared::new(
-            path.clone(),
-            rules,
-            desk,
-            scaling,
-            starts,
-            tree,
-        ))
+    let make = || -> Result<_, BoxError> {
+        let starts = Breaker::new(manager::STARTS, rules.starts.clone())?;
+        let desk = Desk::new(rules.desk())?;
+        let mut scaler = Scaler::new(rules.scaler(), crate::time::now())?;
+        if rules.observe_only {
+            scaler.set_mode(ScaleMode::ObserveOnly);
+        }
+        let scaling = Scaling::new(scaler);
+        let path = path.clone();
+        Ok(Arc::new(Shared::new(
+            path, rules, desk, scaling, starts, tree,
+        )))
     };
-    Ok(tree.census.pools.enter(&path, make))
+    tree.census.pools.enter(&path, make)
 }

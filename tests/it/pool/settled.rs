@@ -142,3 +142,98 @@ async fn killer(system: Arc<TestSystem>, enough: tokio::sync::oneshot::Receiver<
         }
     }
 }
+
+/// What callers do that have a key, little time, or lose interest; each is a hand of its own.
+async fn restless(pool: PoolRef<Task>, number: u64, jobs: u64) -> [u64; 4] {
+    let mut chance = SplitMix64::new(number);
+    let [mut answered, mut refused, mut late, mut lost] = [0; 4];
+    for job in 0..jobs {
+        let value = number * 1_000_000 + job;
+        let takes = Duration::from_micros(chance.below(2_000));
+        let mut terms = Job::new();
+        if chance.below(3) == 0 {
+            terms = terms.key(chance.below(50));
+        }
+        if chance.below(3) == 0 {
+            terms = terms.within(Duration::from_micros(500 + chance.below(6_000)));
+        }
+        let begun = match chance.below(100) {
+            0 => pool.try_submit(terms, Task::Panic),
+            1 => pool.try_submit(terms, Task::Keep),
+            2..20 => pool.try_submit(terms, |reply| Task::LaterForget(takes, reply)),
+            20..60 => pool.try_submit(terms, |reply| Task::Later(value, takes, reply)),
+            _ => pool.try_submit(terms, |reply| Task::Echo(value, takes, reply)),
+        };
+        // Whoever gives a job that is never answered loses interest, for nothing else ends it.
+        let patience = Duration::from_micros(chance.below(20_000));
+        let settled = match begun {
+            Ok(pending) => tokio::time::timeout(patience, pending).await,
+            Err(error) => Ok(Err(error)),
+        };
+        match settled {
+            Ok(Ok(answer)) => {
+                assert_eq!(answer, value, "the answer is that of another job");
+                answered += 1;
+            }
+            Ok(Err(PoolError::Rejected { .. })) => refused += 1,
+            Ok(Err(PoolError::Lost { .. } | PoolError::NoAnswer { .. })) => lost += 1,
+            Ok(Err(PoolError::TimedOut { .. })) | Err(_) => late += 1,
+            Ok(Err(other)) => panic!("{other}"),
+        }
+    }
+    [answered, refused, late, lost]
+}
+
+/// Everybody at once, with so many jobs each; pool and callers come to the same.
+async fn all_at_once(concurrency: u32, each: u64) {
+    let workers = 20;
+    let rules = hands().size(workers..=workers).concurrency(concurrency);
+    let (system, pool) = start(rules.queue(100).no_outliers()).await;
+    let callers: Vec<_> = (0..200)
+        .map(|number| restless(pool.clone(), number, each))
+        .collect();
+    let callers = tokio::spawn(all(callers));
+    let mut chance = SplitMix64::new(9);
+    while !callers.is_finished() {
+        let victim = 1 + chance.below(workers.into());
+        system.try_kill(&format!("root/hands/{victim}"));
+        let some = 50 + pool.status().desk.totals.settled();
+        while !callers.is_finished() && pool.status().desk.totals.settled() < some {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let mut sums = [0; 4];
+    for tally in callers.await.expect("it does not panic") {
+        (0..4).for_each(|at| sums[at] += tally[at]);
+    }
+    until(&pool, |status| {
+        status.desk.in_flight == 0 && status.desk.queued == 0
+    })
+    .await;
+    let totals = pool.status().desk.totals;
+    let [answered, refused, late, lost] = sums;
+    assert_eq!(answered + refused + late + lost, 200 * each);
+    assert_eq!(totals.submitted, 200 * each, "{totals:?}");
+    assert_eq!(totals.settled(), 200 * each, "{totals:?}");
+    let rejected: u64 = Reject::ALL.iter().map(|why| totals.rejected(*why)).sum();
+    assert!(rejected >= refused, "{rejected} and {refused}");
+    // A worker can end between its answer and its word that it has done it.
+    let begun: u64 = Outcome::ALL.iter().map(|how| totals.ended(*how)).sum();
+    assert!(begun >= answered, "{totals:?}");
+    assert!(sums.iter().all(|sum| *sum > 0), "{sums:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_with_keys_and_deadlines_and_callers_that_leave_are_settled_once_too() {
+    for concurrency in [1, 3] {
+        all_at_once(concurrency, 100).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_several_threads_as_well() {
+    for concurrency in [1, 3] {
+        all_at_once(concurrency, 50).await;
+    }
+}

@@ -298,19 +298,16 @@ async fn workers_that_do_not_start_are_tried_one_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_outlives_the_pools_supervisor() {
-    let (mut system, pool) = start(hands().size(1..=1).observe_only()).await;
-    let _busy = pool.try_submit(Job::new(), |reply| Task::Echo(0, 5 * SECOND, reply));
+    let (system, pool) = start(hands().size(1..=1).observe_only()).await;
+    let busy = pool
+        .try_submit(Job::new(), |reply| Task::Echo(0, 5 * SECOND, reply))
+        .unwrap();
     until(&pool, |status| status.desk.in_flight == 1).await;
     let waiting = pool
         .try_submit(Job::new(), |reply| Task::Echo(7, SECOND, reply))
         .unwrap();
-    // Its manager dies too often: the pool is started again as a whole.
-    for _ in 0..3 {
-        system.kill("root/hands/manager");
-        system
-            .expect("regrow.child.started", "root/hands/manager")
-            .await;
-    }
+    system.kill("root/hands");
+    assert!(busy.await.is_err(), "its worker has gone with the pool");
     assert_eq!(waiting.await, Ok(7));
     system.bounce_child("root/hands").await.unwrap();
     assert_eq!(

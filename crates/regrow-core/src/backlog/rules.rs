@@ -147,6 +147,10 @@ impl OverloadRules {
             Target::Fixed(target) => target,
             Target::Auto => LEAST_TARGET,
         };
+        let interval = self.interval_for(least);
+        if interval > crate::LONGEST {
+            return wrong("interval", "up to 100 years", format!("{interval:?}"));
+        }
         match self.interval {
             Some(interval) if interval <= least => {
                 let got = format!("{interval:?} and {least:?}");

@@ -1,7 +1,9 @@
 //! By which rules workers are chosen, and when one has served long enough.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::circuit::InvalidRules;
 use crate::words::words;
 
 words! {
@@ -36,6 +38,7 @@ pub struct CrewRules {
     pub(super) max_jobs: Option<u64>,
     pub(super) max_age: Option<Duration>,
     pub(super) max_memory: Option<u64>,
+    pub(super) kept: Vec<Arc<str>>,
     pub(super) seed: u64,
 }
 
@@ -48,6 +51,7 @@ impl Default for CrewRules {
             max_jobs: None,
             max_age: None,
             max_memory: None,
+            kept: Vec::new(),
             seed: 0,
         }
     }
@@ -90,10 +94,38 @@ impl CrewRules {
         self
     }
 
+    /// The last worker with one of these tags does not go when there are to be fewer.
+    pub fn keep_one_of(mut self, tags: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.kept = tags.into_iter().collect();
+        self
+    }
+
     /// The seed of what is random.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// # Errors
+    /// Names the rule that is out of its range.
+    pub fn check(&self) -> Result<(), InvalidRules> {
+        let wrong = |field, expected, got: String| InvalidRules {
+            field,
+            expected,
+            got,
+        };
+        if self.max_jobs == Some(0) {
+            return Err(wrong("max_jobs", "at least 1 job", "0".to_owned()));
+        }
+        if self.max_memory == Some(0) {
+            return Err(wrong("max_memory", "at least 1 byte", "0".to_owned()));
+        }
+        let is_wrong = |age: &Duration| age.is_zero() || *age > crate::LONGEST;
+        if let Some(age) = self.max_age.filter(is_wrong) {
+            let expected = "more than no time at all, and up to 100 years";
+            return Err(wrong("max_age", expected, format!("{age:?}")));
+        }
+        Ok(())
     }
 
     /// How many jobs a worker has at once.

@@ -30,6 +30,8 @@ pub struct JobId {
     lane: Lane,
     line: u64,
     ticket: Ticket,
+    /// How often jobs had been moved when it was put there.
+    moves: u64,
 }
 
 /// A job in its backlog, and for whom it is.
@@ -66,6 +68,16 @@ pub(super) struct Lanes<T> {
     lines: u64,
     /// Counts the jobs that were taken.
     taken: u64,
+    /// Counts how often jobs were moved.
+    moves: u64,
+}
+
+/// What left the lanes while jobs were moved.
+pub(super) struct Left<T> {
+    /// Their deadline was over.
+    pub(super) refused: Vec<Refused<T>>,
+    /// Nobody waited for them any more.
+    pub(super) abandoned: Vec<T>,
 }
 
 impl<T> Lanes<T> {
@@ -79,6 +91,7 @@ impl<T> Lanes<T> {
             others: BTreeMap::new(),
             lines: 0,
             taken: 0,
+            moves: 0,
         })
     }
 
@@ -122,6 +135,15 @@ impl<T> Lanes<T> {
         Some(unwrapped(refused))
     }
 
+    /// Whether one would go there to make room for another.
+    pub(super) fn makes_room(&self, lane: &Lane, terms: &Terms) -> bool {
+        let line = match lane {
+            Lane::Any => Some(&self.any),
+            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
+        };
+        line.is_some_and(|line| line.backlog.makes_room(terms.priority))
+    }
+
     /// Puts a job in. Those whose deadline is over are returned as well.
     pub(super) fn push(
         &mut self,
@@ -135,8 +157,13 @@ impl<T> Lanes<T> {
         let ticket = line.backlog.push(entry, terms, now);
         let refused = line.backlog.take_refused();
         let refused = refused.into_iter().map(unwrapped).collect();
-        let line = line.number;
-        (JobId { lane, line, ticket }, refused)
+        let id = JobId {
+            line: line.number,
+            moves: self.moves,
+            lane,
+            ticket,
+        };
+        (id, refused)
     }
 
     pub(super) fn cancel(&mut self, id: &JobId) -> Option<T> {
@@ -147,6 +174,11 @@ impl<T> Lanes<T> {
         let entry = line.backlog.cancel(id.ticket)?;
         self.sweep(&id.lane);
         Some(entry.job)
+    }
+
+    /// Whether this job may have been moved, so that it is not found by its name.
+    pub(super) fn may_have_moved(&self, id: &JobId) -> bool {
+        is_keyed(&id.lane) && id.moves != self.moves
     }
 
     pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Popped<T> {
@@ -239,22 +271,25 @@ impl<T> Lanes<T> {
     }
 
     /// Workers have come or gone: jobs with a key go to where that leads now. O(n log n) in those that have one; their tickets are
-    /// over. Those whose deadline was over meanwhile are returned.
+    /// over. Those whose deadline was over meanwhile are returned, and those that nobody waits for.
     pub(super) fn reroute(
         &mut self,
         leads_to: impl Fn(&Wanted) -> Lane,
+        is_abandoned: impl Fn(&T) -> bool,
         now: Instant,
-    ) -> Vec<Refused<T>> {
-        let keyed = |lane: &Lane| matches!(lane, Lane::Worker(_) | Lane::Nobody);
-        if !self.others.keys().any(keyed) {
-            return Vec::new();
+    ) -> Left<T> {
+        let mut abandoned = Vec::new();
+        if !self.others.keys().any(is_keyed) {
+            let refused = Vec::new();
+            return Left { refused, abandoned };
         }
+        self.moves += 1;
         let mut moved: BTreeMap<Lane, Vec<Waiting<Entry<T>>>> = BTreeMap::new();
         let mut refused = Vec::new();
         let lanes: Vec<Lane> = self
             .others
             .keys()
-            .filter(|lane| keyed(lane))
+            .filter(|lane| is_keyed(lane))
             .cloned()
             .collect();
         for lane in lanes {
@@ -262,6 +297,10 @@ impl<T> Lanes<T> {
                 continue;
             };
             for waiting in backlog.drain() {
+                if is_abandoned(&waiting.payload.job) {
+                    abandoned.push(waiting.payload.job);
+                    continue;
+                }
                 let to = leads_to(&waiting.payload.wanted);
                 moved.entry(to).or_default().push(waiting);
             }
@@ -273,7 +312,7 @@ impl<T> Lanes<T> {
             refused.extend(backlog.take_refused().into_iter().map(unwrapped));
             self.sweep(&lane);
         }
-        refused
+        Left { refused, abandoned }
     }
 
     fn all(&self) -> impl Iterator<Item = &Backlog<Entry<T>>> {
@@ -316,6 +355,11 @@ impl<T> Lanes<T> {
             self.others.remove(lane);
         }
     }
+}
+
+/// Whether its jobs go where a key leads.
+const fn is_keyed(lane: &Lane) -> bool {
+    matches!(lane, Lane::Worker(_) | Lane::Nobody)
 }
 
 fn unwrapped<T>(refused: Refused<Entry<T>>) -> Refused<T> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Desk, Job, Outcome, lane_of};
+use crate::crew::Wanted;
 use crate::outliers::{Cause, Change, Ejected};
 
 /// A worker gets no work for a while, or is given some again.
@@ -98,12 +99,15 @@ impl<T: Job> Desk<T> {
     }
 
     /// Jobs with a key go to where that leads now.
-    fn reroute(&mut self, now: Instant) {
+    pub(super) fn reroute(&mut self, now: Instant) {
         let crew = &self.crew;
-        let refused = self.lanes.reroute(|wanted| lane_of(crew, wanted), now);
-        for refused in refused {
+        let leads_to = |wanted: &Wanted| lane_of(crew, wanted);
+        let left = self.lanes.reroute(leads_to, T::is_abandoned, now);
+        for refused in left.refused {
             self.note_refused(refused);
         }
+        self.totals.cancelled += left.abandoned.len() as u64;
+        self.abandoned.extend(left.abandoned);
     }
 
     /// What a job came to is held against its worker, or for it.

@@ -109,6 +109,11 @@ impl OutlierRules {
                 return wrong(field, "more than 0 s", &time);
             }
         }
+        for (field, time) in [("interval", self.interval), ("cap", self.cap)] {
+            if time > crate::LONGEST {
+                return wrong(field, "up to 100 years", &time);
+            }
+        }
         if self.cap < self.base {
             return wrong("cap", "no less than base", &self.cap);
         }

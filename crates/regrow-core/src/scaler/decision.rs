@@ -55,6 +55,8 @@ words! {
         Quota = "quota",
         /// Workers do not start, and it is waited before more are tried.
         StartBackoff = "start_backoff",
+        /// Those who could go are at work.
+        Busy = "busy",
         /// An operator has stopped its scaling.
         Paused = "paused",
         /// It only says what it would do.
@@ -95,10 +97,14 @@ pub struct Inputs {
     pub signals: Vec<Signal>,
     /// How many workers somebody foresees a need for.
     pub forecast: Option<u32>,
+    /// Somebody may foresee a need at any time: there is no rest from looking.
+    pub is_foreseen: bool,
     /// How many workers this pool may have as others leave it, where it shares with them.
     pub quota: Option<u32>,
     /// Workers do not start: none are added.
     pub start_backoff: bool,
+    /// How many workers could go, for they are not at work; `None` when it does not matter.
+    pub spare: Option<u32>,
 }
 
 /// What came of one look.
@@ -203,6 +209,7 @@ impl Decision {
             Limit::StartBackoff => {
                 f.write_str("; its workers do not start, so none are added for now")
             }
+            Limit::Busy => f.write_str("; the others are at work"),
             Limit::Paused => f.write_str("; its scaling is paused"),
             Limit::ObserveOnly => f.write_str("; it is only observed"),
         }

@@ -202,11 +202,18 @@ impl ScalerRules {
         if self.concurrency == 0 {
             return refused("concurrency", "a worker has at least 1 job at once, not 0");
         }
-        if self.tick.is_zero() {
-            return refused("tick", "expected more than no time at all");
-        }
-        if self.smoothing.is_zero() {
-            return refused("smoothing", "expected more than no time at all");
+        let times = [
+            ("tick", Some(self.tick)),
+            ("smoothing", Some(self.smoothing)),
+            ("queue_age", self.queue_age),
+        ];
+        for (rule, time) in times {
+            if time.is_some_and(|time| time.is_zero() || time > crate::LONGEST) {
+                return refused(
+                    rule,
+                    "expected more than no time at all, and up to 100 years",
+                );
+            }
         }
         if !share(self.utilisation) {
             return refused("utilisation", "expected a share above 0 and up to 1");
@@ -235,9 +242,6 @@ impl ScalerRules {
                 "shrinkage",
                 "expected a way to shrink: at least 1 worker, or a share above 0",
             );
-        }
-        if self.queue_age.is_some_and(|age| age.is_zero()) {
-            return refused("queue_age", "expected more than no time at all");
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::*;
 use crate::testing::t0;
 
 mod limits;
+mod rest;
 mod waves;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -361,11 +362,11 @@ fn rules_that_cannot_be_are_refused() {
     );
     assert_eq!(
         text(fine().tick(Duration::ZERO)),
-        "tick: expected more than no time at all"
+        "tick: expected more than no time at all, and up to 100 years"
     );
     assert_eq!(
         text(fine().smoothing(Duration::ZERO)),
-        "smoothing: expected more than no time at all"
+        "smoothing: expected more than no time at all, and up to 100 years"
     );
     assert_eq!(
         text(fine().utilisation(1.5)),
@@ -397,7 +398,7 @@ fn rules_that_cannot_be_are_refused() {
     );
     assert_eq!(
         text(fine().queue_age(Duration::ZERO)),
-        "queue_age: expected more than no time at all"
+        "queue_age: expected more than no time at all, and up to 100 years"
     );
     let mut scaler = Scaler::new(fine(), t0()).unwrap();
     assert!(scaler.reconfigure(ScalerRules::new(8, 2)).is_err());
@@ -408,9 +409,9 @@ fn rules_that_cannot_be_are_refused() {
 fn it_looks_again_after_a_tick() {
     let now = t0();
     let mut scaler = Scaler::new(ScalerRules::new(1, 8), now).unwrap();
-    assert_eq!(scaler.next_wakeup(), now + SECOND);
+    assert_eq!(scaler.next_wakeup(), Some(now + SECOND));
     scaler.on_tick(Inputs::default(), now + 3 * SECOND);
-    assert_eq!(scaler.next_wakeup(), now + 4 * SECOND);
+    assert_eq!(scaler.next_wakeup(), Some(now + 4 * SECOND));
 }
 
 #[test]
@@ -425,6 +426,7 @@ fn words_are_those_of_metrics() {
             "rate",
             "quota",
             "start_backoff",
+            "busy",
             "paused",
             "observe_only"
         ]

@@ -22,21 +22,47 @@ impl Pools {
     }
 
     /// The pool at this path, of an earlier life if there was one whose workers take the same.
-    pub(super) fn enter<M: Message>(
+    pub(super) fn enter<M: Message, E>(
         &self,
         path: &ChildPath,
-        make: impl FnOnce() -> Arc<Shared<M>>,
-    ) -> Arc<Shared<M>> {
-        let mut pools = self.lock();
-        let known = pools.get(path).cloned().and_then(|pool| {
+        make: impl FnOnce() -> Result<Arc<Shared<M>>, E>,
+    ) -> Result<Arc<Shared<M>>, E> {
+        let known = self.at(path.as_str()).and_then(|pool| {
             let known = pool.0.as_any();
             known.downcast::<Shared<M>>().ok()
         });
-        known.unwrap_or_else(|| {
-            let made = make();
-            let handle = PoolRef::new(Arc::clone(&made));
-            pools.insert(path.clone(), (*handle).clone());
-            made
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let made = make()?;
+        let handle = PoolRef::new(Arc::clone(&made));
+        let other = self.lock().insert(path.clone(), (*handle).clone());
+        // Whoever waits there hears that it is over. What is dropped with it may do anything, so not under the lock.
+        if let Some(other) = other {
+            other.0.end();
+        }
+        Ok(made)
+    }
+
+    /// The pool at this path has stopped, or has been given up: who waits is told.
+    pub(crate) fn end(&self, path: &ChildPath) {
+        if let Some(pool) = self.at(path.as_str()) {
+            pool.0.end();
+        }
+    }
+
+    /// How much memory a life of a child has, if that is a worker of a pool.
+    pub(crate) fn memory_of(
+        &self,
+        path: &ChildPath,
+    ) -> Option<impl Fn(u32, u64) + Send + Sync + use<>> {
+        let pool = self.at(path.parent()?)?;
+        let number = path.id().parse().ok()?;
+        let pool = Arc::downgrade(&pool.0);
+        Some(move |generation, bytes| {
+            if let Some(pool) = pool.upgrade() {
+                pool.on_memory(number, generation, bytes);
+            }
         })
     }
 
@@ -50,7 +76,7 @@ impl Pools {
             .filter_map(|path| pools.remove(path))
             .collect();
         drop(pools);
-        gone.iter().for_each(PoolHandle::drain);
+        gone.into_iter().for_each(|pool| pool.0.end());
     }
 
     pub(crate) fn all(&self) -> Vec<PoolHandle> {

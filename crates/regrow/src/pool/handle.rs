@@ -3,19 +3,20 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Message, RpcReplyPort};
 use regrow_core::backlog::Overflow;
-use regrow_core::desk::{Place, Reject, Request};
+use regrow_core::desk::{Outcome, Place, Request};
 use regrow_core::scaler::ScaleMode;
 use tokio::sync::oneshot;
 
+use super::entry::{Kept, Tried};
 use super::error::PoolError;
 use super::job::{Job, Slip, Work};
-use super::lease::{Lease, Patience, Pending};
-use super::shared::{Run, Shared};
+use super::lease::{Caller, Lease, Patience, Pending};
+use super::run::Run;
+use super::shared::Shared;
 use super::status::{Decided, PoolStatus};
 use crate::path::ChildPath;
 use crate::telemetry::Payload;
@@ -86,8 +87,32 @@ impl<M: Message> PoolRef<M> {
         job: Job,
         message: impl FnOnce(RpcReplyPort<T>) -> M,
     ) -> Result<T, PoolError> {
-        let job = self.wait_for_room(job).await?;
-        self.try_submit(job, message)?.await
+        let (reply, answer) = oneshot::channel();
+        let message = message(reply.into());
+        let work = |slip| Work::Message(message, Some(slip));
+        let outside = self.outside(&job);
+        self.put_when_room(job, outside, answer, work).await?.await
+    }
+
+    /// For how long a caller waits outside of a full queue, if one does.
+    fn outside(&self, job: &Job) -> Option<Duration> {
+        match self.shared.rules.overflow {
+            Overflow::Wait => Some(job.limit().unwrap_or(PATIENCE)),
+            Overflow::Reject | Overflow::DropOldest | Overflow::DropNewest => None,
+        }
+    }
+
+    /// Has a job done, whatever the rules say of a full queue: it is waited for.
+    pub(super) async fn submit_for_good<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> M,
+    ) -> Result<T, PoolError> {
+        let (reply, answer) = oneshot::channel();
+        let message = message(reply.into());
+        let work = |slip| Work::Message(message, Some(slip));
+        self.put_when_room(Job::new(), Some(Duration::MAX), answer, work)
+            .await?
+            .await
     }
 
     /// Has a job done, or says at once that it will not be: full is full. The answer comes from what is returned.
@@ -122,7 +147,7 @@ impl<M: Message> PoolRef<M> {
         let job = Work::Message(message, None);
         let request = Request { job, terms, wanted };
         let submitted = self.shared.submit(request, None, now);
-        submitted.map(drop).map_err(|(_, error)| error)
+        submitted.map(drop)
     }
 
     /// Has a job done at least once: when its worker ends before it has, it is begun again by another, three times in all. One that has
@@ -189,14 +214,15 @@ impl<M: Message> PoolRef<M> {
     /// # Errors
     /// Those of a job that is not begun.
     pub async fn checkout_as(&self, job: Job) -> Result<Lease<M>, PoolError> {
-        let job = self.wait_for_room(job).await?;
         let (sender, run) = oneshot::channel();
-        let pending: Pending<M, Run> =
-            self.put(job, None, run, |slip| Work::Lease(sender, slip))?;
-        let gone = || PoolError::Gone {
-            pool: self.shared.path.clone(),
-        };
-        Lease::new(pending.await?).ok_or_else(gone)
+        let outside = self.outside(&job);
+        let work = |slip| Work::Lease(sender, slip);
+        let pending: Pending<M, Run> = self.put_when_room(job, outside, run, work).await?;
+        let run = pending.await?;
+        let worker = run.claim.worker;
+        // It has gone since.
+        let lost = || self.shared.lost(worker, Outcome::Lost);
+        Lease::new(run).ok_or_else(lost)
     }
 
     /// Waits for a place in the queue, and keeps it for a job to come: back-pressure for whoever has to fetch the job first.
@@ -204,10 +230,23 @@ impl<M: Message> PoolRef<M> {
     /// # Errors
     /// [`PoolError::Rejected`] when there is none within this time.
     pub async fn reserve(&self, within: Duration) -> Result<Reservation<M>, PoolError> {
-        let place = self.place(within, true).await?;
+        let shared = &self.shared;
+        let kept = async {
+            let waiter = shared.room.wait_for_place();
+            loop {
+                let told = waiter.told();
+                match shared.keep_place() {
+                    Kept::Place(place) => return Ok(place),
+                    Kept::Refused(error) => return Err(error),
+                    Kept::Full => told.await,
+                }
+            }
+        };
+        let kept = tokio::time::timeout(within, kept).await;
+        let place = kept.map_err(|_| shared.still_full())??;
         Ok(Reservation {
             pool: self.clone(),
-            place,
+            place: Some(place),
         })
     }
 
@@ -219,84 +258,61 @@ impl<M: Message> PoolRef<M> {
         work: impl FnOnce(Arc<Slip>) -> Work<M>,
     ) -> Result<Pending<M, T>, PoolError> {
         let now = time::now();
-        let patience = Patience::new(job.limit(), now);
-        let (slip, fate) = Slip::new();
-        let (terms, wanted) = job.begin(now);
-        let job = work(Arc::clone(&slip));
-        let request = Request { job, terms, wanted };
-        let pool = Arc::clone(&self.shared);
-        match pool.submit(request, place, now) {
-            Ok(id) => Ok(Pending::new(pool, id, slip, answer, fate, patience)),
-            Err((_, error)) => Err(error),
-        }
+        let (request, caller) = asked(job, answer, work, now);
+        let id = self.shared.submit(request, place, now)?;
+        Ok(Pending::new(Arc::clone(&self.shared), id, caller))
     }
 
-    /// Where callers wait outside, this one does while the queue is full. What the job may take is less by that.
-    async fn wait_for_room(&self, job: Job) -> Result<Job, PoolError> {
-        match self.shared.rules.overflow {
-            Overflow::Wait => {}
-            Overflow::Reject | Overflow::DropOldest | Overflow::DropNewest => return Ok(job),
-        }
-        let begun = time::now();
-        let within = job.limit().unwrap_or(PATIENCE);
-        self.place(within, false).await?;
-        Ok(match job.limit() {
-            Some(limit) => job.within(limit.saturating_sub(time::now() - begun)),
-            None => job,
-        })
-    }
-
-    /// Waits until there is a place, and keeps it if it is to be kept.
-    async fn place(&self, within: Duration, kept: bool) -> Result<Option<Place>, PoolError> {
-        let shared = &self.shared;
-        let look = || {
-            let mut inner = shared.lock();
-            if kept {
-                inner.desk.reserve().map(Some)
-            } else {
-                // A pool that is closed says so itself.
-                let has_room = !inner.desk.is_full() || inner.desk.is_closed();
-                has_room.then_some(None)
-            }
+    /// The same, but it is waited until there is room, if it is to be.
+    async fn put_when_room<T>(
+        &self,
+        job: Job,
+        outside: Option<Duration>,
+        answer: oneshot::Receiver<T>,
+        work: impl FnOnce(Arc<Slip>) -> Work<M>,
+    ) -> Result<Pending<M, T>, PoolError> {
+        let Some(outside) = outside else {
+            return self.put(job, None, answer, work);
         };
-        if let Some(place) = look() {
-            return Ok(place);
-        }
-        let _waits = WaitsForRoom::begin(shared);
-        let found = async {
+        let shared = &self.shared;
+        let (mut request, caller) = asked(job, answer, work, time::now());
+        let wanted = request.wanted.clone();
+        let came_in = async {
+            let waiter = shared.room.wait(&wanted);
             loop {
-                let told = shared.room.notified();
-                if let Some(place) = look() {
-                    return place;
+                let told = waiter.told();
+                match shared.try_submit(request) {
+                    Tried::In(id) => return Ok(id),
+                    Tried::Refused(error) => return Err(error),
+                    Tried::Full(again) => request = again,
                 }
                 told.await;
             }
         };
-        let waited = tokio::time::timeout(within, found).await;
-        waited.map_err(|_| {
-            let mut inner = shared.lock();
-            inner.desk.note_reject(Reject::QueueFull);
-            let retry_after = inner.desk.retry_after();
-            drop(inner);
-            shared.rejected(Reject::QueueFull, retry_after)
-        })
+        let came_in = tokio::time::timeout(outside, came_in).await;
+        let id = came_in.map_err(|_| shared.still_full())??;
+        Ok(Pending::new(Arc::clone(shared), id, caller))
     }
 }
 
-/// Counts who waits for room.
-struct WaitsForRoom<'a>(&'a std::sync::atomic::AtomicUsize);
-
-impl<'a> WaitsForRoom<'a> {
-    fn begin<M>(shared: &'a Shared<M>) -> Self {
-        shared.waits_for_room.fetch_add(1, Ordering::AcqRel);
-        Self(&shared.waits_for_room)
-    }
-}
-
-impl Drop for WaitsForRoom<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// A job as it goes to the desk, and what its caller waits with. From now on its time runs.
+fn asked<M, T>(
+    job: Job,
+    answer: oneshot::Receiver<T>,
+    work: impl FnOnce(Arc<Slip>) -> Work<M>,
+    now: Instant,
+) -> (Request<Work<M>>, Caller<T>) {
+    let patience = Patience::new(job.limit(), now);
+    let (slip, fate) = Slip::new();
+    let (terms, wanted) = job.begin(now);
+    let job = work(Arc::clone(&slip));
+    let caller = Caller {
+        slip,
+        answer,
+        fate,
+        patience,
+    };
+    (Request { job, terms, wanted }, caller)
 }
 
 /// A place in the queue that is kept for a job to come, until this is dropped.
@@ -330,20 +346,9 @@ impl<M: Message> Reservation<M> {
     }
 }
 
-impl<M: Send + 'static> Reservation<M> {
-    fn give_back(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.pool.shared.lock().desk.unreserve(place);
-        }
-    }
-}
-
 impl<M: Send + 'static> Drop for Reservation<M> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.give_back();
-            self.pool.shared.made_room();
-        }
+        self.pool.shared.give_back(self.place.take());
     }
 }
 
@@ -363,7 +368,9 @@ pub(super) trait Pooled: Send + Sync {
     fn status(&self) -> PoolStatus;
     fn decisions(&self) -> Vec<Decided>;
     fn set_mode(&self, mode: ScaleMode);
-    fn close(&self, closed: bool);
+    fn drain(self: Arc<Self>, drained: bool);
+    fn end(self: Arc<Self>);
+    fn on_memory(&self, number: u32, generation: u32, bytes: u64);
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
     fn message_type(&self) -> &'static str;
 }
@@ -420,12 +427,12 @@ impl PoolHandle {
 
     /// It takes no more work, and what waits is refused; what was begun is finished.
     pub fn drain(&self) {
-        self.0.close(true);
+        Arc::clone(&self.0).drain(true);
     }
 
     /// It takes work again.
     pub fn resume(&self) {
-        self.0.close(false);
+        Arc::clone(&self.0).drain(false);
     }
 }
 
@@ -447,8 +454,16 @@ impl<M: Send + 'static> Pooled for Shared<M> {
         self.alarm.notify_one();
     }
 
-    fn close(&self, closed: bool) {
-        self.close_or_open(closed);
+    fn drain(self: Arc<Self>, drained: bool) {
+        Self::drain(&self, drained);
+    }
+
+    fn end(self: Arc<Self>) {
+        self.is_gone();
+    }
+
+    fn on_memory(&self, number: u32, generation: u32, bytes: u64) {
+        self.has_memory(number, generation, bytes);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
@@ -469,21 +484,5 @@ impl<M: Send + 'static> Shared<M> {
             attempts,
             worker: worker.id().into(),
         });
-    }
-
-    pub(super) fn close_or_open(&self, closed: bool) {
-        let mut inner = self.lock();
-        if !closed {
-            inner.desk.open();
-            return;
-        }
-        inner.desk.close();
-        let refused = inner.desk.take_refused();
-        drop(inner);
-        for (work, reject) in refused {
-            if let Some(slip) = work.slip_ref() {
-                slip.refuse(self.rejected(reject, None));
-            }
-        }
     }
 }

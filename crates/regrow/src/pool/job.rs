@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use regrow_core::backlog::{Priority, Terms};
@@ -11,7 +11,7 @@ use regrow_core::desk;
 use tokio::sync::oneshot;
 
 use super::error::PoolError;
-use super::shared::Run;
+use super::run::Run;
 
 /// On which terms a job waits, and for whom it is: normal priority, nobody's, of cost 1, without a deadline, for whoever is free,
 /// unless something else is said.
@@ -96,6 +96,8 @@ const LEFT: u8 = 1;
 const LATE: u8 = 2;
 /// Its caller has what it waited for.
 const ANSWERED: u8 = 3;
+/// Its caller knows that there will be no answer, and waits to hear why.
+const UNANSWERED: u8 = 4;
 
 /// What is kept of a job to tell its caller how it has ended.
 pub(super) struct Slip {
@@ -135,6 +137,12 @@ impl Slip {
         self.let_go();
     }
 
+    /// There will be no answer. Whether its worker says that it has done it, so that only its end can be the reason.
+    pub(super) fn unanswered(&self) -> bool {
+        self.caller.store(UNANSWERED, Ordering::Release);
+        self.held().is_some()
+    }
+
     /// Nobody waits for it any more, and nobody has had an answer.
     pub(super) fn has_left(&self) -> bool {
         matches!(self.caller.load(Ordering::Acquire), LEFT | LATE)
@@ -143,7 +151,7 @@ impl Slip {
     /// How a job has ended that its worker has done.
     pub(super) fn outcome(&self) -> desk::Outcome {
         match self.caller.load(Ordering::Acquire) {
-            WAITS | ANSWERED => desk::Outcome::Ok,
+            WAITS | ANSWERED | UNANSWERED => desk::Outcome::Ok,
             LATE => desk::Outcome::Timeout,
             _ => desk::Outcome::Cancelled,
         }
@@ -168,19 +176,22 @@ impl Slip {
 
     /// The worker counts as busy until the caller has its answer.
     pub(super) fn hold(&self, run: Run) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
+        *self.held() = Some(run);
         if self.caller.load(Ordering::Acquire) != WAITS {
             self.let_go();
         }
     }
 
-    fn let_go(&self) {
-        let held = self
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(held);
+    /// The worker can have another job in its place: what this one came to, its caller's state says.
+    pub(super) fn let_go(&self) {
+        let held = self.held().take();
+        if let Some(mut run) = held {
+            run.ended(self.outcome());
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Run>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

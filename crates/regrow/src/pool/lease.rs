@@ -15,7 +15,8 @@ use tokio::time::Sleep;
 
 use super::error::PoolError;
 use super::job::Slip;
-use super::shared::{Run, Shared};
+use super::run::Run;
+use super::shared::Shared;
 use crate::address::Address;
 use crate::registry::Registered;
 use crate::time;
@@ -77,6 +78,9 @@ impl<M> Lease<M> {
     }
 }
 
+/// How long is waited for the word that a worker has ended, when its answer to one of several jobs will not come.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// How long a job may take, and what then.
 pub(super) struct Patience {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -104,6 +108,14 @@ impl Patience {
     }
 }
 
+/// What a caller has of a job before that is in.
+pub(super) struct Caller<T> {
+    pub(super) slip: Arc<Slip>,
+    pub(super) answer: oneshot::Receiver<T>,
+    pub(super) fate: oneshot::Receiver<PoolError>,
+    pub(super) patience: Patience,
+}
+
 /// An answer to come: of a worker (`T`), or one itself. Dropped before, it takes the job back if that was not begun.
 #[must_use = "dropped, it takes the job back"]
 pub struct Pending<M: Send + 'static, T> {
@@ -113,6 +125,8 @@ pub struct Pending<M: Send + 'static, T> {
     answer: Option<oneshot::Receiver<T>>,
     fate: Option<oneshot::Receiver<PoolError>>,
     patience: Patience,
+    /// The answer will not come: until then it is waited whether the worker has ended, for then that is why.
+    grace: Option<Pin<Box<Sleep>>>,
     is_settled: bool,
 }
 
@@ -123,21 +137,15 @@ impl<M: Send + 'static, T> fmt::Debug for Pending<M, T> {
 }
 
 impl<M: Send + 'static, T> Pending<M, T> {
-    pub(super) const fn new(
-        pool: Arc<Shared<M>>,
-        id: JobId,
-        slip: Arc<Slip>,
-        answer: oneshot::Receiver<T>,
-        fate: oneshot::Receiver<PoolError>,
-        patience: Patience,
-    ) -> Self {
+    pub(super) fn new(pool: Arc<Shared<M>>, id: JobId, caller: Caller<T>) -> Self {
         Self {
             pool,
             id,
-            slip,
-            answer: Some(answer),
-            fate: Some(fate),
-            patience,
+            slip: caller.slip,
+            answer: Some(caller.answer),
+            fate: Some(caller.fate),
+            patience: caller.patience,
+            grace: None,
             is_settled: false,
         }
     }
@@ -174,7 +182,12 @@ impl<M: Send + 'static, T> Future for Pending<M, T> {
                     return Poll::Ready(Ok(answer));
                 }
                 // Why, its worker says.
-                Poll::Ready(Err(_)) => this.answer = None,
+                Poll::Ready(Err(_)) => {
+                    this.answer = None;
+                    if this.slip.unanswered() {
+                        this.grace = Some(Box::pin(tokio::time::sleep(GRACE)));
+                    }
+                }
                 Poll::Pending => {}
             }
         }
@@ -187,6 +200,20 @@ impl<M: Send + 'static, T> Future for Pending<M, T> {
                 Poll::Ready(Err(_)) => this.fate = None,
                 Poll::Pending => {}
             }
+        }
+        if let Some(grace) = &mut this.grace
+            && grace.as_mut().poll(context).is_ready()
+        {
+            // Its worker lives, and has forgotten it. Now it can have another.
+            this.grace = None;
+            this.slip.let_go();
+            if let Some(fate) = &mut this.fate
+                && let Poll::Ready(Ok(error)) = Pin::new(fate).poll(context)
+            {
+                this.is_settled = true;
+                return Poll::Ready(Err(error));
+            }
+            this.fate = None;
         }
         if this.answer.is_none() && this.fate.is_none() {
             this.is_settled = true;

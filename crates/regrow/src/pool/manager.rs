@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use ractor::Message as ActorMessage;
 use regrow_core::StopCause;
 use regrow_core::desk::Totals;
-use regrow_core::scaler::{Decision, Direction, Inputs, Load, ScaleMode, Signal, Trigger};
+use regrow_core::scaler::{ScaleMode, Scaler, Trigger};
 use tokio::sync::mpsc;
 
 use super::shared::Shared;
 use super::{MakeWorker, Worker};
-use crate::breaker::CircuitState;
+use crate::address::Place;
 use crate::child::ChildSpec;
 use crate::exit::BoxError;
 use crate::panics::catch;
@@ -23,7 +23,10 @@ use crate::task::TaskContext;
 use crate::telemetry::{Edge, Payload, Span};
 use crate::time;
 
+mod decide;
+mod leaving;
 mod news;
+use leaving::Leaving;
 
 /// The id of the breaker in front of all starts of workers.
 pub(super) const STARTS: &str = "starts";
@@ -31,18 +34,8 @@ pub(super) const STARTS: &str = "starts";
 /// Something that the supervisor was asked to do is over.
 enum Done {
     Started(u32, Result<(), OperateError>),
-    Gone(u32, &'static str),
+    Gone(u32, &'static str, Result<(), OperateError>),
     Refreshed(u32, Result<(), OperateError>),
-}
-
-/// Why a worker goes, and until when it may finish what it has.
-struct Leaving {
-    cause: &'static str,
-    until: Instant,
-    /// A fresh one is to be in its place.
-    comes_back: bool,
-    /// The supervisor was asked.
-    is_asked: bool,
 }
 
 struct Manager<M: Send + 'static> {
@@ -50,13 +43,15 @@ struct Manager<M: Send + 'static> {
     make: Arc<MakeWorker<M>>,
     context: TaskContext,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    /// Those that the supervisor was asked to start, and has not answered of.
+    starting: BTreeSet<u32>,
     leaving: BTreeMap<u32, Leaving>,
     /// Changes of the size under way: who is waited for.
     spans: Vec<(Span, BTreeSet<u32>)>,
     told: Totals,
     mode: ScaleMode,
     /// Why a worker could not be started, while the pool itself starts.
-    failed: Option<OperateError>,
+    failed: Option<BoxError>,
 }
 
 pub(super) async fn manage<M: ActorMessage>(
@@ -71,6 +66,7 @@ pub(super) async fn manage<M: ActorMessage>(
         make,
         context,
         done: mpsc::unbounded_channel(),
+        starting: BTreeSet::new(),
         leaving: BTreeMap::new(),
         spans: Vec::new(),
         told,
@@ -85,25 +81,28 @@ pub(super) async fn manage<M: ActorMessage>(
 impl<M: ActorMessage> Manager<M> {
     async fn run(&mut self) -> Result<StopCause, BoxError> {
         self.begin();
-        let warm = self.pool.rules.warm();
-        let mut is_up = false;
+        // A manager that comes back finds a pool at work, which is not to wait for workers, nor to end for want of one.
+        let is_first = self.context.generation() == 1;
+        if !is_first {
+            self.context.announce();
+        }
+        let mut is_up = !is_first;
         let pool = Arc::clone(&self.pool);
         loop {
             if !is_up {
-                if let Some(error) = self.failed.take() {
-                    return Err(error.into());
-                }
-                is_up = self.able() >= warm;
+                is_up = self.able() >= self.warm();
                 if is_up {
                     self.context.announce();
+                } else if let Some(error) = self.failed.take() {
+                    return Err(error);
                 }
             }
             let next = self.next_wakeup();
             let alarm = pool.alarm.notified();
             tokio::select! {
                 cause = self.context.stopped() => return Ok(cause),
-                () = time::sleep_until(next) => {}
-                () = alarm => {}
+                () = wait_until(next) => {}
+                () = alarm => pool.scaling().scaler.wake(time::now()),
                 Some(done) = self.done.1.recv() => self.on_done(done),
             }
             self.keep_up();
@@ -114,6 +113,13 @@ impl<M: ActorMessage> Manager<M> {
     fn has_place(&self, number: u32) -> bool {
         let path = self.pool.path.join(&number.to_string());
         self.context.tree.place(path.as_str()).is_some()
+    }
+
+    /// How many workers have to be up: no more than there are to be, should it share what they need with others.
+    fn warm(&self) -> u32 {
+        let desired = self.pool.scaling().last().map(|last| last.to);
+        let warm = self.pool.rules.warm();
+        desired.map_or(warm, |desired| warm.min(desired))
     }
 
     fn able(&self) -> u32 {
@@ -131,51 +137,20 @@ impl<M: ActorMessage> Manager<M> {
                 self.let_go(worker.number, "scale", false);
             }
         }
-        self.pool.lock().desk.open();
+        self.pool.begins();
         let starts = ChildSpec::from(&self.pool.starts);
         // Another life of the manager has started it, or it is up in a moment: nobody waits for it.
         self.ask(
             |answer| Message::StartChild(Box::new(starts), answer),
             |_| None,
         );
-        self.be_as_before();
-    }
-
-    /// A pool begins with the size that its rules begin with; one that comes back, with the size that it had.
-    fn be_as_before(&mut self) {
-        let inputs = Inputs {
-            load: None,
-            ..self.inputs(time::now())
-        };
-        let size = inputs.size;
-        let mut scaling = self.pool.scaling();
-        let initial = scaling.scaler.rules().initial();
-        let to = scaling.last().map_or(initial, |last| last.to);
-        if to <= size {
-            return;
-        }
-        let decision = Decision {
-            to,
-            wanted: to,
-            smoothed: 0.0,
-            remembered: to,
-            trigger: Trigger::Bound,
-            limit: None,
-            inputs,
-        };
-        scaling.note(&decision, SystemTime::now());
-        drop(scaling);
-        if let Some(share) = &self.pool.rules.quota {
-            share.take(&self.pool.path, to);
-        }
-        self.tell_decision(&decision);
-        self.grow(size, to, Trigger::Bound);
+        self.begin_size();
     }
 
     /// The pool stops, or only its manager.
     fn stop(&self, cause: StopCause) {
         match cause {
-            StopCause::Parent => self.pool.close_or_open(true),
+            StopCause::Parent => self.pool.ends(),
             StopCause::Operator
             | StopCause::Sibling
             | StopCause::Probe
@@ -188,17 +163,20 @@ impl<M: ActorMessage> Manager<M> {
             | StopCause::Reload
             | StopCause::Scale => {}
         }
-        if let Some(share) = &self.pool.rules.quota {
-            share.leave(&self.pool.path);
-        }
     }
 
-    fn next_wakeup(&self) -> Instant {
+    /// When something is due next; never, in a pool that has nothing to do and nobody too many.
+    fn next_wakeup(&self) -> Option<Instant> {
         let tick = self.pool.scaling().scaler.next_wakeup();
-        let desk = self.pool.lock().desk.next_wakeup();
-        let leaving = self.leaving.values().filter(|leaving| !leaving.is_asked);
-        let leaving = leaving.map(|leaving| leaving.until);
-        leaving.chain(desk).fold(tick, Instant::min)
+        let (desk, served) = {
+            let inner = self.pool.lock();
+            let desk = &inner.desk;
+            (desk.next_wakeup(), desk.crew().next_served())
+        };
+        // Who is too old is looked for with each look at the size.
+        let served = served.filter(|_| tick.is_none());
+        let leaving = self.leaving.values().filter_map(Leaving::next_wakeup);
+        leaving.chain(desk).chain(tick).chain(served).min()
     }
 
     /// Everything that may have become due.
@@ -206,111 +184,60 @@ impl<M: ActorMessage> Manager<M> {
         let now = time::now();
         self.tell_news(now);
         self.see_off(now);
-        let (size, queued) = {
+        let (size, queued, served) = {
             let inner = self.pool.lock();
-            (inner.desk.crew().size(), inner.desk.queued())
+            let crew = inner.desk.crew();
+            let served = crew.next_served().is_some_and(|at| at <= now);
+            (crew.size(), inner.desk.queued() as u64, served)
         };
-        let (due, mode) = {
+        let (next, mode) = {
             let scaling = self.pool.scaling();
-            (scaling.scaler.next_wakeup() <= now, scaling.mode())
+            (scaling.scaler.next_wakeup(), scaling.mode())
         };
+        let due = next.map_or(served, |next| next <= now);
         // Who has nobody cannot wait, and neither can an operator.
-        let wanted = (size == 0 && queued > 0) || mode != self.mode;
+        let wanted = Scaler::is_urgent(size, queued) || mode != self.mode;
         self.mode = mode;
         if due || wanted {
             self.recycle(now);
+            self.reconcile();
             self.look();
             self.tell_refused(now);
         }
-        let is_alert = size == 0 || !self.leaving.is_empty();
+        let rests = self.pool.scaling().scaler.next_wakeup().is_none();
+        let is_alert = rests || size == 0 || !self.leaving.is_empty();
         self.pool.is_alert.store(is_alert, Ordering::Relaxed);
     }
 
-    /// One look at what there is to do, and what follows.
-    fn look(&mut self) {
-        let now = time::now();
-        let inputs = self.inputs(now);
-        let (decision, told) = {
-            let mut scaling = self.pool.scaling();
-            let decision = scaling.scaler.on_tick(inputs, now);
-            let told = scaling.note(&decision, SystemTime::now());
-            (decision, told)
-        };
-        if let Some(share) = &self.pool.rules.quota {
-            share.take(&self.pool.path, decision.to);
-        }
-        if told.is_news {
-            self.tell_decision(&decision);
-        }
-        if let Some((wanted, reason)) = told.blocked {
-            let got = decision.to;
-            self.pool.emit(|| Payload::PoolScaleBlocked {
-                wanted,
-                got,
-                reason,
-            });
-        }
-        let size = decision.inputs.size;
-        match decision.direction() {
-            Direction::Up => self.grow(size, decision.to, decision.trigger),
-            Direction::Down => self.shrink(size, decision.to, now),
-            Direction::Hold => {}
-        }
-    }
-
-    fn inputs(&self, now: Instant) -> Inputs {
-        let rules = &self.pool.rules;
-        let (size, load) = {
+    /// What the pool knows of its workers and what their supervisor has can differ: others end children too, and an order can be overtaken
+    /// by another. Who is gone is known no more, and who is not known does not stay.
+    fn reconcile(&mut self) {
+        let known: BTreeSet<u32> = {
             let inner = self.pool.lock();
-            let load = Load {
-                in_flight: inner.desk.crew().in_flight(),
-                queued: inner.desk.queued() as u64,
-                oldest: inner.desk.oldest(now),
-            };
-            (inner.desk.crew().size(), load)
+            let each = inner.desk.crew().each();
+            each.map(|worker| worker.number).collect()
         };
-        let signals = rules.signals.iter().map(|watched| Signal {
-            name: Arc::clone(&watched.name),
-            // One that panics is missing.
-            value: catch(AssertUnwindSafe(|| (watched.read)())).ok().flatten(),
-            target: watched.target,
-        });
-        let forecast = rules.forecast.as_ref();
-        let forecast = forecast.and_then(|read| catch(AssertUnwindSafe(|| read())).ok().flatten());
-        let share = rules.quota.as_ref();
-        Inputs {
-            size,
-            load: Some(load),
-            signals: signals.collect(),
-            forecast,
-            quota: share.map(|share| share.allows(&self.pool.path, size)),
-            start_backoff: match self.pool.starts.state() {
-                CircuitState::Open | CircuitState::ForcedOpen => true,
-                CircuitState::Closed
-                | CircuitState::HalfOpen
-                | CircuitState::Disabled
-                | CircuitState::MetricsOnly => false,
-            },
+        let last = self.pool.last.load(Ordering::Relaxed);
+        let directory = self.context.tree.directory(&self.pool.path);
+        let places = directory.all();
+        let number = |place: &Arc<Place>| place.path().id().parse().ok();
+        let there: BTreeSet<u32> = places.iter().filter_map(number).collect();
+        for number in known.difference(&there) {
+            let is_asked = self
+                .leaving
+                .get(number)
+                .is_some_and(|leaving| leaving.is_asked);
+            if !is_asked && !self.starting.contains(number) {
+                self.gone(*number, "lost");
+            }
         }
-    }
-
-    fn tell_decision(&self, decision: &Decision) {
-        let load = decision.inputs.load.unwrap_or_default();
-        self.pool.emit(|| Payload::PoolScaleDecided {
-            from: decision.inputs.size,
-            to: decision.to,
-            wanted: decision.wanted,
-            demand: decision.demand(),
-            smoothed: decision.smoothed,
-            queue: load.queued,
-            remembered: decision.remembered,
-            forecast: decision.inputs.forecast,
-            quota: decision.inputs.quota,
-            direction: decision.direction(),
-            trigger: decision.trigger,
-            clamp: decision.limit,
-            why: decision.to_string().into(),
-        });
+        for number in there.difference(&known).filter(|number| **number <= last) {
+            let id: Arc<str> = number.to_string().into();
+            self.ask(
+                |answer| Message::Operate(Verb::Terminate, id, answer),
+                |_| None,
+            );
+        }
     }
 
     fn span(&self, from: u32, to: u32) -> Span {
@@ -322,27 +249,53 @@ impl<M: ActorMessage> Manager<M> {
     fn grow(&mut self, from: u32, to: u32, cause: Trigger) {
         let mut waited_for = BTreeSet::new();
         for _ in from..to {
-            let number = self.pool.last.fetch_add(1, Ordering::Relaxed) + 1;
-            let tier = {
-                let inner = self.pool.lock();
-                let has = |tier: &str| inner.desk.crew().count_tag(tier);
-                self.pool.rules.tier(has)
-            };
-            let tags: Vec<Arc<str>> = tier.iter().cloned().collect();
-            let spec = self.spec(&Worker { number, tier });
-            self.pool.lock().desk.add(number, tags, time::now());
-            self.pool.emit(|| Payload::PoolWorkerAdded {
-                worker: number.to_string().into(),
-                cause,
-            });
-            self.ask(
-                |answer| Message::StartChild(Box::new(spec), answer),
-                move |result| Some(Done::Started(number, result)),
-            );
-            waited_for.insert(number);
+            match self.add_worker(cause) {
+                Ok(number) => {
+                    waited_for.insert(number);
+                }
+                Err(error) => {
+                    // So would the next be: it is tried again when the gate of all starts says so.
+                    self.failed = Some(error);
+                    break;
+                }
+            }
         }
         let span = self.span(from, to);
-        self.spans.push((span, waited_for));
+        if waited_for.is_empty() {
+            span.exception("no worker could be made");
+        } else {
+            self.spans.push((span, waited_for));
+        }
+    }
+
+    /// One more worker: its number.
+    fn add_worker(&mut self, cause: Trigger) -> Result<u32, BoxError> {
+        let number = self.pool.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let tier = {
+            let inner = self.pool.lock();
+            let has = |tier: &str| inner.desk.crew().count_tag(tier);
+            self.pool.rules.tier(has)
+        };
+        let tags: Vec<Arc<str>> = tier.iter().cloned().collect();
+        let worker = Worker { number, tier };
+        let spec = catch(AssertUnwindSafe(|| self.spec(&worker))).inspect_err(|panic| {
+            let path = &self.pool.path;
+            tracing::warn!(target: "regrow", pool = %path, number, %panic, "what makes its workers has panicked");
+            if let Ok(permit) = self.pool.starts.try_acquire() {
+                permit.failure();
+            }
+        })?;
+        self.pool.lock().desk.add(number, tags, time::now());
+        self.pool.emit(|| Payload::PoolWorkerAdded {
+            worker: number.to_string().into(),
+            cause,
+        });
+        self.starting.insert(number);
+        self.ask(
+            |answer| Message::StartChild(Box::new(spec), answer),
+            move |result| Some(Done::Started(number, result)),
+        );
+        Ok(number)
     }
 
     /// What a worker is made from: what the user said, in this place, behind the gate of all starts.
@@ -359,119 +312,6 @@ impl<M: ActorMessage> Manager<M> {
         edit.plan.limit = None;
         edit.plan.significant = false;
         spec.gate(&self.pool.starts)
-    }
-
-    fn shrink(&mut self, from: u32, to: u32, now: Instant) {
-        let victims = self.victims(from, from - to, now);
-        if victims.is_empty() {
-            return;
-        }
-        let span = self.span(from, to);
-        for number in &victims {
-            self.let_go(*number, "scale", false);
-        }
-        self.spans.push((span, victims.into_iter().collect()));
-        self.see_off(now);
-    }
-
-    /// Who goes: the last of a tier never does.
-    fn victims(&self, size: u32, count: u32, now: Instant) -> Vec<u32> {
-        let inner = self.pool.lock();
-        let crew = inner.desk.crew();
-        let mut left: BTreeMap<Arc<str>, u32> = BTreeMap::new();
-        for (tier, _) in &self.pool.rules.tiers {
-            left.insert(Arc::clone(tier), crew.count_tag(tier));
-        }
-        let mut may_go = |number: &u32| {
-            let mut tags = crew.tags_of(*number).iter();
-            let tier = tags.find(|tag| left.contains_key(*tag));
-            let Some(left) = tier.and_then(|tier| left.get_mut(tier)) else {
-                return true;
-            };
-            let others = left.saturating_sub(1);
-            *left = others.max(1);
-            others > 0
-        };
-        let victims = crew.victims(size, now).into_iter();
-        victims
-            .filter(|number| may_go(number))
-            .take(count as usize)
-            .collect()
-    }
-
-    /// Workers that have served long enough make way for fresh ones, a tenth of them at a time.
-    fn recycle(&mut self, now: Instant) {
-        let (served, size) = {
-            let inner = self.pool.lock();
-            (inner.desk.crew().served(now), inner.desk.crew().size())
-        };
-        let most = (size as usize / 10).max(1);
-        let under_way = self
-            .leaving
-            .values()
-            .filter(|leaving| leaving.comes_back)
-            .count();
-        for (number, why) in served.into_iter().take(most.saturating_sub(under_way)) {
-            self.let_go(number, why.as_str(), true);
-        }
-    }
-
-    fn let_go(&mut self, number: u32, cause: &'static str, comes_back: bool) {
-        let now = time::now();
-        let in_flight = {
-            let mut inner = self.pool.lock();
-            inner.desk.drain(number, now);
-            let held = inner
-                .desk
-                .crew()
-                .each()
-                .find(|worker| worker.number == number);
-            held.map_or(0, |worker| worker.in_flight)
-        };
-        self.pool.is_alert.store(true, Ordering::Relaxed);
-        self.pool.emit(|| Payload::PoolWorkerDraining {
-            in_flight,
-            worker: number.to_string().into(),
-            cause,
-        });
-        let leaving = Leaving {
-            cause,
-            until: now + self.pool.rules.drain,
-            comes_back,
-            is_asked: false,
-        };
-        self.leaving.insert(number, leaving);
-    }
-
-    /// Those on their way out who have finished, or have had time enough, go.
-    fn see_off(&mut self, now: Instant) {
-        let ready: Vec<u32> = {
-            let inner = self.pool.lock();
-            let leaving = self.leaving.iter().filter(|(_, leaving)| !leaving.is_asked);
-            let ready = leaving.filter(|(number, leaving)| {
-                leaving.until <= now || inner.desk.crew().is_drained(**number)
-            });
-            ready.map(|(number, _)| *number).collect()
-        };
-        for number in ready {
-            let Some(leaving) = self.leaving.get_mut(&number) else {
-                continue;
-            };
-            leaving.is_asked = true;
-            let (cause, comes_back) = (leaving.cause, leaving.comes_back);
-            let id: Arc<str> = number.to_string().into();
-            if comes_back {
-                self.ask(
-                    |answer| Message::Operate(Verb::Bounce, id, answer),
-                    move |result| Some(Done::Refreshed(number, result)),
-                );
-            } else {
-                self.ask(
-                    |answer| Message::Operate(Verb::Terminate, id, answer),
-                    move |_| Some(Done::Gone(number, cause)),
-                );
-            }
-        }
     }
 
     /// Asks the supervisor, and is told when that is done.
@@ -496,29 +336,43 @@ impl<M: ActorMessage> Manager<M> {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Started(_, Ok(())) => {}
-            Done::Started(number, Err(error)) => {
-                tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a worker did not start");
-                // One that is in the tree stays: its own rules go on with it, or it is parked for somebody to look at.
-                self.did_not_come(number, &error.to_string());
-                if !self.has_place(number) {
-                    self.gone(number, "start_failed");
+            Done::Started(number, result) => {
+                self.starting.remove(&number);
+                if let Err(error) = result {
+                    self.did_not_start(number, error);
                 }
-                self.failed = Some(error);
             }
-            Done::Gone(number, cause) => self.gone(number, cause),
+            Done::Gone(number, cause, Ok(())) => self.gone(number, cause),
+            Done::Gone(number, cause, Err(error)) if self.has_place(number) => {
+                tracing::debug!(target: "regrow", pool = %self.pool.path, number, cause, %error, "a worker has not gone");
+                if let Some(leaving) = self.leaving.get_mut(&number) {
+                    leaving.is_asked_again_at(time::now());
+                }
+            }
+            Done::Gone(number, cause, Err(_)) => self.gone(number, cause),
             Done::Refreshed(number, result) => {
-                self.leaving.remove(&number);
-                match result {
-                    Ok(()) => self.pool.keep(number),
-                    // Its place is there, and its own rules go on with it.
-                    Err(error) => {
-                        tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a fresh worker did not start");
-                        self.pool.keep(number);
-                    }
+                if let Err(error) = result {
+                    tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a fresh worker did not start");
+                }
+                if self.has_place(number) {
+                    // Its own rules go on with it.
+                    self.leaving.remove(&number);
+                    self.pool.keep(number);
+                } else {
+                    self.gone(number, "start_failed");
                 }
             }
         }
+    }
+
+    fn did_not_start(&mut self, number: u32, error: OperateError) {
+        tracing::debug!(target: "regrow", pool = %self.pool.path, number, %error, "a worker did not start");
+        // One that is in the tree stays: its own rules go on with it, or it is parked for somebody to look at.
+        self.did_not_come(number, &error.to_string());
+        if !self.has_place(number) {
+            self.gone(number, "start_failed");
+        }
+        self.failed = Some(error.into());
     }
 
     fn gone(&mut self, number: u32, cause: &'static str) {
@@ -551,5 +405,13 @@ impl<M: ActorMessage> Manager<M> {
                 self.spans.swap_remove(at).0.stop();
             }
         }
+    }
+}
+
+/// Waits until then, or for good.
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -44,7 +44,9 @@ impl Quota {
     /// How many are in use.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.book().values().sum()
+        self.book()
+            .values()
+            .fold(0, |sum, units| sum.saturating_add(*units))
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChildPath, u64>> {
@@ -53,19 +55,26 @@ impl Quota {
 }
 
 impl Share {
-    /// How many workers a pool may have that has `size` of them now.
-    pub(super) fn allows(&self, pool: &ChildPath, size: u32) -> u32 {
+    /// A pool decides how many workers it will have, of as many as others leave it, and that is booked: nobody else decides meanwhile, so
+    /// two do not get more together than there is. Those that it has, and those on their way out, keep what they take until they are gone.
+    pub(super) fn decide<T>(
+        &self,
+        pool: &ChildPath,
+        size: u32,
+        leaving: u32,
+        decide: impl FnOnce(u32) -> (T, Option<u32>),
+    ) -> T {
         let mut used = self.quota.book();
-        used.insert(pool.clone(), u64::from(size) * self.each);
-        let others: u64 = used.values().sum::<u64>() - u64::from(size) * self.each;
-        let left = self.quota.0.units.saturating_sub(others);
-        u32::try_from(left / self.each.max(1)).unwrap_or(u32::MAX)
-    }
-
-    /// A pool will have so many workers; those that it may not have are for others, so two that decide at once do not get more together.
-    pub(super) fn take(&self, pool: &ChildPath, size: u32) {
-        let mut used = self.quota.book();
-        used.insert(pool.clone(), u64::from(size) * self.each);
+        used.remove(pool);
+        let others = used
+            .values()
+            .fold(0, |sum: u64, units| sum.saturating_add(*units));
+        let left = self.quota.0.units.saturating_sub(others) / self.each;
+        let left = left.saturating_sub(leaving.into());
+        let (decided, to) = decide(u32::try_from(left).unwrap_or(u32::MAX));
+        let workers = u64::from(to.unwrap_or(size).max(size)) + u64::from(leaving);
+        used.insert(pool.clone(), workers.saturating_mul(self.each));
+        decided
     }
 
     /// A pool is gone.

@@ -20,6 +20,9 @@ const QUEUE_PER_WORKER: usize = 10;
 /// How long a worker that goes may take to finish what it has.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// Longer than that nobody waits.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 /// A value of the user's own, looked at before each decision.
 pub(super) type Gauge = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
 
@@ -112,13 +115,27 @@ impl Rules {
         DeskRules {
             mode: self.mode,
             backlog,
-            crew: self.crew.clone(),
+            crew: self.crew(),
             outliers: self.outliers,
         }
     }
 
+    fn crew(&self) -> CrewRules {
+        let tiers = self.tiers.iter().map(|(tier, _)| Arc::clone(tier));
+        self.crew.clone().keep_one_of(tiers)
+    }
+
     /// What could never work, in words.
     pub(super) fn wrong(&self) -> Option<String> {
+        if self.drain > LONGEST {
+            let drain = self.drain;
+            return Some(format!(
+                "drain_timeout: expected up to a year, got {drain:?}"
+            ));
+        }
+        if let Err(error) = self.crew.check() {
+            return Some(error.to_string());
+        }
         if let Err(error) = self.scaler().check() {
             return Some(error.to_string());
         }

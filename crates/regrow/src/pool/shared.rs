@@ -3,20 +3,22 @@
 //! The lock is held for O(log workers), and nobody is woken, answered or told of while it is.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ractor::{ActorCell, SupervisionEvent};
-use regrow_core::backlog::{OverloadChange, Priority, Taken};
+use regrow_core::backlog::{OverloadChange, Taken};
 use regrow_core::crew::Claim;
-use regrow_core::desk::{Desk, Ejection, JobId, Outcome, Place, Reject, Request, Step, Submitted};
+use regrow_core::desk::{Desk, Ejection, Outcome, Reject, Step};
 use regrow_core::{ChildKind, Phase};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::error::{PoolError, id_of};
 use super::job::{Slip, Work};
+use super::room::Room;
 use super::rules::Rules;
+use super::run::{End, Run, Sampled, lend};
 use super::scaling::Scaling;
 use super::seat::{Post, WorkerSeat};
 use crate::breaker::Breaker;
@@ -47,6 +49,8 @@ pub(super) struct After<M> {
     ring: Vec<ActorCell>,
     give: Vec<(Claim, Taken<Work<M>>)>,
     refused: Vec<(Work<M>, Reject)>,
+    /// Of these nobody waits any more. They are dropped here, for whatever that does must not be done under the lock.
+    abandoned: Vec<Work<M>>,
     lost: Vec<(u32, Option<Arc<Slip>>)>,
 }
 
@@ -56,9 +60,19 @@ impl<M> Default for After<M> {
             ring: Vec::new(),
             give: Vec::new(),
             refused: Vec::new(),
+            abandoned: Vec::new(),
             lost: Vec::new(),
         }
     }
+}
+
+/// Why a pool takes no work in.
+#[derive(Default)]
+struct Closed {
+    /// An operator has said so.
+    is_drained: AtomicBool,
+    /// It has stopped, and is not to come back by itself.
+    has_ended: AtomicBool,
 }
 
 /// A pool, for all of its lives.
@@ -75,71 +89,24 @@ pub(super) struct Shared<M> {
     pub(super) is_alert: AtomicBool,
     /// The manager looks whether workers come that were told of work.
     is_watched: AtomicBool,
-    /// Told when a place in the queue has become free, while somebody waits for one.
-    pub(super) room: Notify,
-    pub(super) waits_for_room: AtomicUsize,
+    /// Those who wait for room.
+    pub(super) room: Room,
+    /// Why no work is taken in, if none is.
+    closed: Closed,
     /// The number of the last worker.
     pub(super) last: AtomicU32,
     ends: AtomicU64,
     overload: Mutex<Vec<OverloadChange>>,
 }
 
-/// A job that a worker has. Dropped before its end, it is lost.
-pub(super) struct Run {
-    end: Arc<dyn End>,
-    pub(super) claim: Claim,
-    slip: Option<Arc<Slip>>,
-    taken: Sampled,
-    outcome: Outcome,
-    /// Its end was told.
-    is_over: bool,
-}
-
-/// What of a job is told as an example.
-#[derive(Clone, Copy)]
-struct Sampled {
-    began: Instant,
-    waited: Duration,
-    priority: Priority,
-}
-
-/// Whoever hears of the end of a job, whatever messages its pool takes.
-pub(super) trait End: Send + Sync {
-    fn end(self: Arc<Self>, run: &mut Run);
-    fn place(&self, number: u32) -> Option<Registered>;
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if !self.is_over {
-            Arc::clone(&self.end).end(self);
-        }
-    }
-}
-
-impl Run {
-    /// It has ended so; dropped, it says so.
-    pub(super) const fn ended(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-
-    fn took(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.taken.began)
-    }
-
-    /// When it was begun.
-    pub(super) const fn began(&self) -> Instant {
-        self.taken.began
-    }
-
-    pub(super) const fn slip(&self) -> Option<&Arc<Slip>> {
-        self.slip.as_ref()
-    }
-
-    /// The worker, as others find it.
-    pub(super) fn worker(&self) -> Option<Registered> {
-        self.end.place(self.claim.worker)
-    }
+/// Whether those who wait for room are to be told.
+enum RoomNow {
+    None,
+    /// There will be none.
+    Never,
+    Some {
+        has_place: bool,
+    },
 }
 
 impl<M: Send + 'static> Shared<M> {
@@ -165,8 +132,8 @@ impl<M: Send + 'static> Shared<M> {
             alarm: Notify::new(),
             is_alert: AtomicBool::new(true),
             is_watched: AtomicBool::new(false),
-            room: Notify::new(),
-            waits_for_room: AtomicUsize::new(0),
+            room: Room::default(),
+            closed: Closed::default(),
             last: AtomicU32::new(0),
             ends: AtomicU64::new(0),
             overload: Mutex::default(),
@@ -209,6 +176,65 @@ impl<M: Send + 'static> Shared<M> {
         tree.telemetry.span(self.subject(tree), payload)
     }
 
+    /// An operator wants it to take no work in, or to take some in again.
+    pub(super) fn drain(self: &Arc<Self>, drained: bool) {
+        self.closed.is_drained.store(drained, Ordering::Release);
+        self.close_or_open();
+    }
+
+    /// A life of it begins.
+    pub(super) fn begins(self: &Arc<Self>) {
+        self.closed.has_ended.store(false, Ordering::Release);
+        self.close_or_open();
+    }
+
+    /// It has stopped: what waits is refused, and what it had of anything that it shares is for others.
+    pub(super) fn ends(self: &Arc<Self>) {
+        self.closed.has_ended.store(true, Ordering::Release);
+        self.close_or_open();
+        if let Some(share) = &self.rules.quota {
+            share.leave(&self.path);
+        }
+    }
+
+    /// It is gone with all of its workers, or will not come back by itself.
+    pub(super) fn is_gone(self: &Arc<Self>) {
+        self.ends();
+        let known: Vec<u32> = {
+            let inner = self.lock();
+            let each = inner.desk.crew().each();
+            each.map(|worker| worker.number).collect()
+        };
+        for number in known {
+            self.remove(number);
+        }
+    }
+
+    fn close_or_open(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        // Read under the lock: of two who change it at once the later sees both.
+        let Closed {
+            is_drained,
+            has_ended,
+        } = &self.closed;
+        if is_drained.load(Ordering::Acquire) || has_ended.load(Ordering::Acquire) {
+            inner.desk.close();
+        } else {
+            inner.desk.open();
+        }
+        self.settle(inner, time::now(), Vec::new());
+        self.alarm.notify_one();
+    }
+
+    /// How much memory a life of a worker has.
+    pub(super) fn has_memory(&self, number: u32, generation: u32, bytes: u64) {
+        let mut inner = self.lock();
+        let crew = inner.desk.crew_mut();
+        if crew.generation(number) == Some(generation) && crew.on_memory(number, bytes) {
+            self.alarm.notify_one();
+        }
+    }
+
     /// A worker on its way out stays after all.
     pub(super) fn keep(self: &Arc<Self>, number: u32) {
         let mut inner = self.lock();
@@ -233,69 +259,6 @@ impl<M: Send + 'static> Shared<M> {
         WorkerSeat::new(Arc::clone(self) as Arc<dyn Post>, number)
     }
 
-    /// Takes a job in, and tells a worker.
-    pub(super) fn submit(
-        self: &Arc<Self>,
-        request: Request<Work<M>>,
-        place: Option<Place>,
-        now: Instant,
-    ) -> Result<JobId, (Work<M>, PoolError)> {
-        if let Some(breaker) = &self.rules.behind
-            && !breaker.state().lets_all_through()
-        {
-            let mut inner = self.lock();
-            inner.desk.note_reject(Reject::BreakerOpen);
-            if let Some(place) = place {
-                inner.desk.unreserve(place);
-            }
-            drop(inner);
-            let retry_after = breaker.status().retry_after;
-            let error = self.rejected(Reject::BreakerOpen, retry_after);
-            return Err((request.job, error));
-        }
-        let mut inner = self.lock();
-        let submitted = match place {
-            Some(place) => inner.desk.submit_reserved(place, request, now),
-            None => inner.desk.submit(request, now),
-        };
-        match submitted {
-            Submitted::Queued(id) => {
-                self.settle(inner, now, Vec::new());
-                self.alert();
-                Ok(id)
-            }
-            Submitted::Refused(job, reject) => {
-                let retry_after = match reject {
-                    Reject::QueueFull => inner.desk.retry_after(),
-                    Reject::Shed
-                    | Reject::Expired
-                    | Reject::Dropped
-                    | Reject::Draining
-                    | Reject::BreakerOpen
-                    | Reject::NoWorker => None,
-                };
-                drop(inner);
-                Err((job, self.rejected(reject, retry_after)))
-            }
-        }
-    }
-
-    pub(super) fn rejected(&self, reason: Reject, retry_after: Option<Duration>) -> PoolError {
-        PoolError::Rejected {
-            pool: self.path.clone(),
-            reason,
-            retry_after,
-        }
-    }
-
-    /// Its caller does not wait any more.
-    pub(super) fn cancel(&self, id: &JobId) {
-        let job = self.lock().desk.cancel(id);
-        if job.is_some() {
-            self.made_room();
-        }
-    }
-
     /// Brings work and workers together, and does what follows without the lock.
     pub(super) fn settle(
         self: &Arc<Self>,
@@ -308,12 +271,31 @@ impl<M: Send + 'static> Shared<M> {
         let after = (!is_quiet).then(|| self.steps(&mut inner, first, now, lost));
         // Should those who were told not come, the manager has others told.
         let watch = inner.desk.counts_until().is_some();
+        let room = self.room_now(&inner);
         drop(inner);
+        match room {
+            RoomNow::None => {}
+            RoomNow::Never => self.room.tell_all(),
+            RoomNow::Some { has_place } => self.room.tell(has_place),
+        }
         if watch && !self.is_watched.swap(true, Ordering::Relaxed) {
             self.alarm.notify_one();
         }
         if let Some(after) = after {
             self.perform(after);
+        }
+    }
+
+    fn room_now(&self, inner: &Inner<M>) -> RoomNow {
+        let has_place = !inner.desk.is_full();
+        if self.room.is_empty() {
+            RoomNow::None
+        } else if inner.desk.is_closed() {
+            RoomNow::Never
+        } else if has_place || inner.desk.crew().is_anybody_free() {
+            RoomNow::Some { has_place }
+        } else {
+            RoomNow::None
         }
     }
 
@@ -337,6 +319,7 @@ impl<M: Send + 'static> Shared<M> {
             next = inner.desk.next_step(now);
         }
         after.refused = inner.desk.take_refused();
+        after.abandoned = inner.desk.take_abandoned();
         if let Some(change) = inner.desk.take_overload_change() {
             let mut told = self.overload.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() < 16 {
@@ -366,7 +349,7 @@ impl<M: Send + 'static> Shared<M> {
         }
     }
 
-    fn lost(&self, number: u32, outcome: Outcome) -> PoolError {
+    pub(super) fn lost(&self, number: u32, outcome: Outcome) -> PoolError {
         PoolError::Lost {
             worker: self.path.join(&number.to_string()),
             outcome,
@@ -376,7 +359,6 @@ impl<M: Send + 'static> Shared<M> {
     /// A caller is given a worker.
     pub(super) fn give(self: &Arc<Self>, claim: Claim, taken: Taken<Work<M>>) {
         let (run, work) = self.run(claim, taken, time::now());
-        self.made_room();
         match work {
             Work::Lease(sender, _) => lend(sender, run),
             Work::Message(..) => drop(run),
@@ -390,8 +372,28 @@ impl<M: Send + 'static> Shared<M> {
         let pulled = inner.desk.pull(number, generation, now);
         self.settle(inner, now, Vec::new());
         let (claim, taken) = pulled?;
-        self.made_room();
         Some(self.run(claim, taken, now))
+    }
+
+    /// A worker has done a job, if it had one, and comes for the next when it has had a look at its mailbox.
+    pub(super) fn rest(self: &Arc<Self>, number: u32, generation: u32, run: Option<Run>) {
+        let now = time::now();
+        let done = run.map(|mut run| {
+            run.is_over = true;
+            let took = run.took(now);
+            (run, took)
+        });
+        let mut inner = self.lock();
+        let ended = done
+            .as_ref()
+            .map(|(run, took)| (run.claim, run.outcome, *took));
+        let finished = inner.desk.rest(number, generation, ended, now);
+        self.settle(inner, now, Vec::new());
+        if let Some((run, took)) = done
+            && finished.is_some()
+        {
+            self.tell_end(&run, took);
+        }
     }
 
     /// A worker has done a job, and comes for the next.
@@ -407,7 +409,6 @@ impl<M: Send + 'static> Shared<M> {
             self.tell_end(&run, took);
         }
         let (claim, taken) = pulled?;
-        self.made_room();
         Some(self.run(claim, taken, now))
     }
 
@@ -420,7 +421,6 @@ impl<M: Send + 'static> Shared<M> {
         let Some(slip) = run.slip().cloned() else {
             return Some(run);
         };
-        slip.done();
         slip.hold(run);
         None
     }
@@ -472,14 +472,7 @@ impl<M: Send + 'static> Shared<M> {
         (run, taken.payload)
     }
 
-    /// Somebody who waits for room is told that there is some.
-    pub(super) fn made_room(&self) {
-        if self.waits_for_room.load(Ordering::Acquire) > 0 {
-            self.room.notify_one();
-        }
-    }
-
-    fn alert(&self) {
+    pub(super) fn alert(&self) {
         if self.is_alert.load(Ordering::Relaxed) {
             self.alarm.notify_one();
         }
@@ -566,12 +559,6 @@ impl<M: Send + 'static> End for Shared<M> {
         let place = self.tree()?.place(path.as_str())?;
         Some(Registered::new(&place))
     }
-}
-
-/// Gives a worker to a caller. Whoever has left gives it back at once, and so does who leaves before it is taken: that is nobody's fault.
-pub(super) fn lend(sender: oneshot::Sender<Run>, mut run: Run) {
-    run.ended(Outcome::Cancelled);
-    drop(sender.send(run));
 }
 
 /// Tells a worker that there is work.

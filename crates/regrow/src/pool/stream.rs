@@ -4,17 +4,12 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
 use ractor::{Message, RpcReplyPort};
 
 use super::error::PoolError;
 use super::handle::PoolRef;
-use super::job::Job;
-
-/// For how long a job of a stream waits for a place in the queue: it is the stream that waits, so for good.
-const FOR_GOOD: Duration = Duration::from_secs(86_400 * 365);
 
 type Doing<T> = Pin<Box<dyn Future<Output = Result<T, PoolError>> + Send>>;
 
@@ -70,9 +65,8 @@ where
     fn begin(&self, item: S::Item) -> Doing<T> {
         let (pool, message) = (self.pool.clone(), Arc::clone(&self.message));
         Box::pin(async move {
-            let place = pool.reserve(FOR_GOOD).await?;
             let message = |reply| message(item, reply);
-            place.submit(Job::new(), message).await
+            pool.submit_for_good(message).await
         })
     }
 

@@ -14,7 +14,8 @@ use regrow_core::desk::Outcome;
 
 use super::Worker;
 use super::job::Work;
-use super::shared::{Run, Shared, lend, ring};
+use super::run::{Run, lend};
+use super::shared::{Shared, ring};
 use crate::adapter::{Life, Supervised};
 use crate::child::{ChildSpec, StartContext};
 use crate::exit::{ExitReason, StartFailure};
@@ -76,7 +77,8 @@ impl<A: Actor> PoolWorker<A> {
                     let run = self.run(myself, worker, run, message).await?;
                     if is_last {
                         // Its mailbox has a turn.
-                        drop(self.pool.hold(run));
+                        let run = self.pool.hold(run);
+                        self.pool.rest(self.number, self.generation, run);
                         ring_later(worker.bell.clone());
                         return Ok(());
                     }

@@ -1,6 +1,7 @@
 //! What the OS processes of each type use: gauges of those that run, and counters that go on when one has ended.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use regrow_core::figures::{Figures, Spent};
@@ -42,6 +43,7 @@ impl FiguresBook {
             book: Arc::clone(self),
             type_name,
             place,
+            follower: Follower(None),
         }
     }
 
@@ -76,13 +78,32 @@ pub struct FiguresGauge {
     book: Arc<FiguresBook>,
     type_name: Arc<str>,
     place: u64,
+    follower: Follower,
+}
+
+/// Who else wants to know how much memory there is.
+struct Follower(Option<Box<dyn Fn(u64) + Send + Sync>>);
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Follower").finish_non_exhaustive()
+    }
 }
 
 impl FiguresGauge {
+    /// Somebody else hears how much memory there is, whenever that is shown.
+    pub(crate) fn followed(mut self, tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        self.follower = Follower(Some(Box::new(tell)));
+        self
+    }
+
     /// Shows these figures from now on.
     pub fn set(&self, figures: &Figures) {
         if let Some(of_type) = self.book.types().get_mut(&self.type_name) {
             of_type.lives.insert(self.place, *figures);
+        }
+        if let Follower(Some(tell)) = &self.follower {
+            tell(figures.memory_bytes);
         }
     }
 }

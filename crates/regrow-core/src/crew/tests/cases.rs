@@ -136,3 +136,61 @@ fn one_may_have_as_much_memory_as_the_rules_say() {
     crew.on_memory(1, 101);
     assert_eq!(crew.served(now), [(1, Recycle::Memory)]);
 }
+
+#[test]
+fn of_those_with_several_jobs_at_once_who_has_fewest_goes_first() {
+    let (mut crew, now) = crew(CrewRules::default().concurrency(3), 3);
+    for number in [1, 1, 2, 3, 3] {
+        crew.begin(number, 0, now).unwrap();
+    }
+    assert_eq!(crew.victims(9, now), [2, 1, 3]);
+    assert_eq!(crew.spare(), 3);
+    crew.drain(2);
+    assert_eq!((crew.victims(1, now), crew.spare()), (vec![1], 2));
+}
+
+#[test]
+fn the_last_of_a_kind_does_not_go() {
+    let kinds: [Arc<str>; 2] = ["small".into(), "large".into()];
+    let now = t0();
+    let mut crew: Crew<u32> = Crew::new(CrewRules::default().keep_one_of(kinds.clone()));
+    for (number, kind) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 1)] {
+        crew.add(number, [Arc::clone(&kinds[kind])], now);
+        crew.on_standing(number, 1, true, now);
+    }
+    crew.add(6, [], now);
+    crew.on_standing(6, 1, true, now);
+    assert_eq!(crew.spare(), 4);
+    assert_eq!(crew.victims(9, now), [1, 3, 4, 6]);
+    crew.begin(5, 0, now).unwrap();
+    crew.drain(1);
+    assert_eq!((crew.victims(9, now), crew.spare()), (vec![3, 4, 6], 3));
+}
+
+#[test]
+fn it_is_known_when_somebody_will_be_too_old() {
+    let age = 100 * SECOND;
+    let (mut crew, now) = crew(CrewRules::default().max_age(age), 2);
+    let at = crew.next_served().unwrap();
+    assert!(at >= now + age.mul_f64(0.9) && at <= now + age.mul_f64(1.1));
+    let served = crew.served(at);
+    assert_eq!(served.len(), 1, "and not before");
+    crew.drain(served[0].0);
+    assert!(crew.next_served().unwrap() >= at);
+    assert_eq!(Crew::<u32>::new(CrewRules::default()).next_served(), None);
+}
+
+#[test]
+fn rules_out_of_their_range_are_refused_by_name() {
+    let wrong = |rules: CrewRules| rules.check().unwrap_err().to_string();
+    assert_eq!(
+        wrong(CrewRules::default().max_jobs(0)),
+        "max_jobs: expected at least 1 job, got 0"
+    );
+    let expected = "max_age: expected more than no time at all, and up to 100 years, got";
+    let zero = wrong(CrewRules::default().max_age(Duration::ZERO));
+    assert_eq!(zero, format!("{expected} 0ns"));
+    assert!(wrong(CrewRules::default().max_age(Duration::MAX)).starts_with(expected));
+    assert!(wrong(CrewRules::default().max_memory(0)).starts_with("max_memory"));
+    assert!(CrewRules::default().max_age(SECOND).check().is_ok());
+}

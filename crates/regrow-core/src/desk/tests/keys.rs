@@ -272,3 +272,22 @@ fn of_those_with_a_tag_each_has_its_turn_where_each_has_one_at_a_time() {
     }
     assert_eq!(order, [1, 2, 1, 2, 1, 2], "the slow one as well");
 }
+
+#[test]
+fn a_job_that_was_moved_keeps_no_room_when_nobody_waits_for_it() {
+    let backlog = BacklogRules::new(2);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 2);
+    let key = world.key_of(1);
+    let moved = world.put_for(1, key.clone());
+    world.put_for(2, key);
+    world.desk.on_standing(1, 1, false, world.now);
+    assert!(world.desk.cancel(&moved).is_none(), "it is elsewhere");
+    world.leaves(1);
+    world.desk.cancel_moved(&moved, world.now);
+    assert_eq!((world.desk.queued(), world.desk.totals().cancelled), (1, 1));
+    world.leaves(2);
+    world.desk.on_standing(1, 1, true, world.now);
+    assert_eq!(world.desk.queued(), 0, "nor does one that is moved then");
+    assert_eq!(world.desk.take_abandoned().len(), 2);
+    world.balances();
+}

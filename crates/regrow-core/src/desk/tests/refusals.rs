@@ -337,3 +337,52 @@ fn a_place_is_kept_although_one_was_taken_in_that_somebody_was_free_for() {
     assert!(accepted(2, reserved).is_ok());
     assert_eq!(world.works_off(1), [1, 2]);
 }
+
+#[test]
+fn there_is_no_room_while_it_is_full_and_nobody_free_and_nothing_gives_way() {
+    let backlog = BacklogRules::new(1).overflow(Overflow::Wait);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 1);
+    let has_none = |world: &mut World| {
+        let request = world.request(9, Wanted::anybody(), Terms::default());
+        world.desk.has_no_room_for(&request, world.now)
+    };
+    assert!(!has_none(&mut world));
+    world.put(1);
+    assert!(!has_none(&mut world), "somebody is free");
+    assert_eq!(world.gets(1), Some(1));
+    let late = Terms::default().deadline(world.now + SECOND);
+    assert!(world.submit(2, Wanted::anybody(), late).is_ok());
+    assert!(has_none(&mut world));
+    world.passes(SECOND);
+    assert!(!has_none(&mut world), "its time is over");
+    assert_eq!(world.refused(), [(2, Reject::Expired)]);
+    world.put(3);
+    assert!(has_none(&mut world));
+    world.desk.close();
+    assert!(!has_none(&mut world), "it is refused for another reason");
+}
+
+#[test]
+fn what_gives_way_to_another_is_room() {
+    let backlog = BacklogRules::new(1).overflow(Overflow::DropOldest);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
+    world.put(1);
+    let request = world.request(2, Wanted::anybody(), Terms::default());
+    assert!(!world.desk.has_no_room_for(&request, world.now));
+    let low = Terms::default().priority(Priority::Low);
+    let request = world.request(3, Wanted::anybody(), low);
+    assert!(world.desk.has_no_room_for(&request, world.now));
+}
+
+#[test]
+fn a_job_that_nobody_waited_for_is_handed_out_to_be_dropped_elsewhere() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.put(1);
+    world.put(2);
+    world.leaves(1);
+    assert_eq!(world.gets(1), Some(2));
+    assert!(world.desk.has_news());
+    let abandoned = world.desk.take_abandoned();
+    assert_eq!(abandoned.iter().map(|job| job.id).collect::<Vec<_>>(), [1]);
+    assert!(!world.desk.has_news());
+}

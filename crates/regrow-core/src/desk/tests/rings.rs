@@ -181,3 +181,45 @@ fn nobody_is_told_of_one_whose_deadline_is_over() {
     assert!(world.rings().is_empty());
     assert_eq!(world.refused(), [(1, Reject::Expired)]);
 }
+
+#[test]
+fn when_nobody_else_can_have_what_waits_nothing_is_waited_for() {
+    let mut world = World::new(rules(Mode::Pull), 0);
+    world.up(1, &["large"]);
+    world.up(2, &["large"]);
+    world.up(3, &[]);
+    for id in 1..=5 {
+        world.put_for(id, tag("large"));
+    }
+    assert_eq!(world.rings().len(), 2);
+    world.passes(MILLI);
+    assert!(world.rings().is_empty(), "the third is for others");
+    assert_eq!(
+        world.desk.counts_until(),
+        None,
+        "or somebody would look for ever"
+    );
+    world.up(4, &["large"]);
+    assert_eq!(world.rings(), [4]);
+}
+
+#[test]
+fn one_that_rests_comes_by_itself_and_the_others_are_told_meanwhile() {
+    let mut world = World::new(rules(Mode::Pull), 2);
+    for id in 1..=4 {
+        world.put(id);
+    }
+    assert_eq!(world.rings().len(), 2);
+    let (id, claim) = world.comes(1).unwrap();
+    assert_eq!(world.gets(2), Some(2));
+    let done = Some((claim, Outcome::Ok, SECOND));
+    assert_eq!(world.desk.rest(1, 1, done, world.now), Some(id));
+    assert!(world.rings().is_empty(), "it comes by itself");
+    assert_eq!((world.gets(1), world.desk.crew().rung()), (Some(3), 0));
+    assert_eq!(world.desk.rest(1, 2, None, world.now), None);
+    assert_eq!(
+        world.desk.crew().rung(),
+        0,
+        "that life is none of this desk's"
+    );
+}

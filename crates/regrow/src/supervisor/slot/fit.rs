@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regrow_core::probe::ProbeKind;
-use regrow_core::{Desired, Health, Phase};
+use regrow_core::{ChildKind, Desired, Health, Phase};
 
 use super::Slot;
 use crate::registry::Fitness;
@@ -14,6 +14,21 @@ impl Slot {
         if let Some(seat) = &self.spec.traits.seat {
             seat.tell(self.generation, phase, ready);
         }
+    }
+
+    /// Whether it is a pool that will not come back by itself.
+    pub(crate) fn is_pool_that_has_ended(&self) -> bool {
+        let has_ended = match self.phase {
+            Phase::Stopped | Phase::Completed | Phase::Failed => true,
+            Phase::Pending
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Draining
+            | Phase::Paused
+            | Phase::Stopping
+            | Phase::Backoff => false,
+        };
+        has_ended && self.spec.traits.kind == ChildKind::Pool
     }
 
     /// Its place is gone.

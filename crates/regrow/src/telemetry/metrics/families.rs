@@ -45,7 +45,7 @@ families! {
     POOL_SCALES = "regrow_pool_scale_events_total" ["pool", "direction", "trigger"] &[],
         "Scaling actions (up, down; demand, queue, forecast, signal, manual, bound, idle, fallback).";
     POOL_BLOCKED = "regrow_pool_scale_blocked_total" ["pool", "reason"] &[],
-        "Times that a pool began to want a size that it did not get (at_max, at_min, stabilising, rate, quota, start_backoff, paused, observe_only).";
+        "Times that a pool began to want a size that it did not get (at_max, at_min, stabilising, rate, quota, start_backoff, busy, paused, observe_only).";
     POOL_SCALE_UP = "regrow_pool_scale_up_seconds" ["pool"] LIFECYCLE, "Scale-up decision to worker ready.";
     WAIT_SECONDS = "regrow_message_wait_seconds" ["type"] FAST, "Time a message waited in a mailbox; one in 64 is timed.";
     HANDLE_SECONDS = "regrow_message_handle_seconds" ["type"] FAST,

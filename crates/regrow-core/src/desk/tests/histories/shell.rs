@@ -268,7 +268,9 @@ impl Shell {
                 let may_have_moved = known.wanted.key.is_some() || known.gone;
                 assert!(known.fate != Fate::Waits || may_have_moved);
                 known.gone = true;
+                let name = known.name.clone();
                 self.world.leaves(id);
+                self.world.desk.cancel_moved(&name, self.world.now);
             }
         }
     }
@@ -329,15 +331,52 @@ impl Shell {
             return;
         }
         let (claim, id) = all[at % all.len()];
+        match at % 3 {
+            0 if self.plan.mode == Mode::Pull => return self.swap(claim, id, outcome),
+            1 if self.plan.mode == Mode::Pull => return self.rest(claim, id, outcome),
+            _ => {}
+        }
         assert_eq!(self.world.finish(claim, outcome), Some(id));
         assert_eq!(self.world.finish(claim, outcome), None);
-        let worker = self.workers.get_mut(&claim.worker).unwrap();
-        worker.jobs.retain(|(its, _)| *its != claim);
-        self.over(id, Fate::Begun);
+        self.has_done(claim, id);
         self.absorb();
         if self.plan.mode == Mode::Pull {
             self.pull(claim.worker);
         }
+    }
+
+    /// Done, and the next at once.
+    fn swap(&mut self, claim: Claim, id: u32, outcome: Outcome) {
+        let now = self.world.now;
+        let (slip, begun) = self.world.desk.swap(claim, outcome, SECOND, now);
+        assert_eq!(slip, Some(id));
+        self.has_done(claim, id);
+        let worker = self.workers.get_mut(&claim.worker).unwrap();
+        worker.told = false;
+        self.absorb();
+        if let Some((claim, taken)) = begun {
+            self.begun(claim, &taken);
+        }
+    }
+
+    /// Done, and the next in a while: it hears of it by itself.
+    fn rest(&mut self, claim: Claim, id: u32, outcome: Outcome) {
+        let (now, generation) = (self.world.now, claim.generation);
+        let done = Some((claim, outcome, SECOND));
+        let desk = &mut self.world.desk;
+        assert_eq!(desk.rest(claim.worker, generation, done, now), Some(id));
+        assert_eq!(desk.rest(claim.worker, generation, done, now), None);
+        self.has_done(claim, id);
+        let worker = self.workers.get_mut(&claim.worker).unwrap();
+        worker.bells += 1;
+        worker.changes(|worker| worker.told = true);
+        self.absorb();
+    }
+
+    fn has_done(&mut self, claim: Claim, id: u32) {
+        let worker = self.workers.get_mut(&claim.worker).unwrap();
+        worker.jobs.retain(|(its, _)| *its != claim);
+        self.over(id, Fate::Begun);
     }
 
     fn over(&mut self, id: u32, from: Fate) {
