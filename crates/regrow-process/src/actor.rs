@@ -230,7 +230,7 @@ impl From<Process> for ChildSpec {
         let run = template.handle.output().name();
         template.journal = log_file.map(|file| Arc::new(Journal::new(file, &run)));
         if let Some(port) = template.port() {
-            template.host.publish_port(&template.id, port);
+            template.publish(port);
         }
         let id: Arc<str> = template.id.as_str().into();
         let type_: Arc<str> = template.type_.as_str().into();

@@ -121,7 +121,6 @@ impl Host {
     }
 
     /// Where the control groups of this run are, if it has any.
-    #[cfg(test)]
     pub(crate) fn group_folder(&self) -> Option<&Path> {
         self.groups.as_deref().map(Groups::folder)
     }
@@ -338,6 +337,7 @@ impl Host {
             pgid: leader.pid,
             instance: self.instance.to_string(),
             boot_id: os::boot_id(),
+            groups: self.group_folder().map(Path::to_path_buf),
         };
         let written = tokio::task::spawn_blocking(move || record.write(&directory)).await;
         if let Err(error) = written.map_err(io::Error::other).flatten() {
@@ -416,7 +416,7 @@ impl Host {
         }
         if leftovers.leaked.is_empty() {
             for record in &recorded.records {
-                if let Some(groups) = os::groups_of(&record.instance) {
+                if let Some(groups) = groups_of(record) {
                     os::remove_groups(&groups);
                 }
             }
@@ -432,6 +432,9 @@ impl Host {
 fn quarry_of(records: &[Record]) -> Option<Quarry> {
     let boot_id = os::boot_id();
     let this_boot = records.iter().filter(|record| record.boot_id == boot_id);
+    let mut groups: Vec<PathBuf> = this_boot.clone().filter_map(groups_of).collect();
+    groups.sort_unstable();
+    groups.dedup();
     let mut runs: Vec<&str> = this_boot.map(|record| record.instance.as_str()).collect();
     runs.sort_unstable();
     runs.dedup();
@@ -443,10 +446,15 @@ fn quarry_of(records: &[Record]) -> Option<Quarry> {
         // A leader that is gone says nothing of its group: the number may be a stranger's by now.
         leaders: records.iter().filter_map(Record::living).collect(),
         noted: Vec::new(),
-        groups: runs.iter().filter_map(|run| os::groups_of(run)).collect(),
+        groups,
         not_before: 0,
         run: WhoseRun::Dead,
     })
+}
+
+/// The control groups of the run that wrote it.
+fn groups_of(record: &Record) -> Option<PathBuf> {
+    os::groups_of(&record.instance, record.groups.as_deref())
 }
 
 async fn wait_for_end_of(quarry: &Quarry) {

@@ -112,6 +112,18 @@ impl LogFile {
         History::open(self)
     }
 
+    /// Removes all files of it. Whoever still writes to it goes on in a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read, or a file cannot be removed. That there is none is no error.
+    pub fn remove_all(&self) -> io::Result<()> {
+        for old in self.old()? {
+            self.remove(old)?;
+        }
+        gone(fs::remove_file(&self.path))
+    }
+
     fn old_path(&self, old: Old) -> PathBuf {
         let suffix = match old.form {
             Form::Plain => "",
@@ -157,10 +169,15 @@ impl LogFile {
     }
 
     fn remove(&self, old: Old) -> io::Result<()> {
-        match fs::remove_file(self.old_path(old)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        gone(fs::remove_file(self.old_path(old)))
+    }
+}
+
+/// What is not there is gone.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

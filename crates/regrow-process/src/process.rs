@@ -58,6 +58,8 @@ pub(crate) struct Template {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) stdin: Stdin,
     pub(crate) port: Option<u16>,
+    /// Others are not told its port.
+    pub(crate) unpublished: bool,
     pub(crate) lease: Option<Lease>,
     pub(crate) handover: Option<Handover>,
     pub(crate) socket: Option<Arc<Path>>,
@@ -82,6 +84,13 @@ impl Template {
     /// Where it is to listen, as far as that is known before it starts.
     pub(crate) fn port(&self) -> Option<u16> {
         self.lease.as_ref().map(Lease::port).or(self.port)
+    }
+
+    /// Tells the others of its host where it listens, if they are to know.
+    pub(crate) fn publish(&self, port: u16) {
+        if !self.unpublished {
+            self.host.publish_port(&self.id, port);
+        }
     }
 
     /// What is run, as the user has written it: for events, where it counts as sensitive.
@@ -136,6 +145,7 @@ impl Process {
             cwd: None,
             stdin: Stdin::default(),
             port: None,
+            unpublished: false,
             lease: None,
             handover: None,
             socket: None,
@@ -200,6 +210,12 @@ impl Process {
     /// The port it is to listen on: told to it as `PORT`, and to the others of its [`Host`].
     pub fn port(mut self, port: u16) -> Self {
         self.template.port = Some(port);
+        self
+    }
+
+    /// The others of its [`Host`] are not told its port, in none of its lives: who wants something of it asks somebody who knows.
+    pub fn unpublished(mut self) -> Self {
+        self.template.unpublished = true;
         self
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) pgid: i32,
     pub(crate) instance: String,
     pub(crate) boot_id: String,
+    /// The folder of the control groups of its run, which whoever is started elsewhere does not find otherwise.
+    #[serde(default)]
+    pub(crate) groups: Option<PathBuf>,
 }
 
 impl Record {
@@ -131,6 +134,7 @@ mod tests {
             pgid: 42,
             instance: "run".to_owned(),
             boot_id: "boot".to_owned(),
+            groups: None,
         }
     }
 

@@ -271,7 +271,7 @@ enum TopOrder {
                   regrow logs --json coder    with time, stream and generation"
 )]
 struct Logs {
-    /// The agents [default: all]
+    /// The agents: ids, group/ID, pool/ID, tag:WORD [default: all]
     #[arg(value_name = "ID")]
     agents: Vec<String>,
     /// Go on with what they write from now on

@@ -478,7 +478,7 @@ fn beside(
     }
     order::conditions(reader, drafts);
     let of_pools = drafts.split_off(agents);
-    pools::check(reader, drafts, &groups, &pools);
+    pools::check(reader, drafts, &groups, &pools, &of_pools, &breakers);
     let pools = pools::settle(pools, of_pools, drafts);
     (groups, breakers, pools)
 }

@@ -68,6 +68,9 @@ pub(crate) trait Agents: Send + Sync + 'static {
     /// The ids of all pools.
     fn pool_ids(&self) -> Vec<String>;
 
+    /// Why all workers of a pool were given up on, if they were.
+    fn given_up(&self, pool: &str) -> impl Future<Output = Option<String>> + Send;
+
     /// The worker that was taken out of a pool, and what begins with it; none if it has gone.
     fn worker(&self, lease: &Lease<Given>) -> Option<Leased>;
 
@@ -154,7 +157,12 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let answer = self.forwarder.forward(route, stream, uri, request, within);
         answer
             .await
-            .map(|response| response.map(|body| in_flight::counted(body, in_flight)))
+            .map(|response| {
+                response.map(|body| match in_flight {
+                    Some(in_flight) => in_flight::with_body(body, in_flight),
+                    None => body,
+                })
+            })
             .map_err(Failure::Forward)
     }
 
@@ -307,4 +315,4 @@ impl<A, F> std::fmt::Debug for Gateway<A, F> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,7 +21,7 @@ pub(super) fn place(template: &Template) -> Result<(), SpawnError> {
         return Ok(());
     }
     let port = lease.begin()?;
-    template.host.publish_port(&template.id, port);
+    template.publish(port);
     if let Some(handover) = handover {
         handover.move_to(port);
     }
@@ -56,7 +56,7 @@ impl Driver {
             }
         }
         let template = Arc::clone(&self.template);
-        template.host.publish_port(&template.id, lease.port());
+        template.publish(lease.port());
         let payload = Payload::ProcessSpawn {
             edge: Edge::Start,
             pid: None,

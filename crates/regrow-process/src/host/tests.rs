@@ -1,11 +1,13 @@
 //! Rules of leftovers: what a dead run left is ended, and nobody else.
 
+use std::io::Write as _;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::*;
+use crate::abilities::{Abilities, ControlGroups};
 
 /// A process as a run that died would have left it, and the pid that it wrote.
 async fn left_behind(instance: &str, script: &str) -> (Child, i32) {
@@ -33,11 +35,20 @@ fn record(agent: &str, instance: &str, leader: Identity) -> Record {
         pgid: leader.pid,
         instance: instance.to_owned(),
         boot_id: os::boot_id(),
+        groups: None,
     }
 }
 
 fn leader_of(child: &Child) -> Identity {
     os::identify(i32::try_from(child.id().unwrap()).unwrap()).unwrap()
+}
+
+/// Past the capture of output, so that it is seen.
+fn no_groups() {
+    drop(writeln!(
+        io::stderr(),
+        "ABSENT: control groups of version 2 that are ours; what needs them is not tested"
+    ));
 }
 
 async fn lives(pid: i32) -> bool {
@@ -176,8 +187,7 @@ async fn who_is_in_a_control_group_of_a_dead_run_is_ended() {
     let state = tempfile::tempdir().unwrap();
     let dead = Host::new().control_groups();
     let Some(folder) = dead.group_folder().map(PathBuf::from) else {
-        eprintln!("NOT TESTED: here are no control groups of version 2 that are ours");
-        return;
+        return no_groups();
     };
     let when_in = "until grep -q /regrow- /proc/self/cgroup; do sleep 0.01; done";
     let script =
@@ -200,4 +210,39 @@ async fn who_is_in_a_control_group_of_a_dead_run_is_ended() {
     assert_eq!((leftovers.found.len(), leftovers.leaked), (2, vec![]));
     assert!(!lives(unmarked).await && !folder.exists());
     drop((group, child));
+}
+
+#[tokio::test]
+async fn who_is_in_a_control_group_of_a_run_that_was_started_elsewhere_is_ended() {
+    let ControlGroups::Ours { path, .. } = Abilities::here().control_groups else {
+        return no_groups();
+    };
+    let (state, dead) = (tempfile::tempdir().unwrap(), Host::new());
+    let elsewhere = path.join(format!("elsewhere-{}", dead.instance()));
+    let folder = elsewhere.join(format!("regrow-7-99-{}", dead.instance()));
+    let life = folder.join("first.1");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir(&life).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec sleep 1000"]).env_clear();
+    let child = command.kill_on_drop(true).spawn().unwrap();
+    let unmarked = leader_of(&child).pid;
+    std::fs::write(life.join("cgroup.procs"), unmarked.to_string()).unwrap();
+    let gone = Identity {
+        pid: 999_999_999,
+        start_time: 1,
+    };
+    let record = Record {
+        groups: Some(folder.clone()),
+        ..record("first", dead.instance(), gone)
+    };
+    record.write(&state.path().join("pids")).unwrap();
+
+    let leftovers = Host::end_leftovers(state.path()).await.unwrap();
+
+    assert_eq!((leftovers.found.len(), leftovers.leaked), (1, vec![]));
+    assert!(!lives(unmarked).await && !folder.exists());
+    drop(child);
+    std::fs::remove_dir(elsewhere).unwrap();
 }

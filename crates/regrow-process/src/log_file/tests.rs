@@ -388,3 +388,15 @@ async fn who_reads_while_files_turn_sees_every_line_once() {
         .collect();
     assert_eq!(texts, numbered(0..200));
 }
+
+#[tokio::test]
+async fn all_files_of_one_are_removed_and_none_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(&folder).max_size(0).keep(50);
+    write_numbered(&log, 0..50).await;
+    let other = LogFile::new(log.path().with_extension("log.note"));
+    fs::write(other.path(), "kept\n").unwrap();
+    log.remove_all().unwrap();
+    assert!(!log.exists() && other.exists());
+    log.remove_all().unwrap();
+}

@@ -161,7 +161,7 @@ impl LifeGroup {
     }
 }
 
-pub(crate) fn groups_of(_instance: &str) -> Option<PathBuf> {
+pub(crate) fn groups_of(_instance: &str, _recorded: Option<&Path>) -> Option<PathBuf> {
     None
 }
 

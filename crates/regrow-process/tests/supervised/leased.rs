@@ -52,6 +52,42 @@ async fn an_agent_comes_back_on_its_port_and_gives_it_back_when_it_is_gone_for_g
 }
 
 #[tokio::test]
+async fn a_port_that_is_not_published_is_told_to_no_other_in_no_life() {
+    let (_lock, range) = block();
+    let (ports, host) = (Ports::new(range.clone()), Host::new());
+    let leased = |id: &str| ports.lease(id).unwrap();
+    let process = agent("echo $PORT; exec sleep 1000")
+        .host(host.clone())
+        .lease(leased("agent"))
+        .unpublished();
+    let (system, handle) = up(process).await;
+    reaches(&system, Phase::Running).await;
+    let stranger = listen(*range.start()).unwrap();
+    kill(handle.status().pid.unwrap());
+    until("the next life has told", || async {
+        told(&handle).len() == 2
+    })
+    .await;
+    assert_eq!(told(&handle), [*range.start(), range.start() + 1]);
+
+    let other = Process::new("other", "env").host(host).once();
+    let (second, other) = up(other).await;
+    until("the other has ended", || async {
+        let child = second.which_child("root/other").await;
+        child.is_ok_and(|child| child.phase == Phase::Completed)
+    })
+    .await;
+    let told = texts(&other);
+    assert!(
+        told.iter().any(|line| line == "AGENT_ID=other")
+            && told.iter().all(|line| !line.starts_with("REGROW_PORT_")),
+        "{told:?}"
+    );
+    drop(stranger);
+    drop((system.shut_down().await, second.shut_down().await));
+}
+
+#[tokio::test]
 async fn an_agent_whose_port_was_taken_while_it_was_down_begins_on_another() {
     let (_lock, range) = block();
     let ports = Ports::new(range.clone());

@@ -258,6 +258,7 @@ fn not_signalled(error: &SignalError) -> (StatusCode, &'static str, &'static str
 
 impl From<RosterError> for Box<Problem> {
     fn from(error: RosterError) -> Self {
+        let of_pool: String;
         let conflict = |code, hint| (StatusCode::CONFLICT, code, hint);
         let (status, code, hint) = match &error {
             RosterError::NotFound { .. } => (
@@ -273,10 +274,12 @@ impl From<RosterError> for Box<Problem> {
                 "too_many_agents",
                 "raise limits.max_agents in the config file",
             ),
-            RosterError::OfPool { .. } => conflict(
-                "worker_of_pool",
-                "for fewer workers: regrow scale; for a fresh one: regrow restart",
-            ),
+            RosterError::OfPool { id, pool } => {
+                of_pool = format!(
+                    "for fewer workers: regrow scale {pool} N; for a fresh one: regrow restart {id}"
+                );
+                conflict("worker_of_pool", &of_pool)
+            }
             RosterError::Packages => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "packages_not_supported",

@@ -44,6 +44,10 @@ pub(super) async fn scale(
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 (status, "pool_not_ready", "try again in a moment")
             }
+            ScaleError::Draining => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                (status, "draining", "start regrow again: regrow up")
+            }
             ScaleError::TooMany { .. } => {
                 let hint = "raise max of the pool in the config file";
                 (StatusCode::UNPROCESSABLE_ENTITY, "pool_too_small", hint)
@@ -55,12 +59,5 @@ pub(super) async fn scale(
 }
 
 fn no_such_pool(api: &Api, id: &str) -> Box<Problem> {
-    let ids = api.roster.pool_ids();
-    let near = regrow_core::nearest(id, ids.iter().map(String::as_str));
-    let detail = format!("there is no pool {id:?}");
-    let problem = Problem::new(StatusCode::NOT_FOUND, "pool_not_found", detail);
-    match near {
-        Some(near) => problem.hint(format!("did you mean {near:?}?")),
-        None => problem.hint("see which there are: regrow pool ls"),
-    }
+    Problem::no_such_pool(id, &api.roster.pool_ids())
 }

@@ -81,6 +81,9 @@ pub(crate) enum CliError {
     /// A group or a tag stands for nobody.
     #[error("no agent is meant by {0}; see which there are: regrow ps")]
     Nobody(String),
+    /// A pool is to be stopped.
+    #[error("pool {0:?} is not stopped as agents are; for no workers: regrow scale {0} 0")]
+    StopOfPool(String),
     /// No configuration file was named, and none of the usual names is here.
     #[error(
         "no configuration file in {}: looked for {names}; name one, as in `regrow up team/regrow.yaml`",
@@ -166,7 +169,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Query(_) | Self::LogFilter { .. } => Exit::Usage,
             Self::NoConfig { .. } | Self::Config(_) => Exit::Config,
-            Self::State(StateDirError::Held { .. }) => Exit::Conflict,
+            Self::State(StateDirError::Held { .. }) | Self::StopOfPool(_) => Exit::Conflict,
             Self::Client(error) => Exit::of(error),
             Self::Nobody(_) => Exit::NotFound,
             Self::AgentsFailed(_) => Exit::AgentFailed,

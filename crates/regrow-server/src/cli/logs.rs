@@ -1,23 +1,24 @@
 //! `regrow logs`: what agents write.
 
-use super::{CliError, Logs, complain, say_bytes};
+use super::{CliError, Logs, complain, say_bytes, select};
 use crate::client::{Follow, LogQuery, discover};
 use crate::wire::LogRecord;
 
 pub(super) async fn run(logs: Logs) -> Result<(), CliError> {
     let found = discover(&logs.place.place(logs.file)).await?;
-    let (several, width) = if logs.agents.len() == 1 {
+    let agents = select::ids(&found.client, &logs.agents).await?;
+    let (several, width) = if agents.len() == 1 {
         (false, 0)
-    } else if logs.agents.is_empty() {
+    } else if agents.is_empty() {
         (
             true,
             longest(found.client.agents().await?.iter().map(|agent| &agent.id)),
         )
     } else {
-        (true, longest(&logs.agents))
+        (true, longest(&agents))
     };
     let query = LogQuery {
-        agents: logs.agents,
+        agents,
         tail: logs.tail,
         since: logs.since,
         follow: if logs.follow { Follow::Yes } else { Follow::No },

@@ -28,6 +28,10 @@ pub(super) async fn signal(asked: SignalAgent) -> Result<(), CliError> {
 
 /// Does it to all agents at once, and tells of each in the order they were named.
 pub(super) async fn run(verb: Verb, operate: Operate) -> Result<(), CliError> {
+    let pool = operate.agents.iter().find_map(|word| select::pool(word));
+    if let (Verb::Stop, Some(pool)) = (verb, pool) {
+        return Err(CliError::StopOfPool(pool.to_owned()));
+    }
     let client = discover(&operate.place.place()).await?.client;
     let agents = select::ids(&client, &operate.agents).await?;
     let width = agents.iter().map(String::len).max().unwrap_or_default();

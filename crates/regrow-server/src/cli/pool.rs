@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
-use super::{CliError, Where, say, words};
+use super::{CliError, Where, say, select, words};
 use crate::client::discover;
 use crate::wire::{Pool, PoolDecision, ScaleMode, ScaleRequest};
 
@@ -70,10 +70,15 @@ pub(super) struct Scale {
     #[arg(value_name = "ID")]
     id: String,
     /// A number of workers, auto, pause or observe
-    #[arg(value_name = "SIZE", value_parser = size)]
+    #[arg(value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     size: ScaleRequest,
     #[command(flatten)]
     place: Where,
+}
+
+/// A pool is named by its id, or as it is shown: `pool/ID`.
+fn named(word: &str) -> &str {
+    select::pool(word).unwrap_or(word)
 }
 
 fn size(text: &str) -> Result<ScaleRequest, String> {
@@ -102,7 +107,7 @@ pub(super) async fn run(command: PoolCommand) -> Result<(), CliError> {
 
 pub(super) async fn scale(scale: &Scale) -> Result<(), CliError> {
     let client = discover(&scale.place.place()).await?.client;
-    let pool = client.scale(&scale.id, &scale.size).await?;
+    let pool = client.scale(named(&scale.id), &scale.size).await?;
     say(&headline(&pool))
 }
 
@@ -116,7 +121,7 @@ async fn list(ls: &Ls) -> Result<(), CliError> {
         }
     }
     for id in &ls.ids {
-        pools.push(client.pool(id).await?);
+        pools.push(client.pool(named(id)).await?);
     }
     if !ls.json {
         return say(&table(&pools, SystemTime::now()));
@@ -129,7 +134,7 @@ async fn list(ls: &Ls) -> Result<(), CliError> {
 
 async fn explain(one: &Explain) -> Result<(), CliError> {
     let client = discover(&one.place.place()).await?.client;
-    let pool = client.pool(&one.id).await?;
+    let pool = client.pool(named(&one.id)).await?;
     if one.json {
         return say(&as_json(&pool));
     }

@@ -38,6 +38,14 @@ impl<'w> Selector<'w> {
     }
 }
 
+/// The pool that a word names as `pool/ID`.
+pub(super) fn pool(word: &str) -> Option<&str> {
+    match Selector::of(word) {
+        Selector::Pool(id) => Some(id),
+        Selector::Id(_) | Selector::Group(_) | Selector::Tag(_) => None,
+    }
+}
+
 /// The ids of the agents that are meant, each once. An id is taken as it is; the daemon is asked for the others.
 ///
 /// # Errors

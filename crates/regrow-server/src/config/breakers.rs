@@ -96,6 +96,12 @@ impl Breakers {
     pub(crate) fn into_configs(self) -> Vec<BreakerConfig> {
         self.configs
     }
+
+    /// Whether there is one with this id that asks nobody by itself.
+    pub(crate) fn has_no_check(&self, id: &str) -> bool {
+        let mut configs = self.configs.iter();
+        configs.any(|config| config.id == id && config.check.is_none())
+    }
 }
 
 /// Reads the mapping `breakers`. A check may ask one of the agents, of whom `ids` are all.

@@ -3,63 +3,24 @@
 //! The template stands in the pool itself, under the keys of an agent, or is an agent of the file, named by `template`. What can be said of
 //! the size and of the work is that of [`regrow::pool::Pool`], under the same names.
 
+mod beside;
 mod rules;
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+pub(crate) use self::beside::{check, number};
 pub(crate) use self::rules::PoolRules;
 use super::agent::{self, Draft, Shared};
 use super::breakers::AgentBreaker;
 use super::error::{Place, Problem};
-use super::groups::Group;
 use super::probes::{ProbeConfig, Question, Where, note};
 use super::read::{Field, Fields, Found, Reader, Shape, shortened};
 use super::tree::Value;
 use super::units::{self, Refusal};
-use super::{AgentConfig, BREAKERS, PortSetting, WorkerOf};
+use super::{AgentConfig, PortSetting, WorkerOf};
 use regrow_core::probe::{ProbeKind, ProbeRules};
-
-/// Keys of the worker, as of an agent, then those of the pool.
-const POOL_KEYS: &[&str] = &[
-    "template",
-    "command",
-    "type",
-    "tags",
-    "capabilities",
-    "metadata",
-    "env",
-    "workdir",
-    "port",
-    "handover",
-    "depends_on",
-    "ready",
-    "restart",
-    "stop",
-    "stdin",
-    "logs",
-    "start_window",
-    "max_runtime",
-    "limits",
-    "probes",
-    "breaker",
-    "min",
-    "max",
-    "target",
-    "warm",
-    "queue",
-    "overflow",
-    "overload",
-    "wait",
-    "concurrency",
-    "dispatch",
-    "weights",
-    "scale",
-    "max_jobs",
-    "max_age",
-    "drain_timeout",
-    "required",
-];
 
 /// What of a pool is said of its workers.
 const WORKER_KEYS: &[&str] = &[
@@ -85,8 +46,34 @@ const WORKER_KEYS: &[&str] = &[
     "breaker",
 ];
 
+/// What of a pool is said of itself.
+const OWN_KEYS: &[&str] = &[
+    "min",
+    "max",
+    "target",
+    "warm",
+    "queue",
+    "overflow",
+    "overload",
+    "wait",
+    "concurrency",
+    "dispatch",
+    "weights",
+    "scale",
+    "max_jobs",
+    "max_age",
+    "drain_timeout",
+    "required",
+];
+
+static POOL_KEYS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| [&["template"], WORKER_KEYS, OWN_KEYS].concat());
+
 /// What of `restart` says whether a worker is started again, which its pool does in any case.
 const NOT_OF_WORKERS: &[&str] = &["policy", "max_restarts", "within"];
+
+/// The longest id of a pool: a worker has a dash and a number behind it, and an id of an agent has 64 bytes at most.
+const LONGEST_ID: usize = 64 - "-4294967295".len();
 
 /// How often a worker is asked whether it listens, where it says nothing of when it is ready; and how often at most: for a minute.
 const LISTENS: ProbeRules = ProbeRules {
@@ -177,8 +164,19 @@ pub(crate) fn read(
     };
     let mut pools = Vec::new();
     for (id, field) in fields.all() {
-        if let Err(refusal) = units::id(id) {
-            reader.refuse_key(&field, id, refusal);
+        match units::id(id) {
+            Ok(_) if id.len() > LONGEST_ID => {
+                let expected = format!(
+                    "an id of at most {LONGEST_ID} bytes, since its workers have it with a number behind"
+                );
+                reader.refuse_key(
+                    &field,
+                    id,
+                    Refusal::new(expected).hint("choose a shorter one"),
+                );
+            }
+            Ok(_) => {}
+            Err(refusal) => reader.refuse_key(&field, id, refusal),
         }
         pools.extend(pool(reader, id, &field, (drafts, ids), (shared, folder)));
     }
@@ -192,7 +190,7 @@ fn pool(
     (drafts, ids): (&[Draft], &[&str]),
     (shared, folder): (&Shared, &Path),
 ) -> Option<PoolDraft> {
-    let fields = reader.known_fields(field, "a pool", POOL_KEYS)?;
+    let fields = reader.known_fields(field, "a pool", &POOL_KEYS)?;
     let here = || (field.way.clone(), field.place);
     let rules = rules::rules(reader, field, &fields);
     let required = agent::read_truth(reader, &fields, "required").unwrap_or(false);
@@ -333,83 +331,6 @@ fn not_of_workers(reader: &mut Reader<'_>, fields: &Fields<'_>) {
             let expected = format!("no {key}, because a worker is always started again");
             let hint = "remove it; base, factor, max and jitter say how long before";
             note(reader, &field, expected, "one", hint);
-        }
-    }
-}
-
-/// Notes that there may be more agents and workers together than allowed.
-pub(crate) fn number(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    pools: &[PoolDraft],
-    agents: usize,
-    most: usize,
-) {
-    let workers: usize = pools.iter().map(PoolDraft::most).sum();
-    let Some(field) = fields.get("pools") else {
-        return;
-    };
-    // More agents than that have been told of.
-    if agents <= most && agents + workers > most {
-        let expected = format!("at most {most} agents and workers together");
-        let got = format!("{agents} agents and up to {workers} workers");
-        let hint = "raise limits.max_agents, or lower max of a pool";
-        note(reader, &field, expected, &got, hint);
-    }
-}
-
-/// Notes what of pools cannot be beside agents and groups.
-pub(crate) fn check(
-    reader: &mut Reader<'_>,
-    drafts: &[Draft],
-    groups: &[Group],
-    pools: &[PoolDraft],
-) {
-    for PoolDraft { id, template, .. } in pools {
-        // One that is written out clashes with these as an agent does.
-        let groups = groups.iter().filter(|_| template.is_some());
-        let agents = drafts.iter().map(|draft| &draft.id);
-        let beside = agents.chain(groups.map(|group| &group.id));
-        let taken = |other: &&Found<String>| other.value == id.value && other.place != id.place;
-        if let Some(owner) = beside.into_iter().find(taken) {
-            let problem = Problem::Taken {
-                expected: "an id that no agent and no group has",
-                got: format!("{:?}", shortened(&id.value)),
-                owner: owner.way.clone(),
-                first: owner.place,
-            };
-            reader.note(id.place, &id.way, problem);
-        }
-        if id.value == BREAKERS && template.is_some() {
-            let refusal =
-                Refusal::new("another id, because the supervisor of the breakers has this one");
-            let problem = Problem::Unexpected {
-                expected: refusal.expected,
-                got: format!("{BREAKERS:?}"),
-                hint: Some("choose another id".to_owned()),
-            };
-            reader.note(id.place, &id.way, problem);
-        }
-        let waits = drafts.iter().flat_map(|draft| &draft.depends_on);
-        // Of one that is made from a template this is said as of whatever is no agent.
-        for found in waits.filter(|found| template.is_none() && found.value.id == id.value) {
-            let problem = Problem::Unexpected {
-                expected: "the id of an agent".to_owned(),
-                got: format!("{:?}, which is a pool", shortened(&id.value)),
-                hint: Some("nobody can wait for a pool; remove it".to_owned()),
-            };
-            reader.note(found.place, &found.way, problem);
-        }
-        for agent in drafts.iter().map(|draft| &draft.id) {
-            if is_of_worker(&id.value, &agent.value) {
-                let problem = Problem::Taken {
-                    expected: "an id that no worker of a pool can have",
-                    got: format!("{:?}", shortened(&agent.value)),
-                    owner: id.way.clone(),
-                    first: id.place,
-                };
-                reader.note(agent.place, &agent.way, problem);
-            }
         }
     }
 }

@@ -4,13 +4,15 @@
 //! agent with the id `POOL-1`. It comes when the pool says so, and is forgotten when it has left the tree. The ports of all workers that there
 //! may be are leased before the first start; a worker has one of them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use regrow::pool::Pool;
 use regrow::telemetry::{Event, Payload, Telemetry};
 use regrow::{ChildPath, ChildSpec, Restart};
-use regrow_process::{Host, Lease, LeaseError, Ports};
+use regrow_process::{Host, Lease, LeaseError, LogFile, Ports};
 
 use super::breakers::Breakers;
 use super::child;
@@ -41,17 +43,19 @@ pub(crate) struct Site {
     book: Book,
 }
 
-/// A port that a worker has of its pool. Dropped, it is the pool's again.
+/// A port that a worker has of its pool. Dropped, it is the pool's again, but for one more than the pool is to have.
 #[derive(Debug)]
 pub(super) struct Berth {
     lease: Lease,
-    spare: Arc<Mutex<Vec<Lease>>>,
+    spare: Option<Arc<Mutex<Vec<Lease>>>>,
 }
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(self.lease.clone());
+        if let Some(spare) = &self.spare {
+            let mut spare = spare.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.push(self.lease.clone());
+        }
     }
 }
 
@@ -112,6 +116,10 @@ impl Pools {
         if self.0.is_empty() {
             return;
         }
+        for site in self.all() {
+            // Those of earlier runs.
+            site.tidy_logs();
+        }
         let pools = self.clone();
         let listen = move |event: &Event| pools.hear(event);
         if let Err(error) = telemetry.attach(HANDLER, listen) {
@@ -143,6 +151,7 @@ impl Pools {
             site.host.retire(&id);
             drop(agents);
             drop(gone);
+            site.tidy_logs_aside();
         }
     }
 
@@ -241,10 +250,39 @@ impl Site {
         if let Some(error) = without {
             return without_port(&id, &error);
         }
-        let spec = ChildSpec::from(process);
-        // Nobody is told where a worker listens: whoever wants one asks the pool.
-        self.host.retire(&id);
-        spec
+        // Whoever wants a worker asks the pool.
+        ChildSpec::from(process.unpublished())
+    }
+
+    /// Removes log files of workers that are gone, but for those of as many as there may be workers: who wrote last is kept.
+    fn tidy_logs(&self) {
+        let is_there = |id: &str| self.book.read().contains_key(id);
+        let mut gone: Vec<(SystemTime, String)> = Vec::new();
+        for entry in fs::read_dir(&self.logs).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let id = name.strip_suffix(".log").unwrap_or_default();
+            if !self.config.could_have(id) || is_there(id) {
+                continue;
+            }
+            let written = entry.metadata().and_then(|file| file.modified());
+            gone.push((written.unwrap_or(SystemTime::UNIX_EPOCH), id.to_owned()));
+        }
+        gone.sort_unstable_by(|one, other| other.cmp(one));
+        let kept = usize::try_from(self.config.rules.scaler.max()).unwrap_or(usize::MAX);
+        for (_, id) in gone.into_iter().skip(kept) {
+            if let Err(error) = LogFile::of(&self.logs, &id).remove_all() {
+                tracing::warn!(agent = id, %error, "log files of a worker that is gone are not removed");
+            }
+        }
+    }
+
+    /// The same on a thread where nobody waits for a disk.
+    fn tidy_logs_aside(self: &Arc<Self>) {
+        let site = Arc::clone(self);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || site.tidy_logs())),
+            Err(_no_runtime) => site.tidy_logs(),
+        }
     }
 
     /// A port for a worker, if it needs one. While others are on their way out there may be more workers than there were ports for.
@@ -257,16 +295,16 @@ impl Site {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let lease = match spare {
-            Some(lease) => lease,
+        Ok(Some(match spare {
+            Some(lease) => Berth {
+                lease,
+                spare: Some(Arc::clone(&self.spare)),
+            },
             None => {
                 let more = self.config.rules.scaler.max().saturating_add(number);
-                self.ports.lease(&port_of(&self.config.id, more))?
+                let lease = self.ports.lease(&port_of(&self.config.id, more))?;
+                Berth { lease, spare: None }
             }
-        };
-        Ok(Some(Berth {
-            lease,
-            spare: Arc::clone(&self.spare),
         }))
     }
 }
@@ -284,3 +322,6 @@ fn without_port(id: &str, error: &LeaseError) -> ChildSpec {
         async move { Err::<regrow::Started, String>(why) }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -406,8 +406,13 @@ impl Roster {
                 workers => RosterError::FullOfWorkers { most, workers },
             });
         }
+        // Nobody is told the port of a worker.
         let variable = port_variable(&id);
-        if let Some(other) = agents.keys().find(|other| port_variable(other) == variable) {
+        let told = agents
+            .iter()
+            .filter(|(_, entry)| entry.config.worker.is_none());
+        let mut told = told.map(|(other, _)| other);
+        if let Some(other) = told.find(|other| port_variable(other) == variable) {
             let other = other.clone();
             return Err(RosterError::SameVariable { id, other });
         }

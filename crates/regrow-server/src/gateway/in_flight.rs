@@ -1,4 +1,4 @@
-//! An answer's body that counts as being in flight until the client has all of it, or has gone.
+//! What is kept with an answer's body until the client has all of it, or has gone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,23 +7,26 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use regrow_process::InFlight;
 
-/// The same body; the agent is busy with it until it is dropped. A tunnel has none, so nobody waits for its end.
-pub(super) fn counted(body: Body, in_flight: Option<InFlight>) -> Body {
-    match in_flight {
-        Some(in_flight) => Body::new(Counted {
-            body,
-            _in_flight: in_flight,
-        }),
-        None => body,
-    }
+/// What is dropped with a body.
+pub(super) trait Kept: Send + Unpin + 'static {
+    /// The body broke off before its end.
+    fn broken_off(&self) {}
 }
 
-struct Counted {
+/// The agent is busy with the body. A tunnel has none, so nobody waits for its end.
+impl Kept for InFlight {}
+
+/// The same body, and something that lives as long.
+pub(super) fn with_body(body: Body, kept: impl Kept) -> Body {
+    Body::new(WithBody { body, kept })
+}
+
+struct WithBody<K> {
     body: Body,
-    _in_flight: InFlight,
+    kept: K,
 }
 
-impl hyper::body::Body for Counted {
+impl<K: Kept> hyper::body::Body for WithBody<K> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -31,7 +34,12 @@ impl hyper::body::Body for Counted {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Err(_))) = &frame {
+            this.kept.broken_off();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,16 +1,12 @@
 //! Requests to a pool: each takes a worker out, and has it until the answer has been read.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use std::pin::Pin;
-use std::sync::Arc;
-
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::{Frame, SizeHint};
 use regrow::breaker::CircuitState;
 use regrow::pool::{
     Given, Job, Lease, PoolError, PoolHandle, PoolRef, PoolStatus, Priority, Reject, ScaleMode,
@@ -20,6 +16,7 @@ use regrow_process::InFlight;
 use tokio::time::{Instant, timeout};
 
 use super::forward::{ForwardError, Forwarder, keep_with_tunnel};
+use super::in_flight::{Kept, with_body};
 use super::route::Route;
 use super::verdict::{Refusal, retry_after};
 use super::{
@@ -32,7 +29,10 @@ use crate::wire::Problem;
 /// How many other workers are tried when one refuses the connection.
 const RETRIES: u32 = 2;
 
-/// How often a request that waits looks whether it waits in vain.
+/// When a request that waits looks for the first time whether it waits in vain.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+
+/// How often it does after that.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// When to ask again where workers do not start.
@@ -43,7 +43,7 @@ const MAX_NAME_BYTES: usize = 128;
 
 const TENANT: &str = "x-regrow-tenant";
 const PRIORITY: &str = "x-regrow-priority";
-const KEY: &str = "x-regrow-key";
+pub(super) const KEY: &str = "x-regrow-key";
 const DEADLINE: &str = "x-regrow-deadline-ms";
 
 /// A pool, as the gateway knows it.
@@ -92,9 +92,12 @@ impl Drop for Held {
 struct Errand<'r> {
     pool: &'r PoolRef<Given>,
     job: Job,
+    /// It is for the worker that this leads to, as long as that answers.
+    key: Option<String>,
     /// How long it may wait for workers, in all.
     wait: Duration,
-    begun: Instant,
+    /// How long it has. What a worker takes that it had is none of it.
+    waited: Duration,
 }
 
 /// Why a worker gave no answer.
@@ -124,26 +127,34 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         request: Request<Body>,
     ) -> Result<Response<Body>, Refusal> {
         let crew = self.agents.pool(route.id);
-        let crew = crew.ok_or_else(|| unknown(route.id, &self.agents.pool_ids()))?;
+        let unknown = || Problem::no_such_pool(route.id, &self.agents.pool_ids());
+        let crew = crew.ok_or_else(|| Refusal::new(unknown()))?;
         let (mut parts, body) = request.into_parts();
         check_length(&parts).map_err(Refusal::new)?;
         let (job, wait) = job(&parts.headers, crew.wait).map_err(Refusal::new)?;
+        let key = name(&parts.headers, KEY).map_err(Refusal::new)?;
+        let key = key.map(str::to_owned);
         let pool = crew.pool.ok_or_else(|| not_yet(route.id))?;
         let prefix = format!("/pools/{}", route.id);
         headers::prepare(&mut parts.headers, &prefix, peer, &self.guard);
         let spare = is_repeatable(&parts, &body).then(|| copy_of(&parts));
         let request = Request::from_parts(parts, body);
-        let errand = Errand {
+        let mut errand = Errand {
             pool: &pool,
             job,
+            key,
             wait,
-            begun: Instant::now(),
+            waited: Duration::ZERO,
         };
-        let answer = self.by_a_worker(route, &errand, request).await;
+        let answer = self.by_a_worker(route, &mut errand, request).await;
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: another worker may answer.
-            (Err(Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
-                self.by_a_worker(route, &errand, spare).await
+            (Err(broken @ Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
+                match self.by_a_worker(route, &mut errand, spare).await {
+                    // That there is no other says nothing of what has become of it.
+                    Err(Failure::Refused(_)) => Err(broken),
+                    answer => answer,
+                }
             }
             (answer, _) => answer,
         };
@@ -156,7 +167,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     async fn by_a_worker(
         &self,
         route: Route<'_>,
-        errand: &Errand<'_>,
+        errand: &mut Errand<'_>,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Failure> {
         let reached = self.reach_worker(route.id, errand).await;
@@ -177,13 +188,7 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                 if response.status().is_server_error() {
                     held.fail();
                 }
-                Ok(response.map(|body| {
-                    Body::new(Lent {
-                        body,
-                        held,
-                        _in_flight: in_flight,
-                    })
-                }))
+                Ok(response.map(|body| with_body(body, (held, in_flight))))
             }
             Err(error) => {
                 if is_workers_fault(&error) {
@@ -198,19 +203,21 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
     async fn reach_worker(
         &self,
         id: &str,
-        errand: &Errand<'_>,
+        errand: &mut Errand<'_>,
     ) -> Result<(Connection, Leased, Arc<Held>), Refusal> {
         let mut tries = 0;
         let mut last = None;
+        // Those that do not listen are kept out of reach, so that the next is another.
+        let mut aside = Aside::default();
         loop {
-            let lease = errand.lease(id).await?;
+            let lease = errand.lease(id, &*self.agents).await?;
             let worker = self.agents.worker(&lease);
             let dialled = match &worker {
                 Some(worker) => dial(&worker.at).await,
                 // It has gone since.
                 None => Err(std::io::ErrorKind::NotConnected.into()),
             };
-            match (worker, dialled) {
+            let (name, error) = match (worker, dialled) {
                 (Some(worker), Ok(stream)) => {
                     let held = Held {
                         lease: Some(lease),
@@ -218,75 +225,89 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
                     };
                     return Ok((stream, worker, Arc::new(held)));
                 }
-                (worker, dialled) => {
-                    lease.fail();
-                    tries += 1;
-                    let name = worker.map(|worker| worker.id);
-                    let error = dialled.err();
-                    tracing::trace!(pool = id, worker = ?name, ?error, "worker does not listen");
-                    if tries > RETRIES {
-                        return Err(unreachable(id, name.as_deref()));
-                    }
-                    // It may just have died, and nobody has heard of it yet.
-                    if name == last {
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                    }
-                    last = name;
-                }
+                (worker, dialled) => (worker.map(|worker| worker.id), dialled.err()),
+            };
+            tries += 1;
+            tracing::trace!(pool = id, worker = ?name, ?error, "worker does not listen");
+            if tries > RETRIES {
+                aside.take(lease);
+                return Err(unreachable(id, name.as_deref()));
             }
+            // It may just have died, and nobody has heard of it yet: then its key leads to another.
+            let is_first = errand.key.is_some() && last != name;
+            if is_first || !has_another(&errand.pool.status(), aside.0.len()) {
+                lease.fail();
+                tokio::time::sleep(RETRY_PAUSE).await;
+            } else {
+                errand.key = None;
+                aside.take(lease);
+            }
+            last = name;
         }
     }
+}
+
+/// Workers that do not listen, until a request has found one that does, or none.
+#[derive(Default)]
+struct Aside(Vec<Lease<Given>>);
+
+impl Aside {
+    fn take(&mut self, lease: Lease<Given>) {
+        self.0.push(lease);
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Lease::fail);
+    }
+}
+
+/// Whether there is a worker beside this one and so many others.
+fn has_another(status: &PoolStatus, others: usize) -> bool {
+    let of = |state| status.desk.counts.of(state);
+    let ready = of(WorkerState::Idle) + of(WorkerState::Busy);
+    usize::try_from(ready).is_ok_and(|ready| ready > others + 1)
 }
 
 impl Errand<'_> {
     /// A worker, as soon as it is this request's turn.
-    async fn lease(&self, id: &str) -> Result<Lease<Given>, Refusal> {
-        let left = self.wait.saturating_sub(self.begun.elapsed());
-        let mut checkout = pin!(self.pool.checkout_as(self.job.clone().within(left)));
+    async fn lease(&mut self, id: &str, agents: &impl Agents) -> Result<Lease<Given>, Refusal> {
+        let begun = Instant::now();
+        let got = self.turn(id, agents).await;
+        self.waited += begun.elapsed();
+        got
+    }
+
+    async fn turn(&self, id: &str, agents: &impl Agents) -> Result<Lease<Given>, Refusal> {
+        let left = self.wait.saturating_sub(self.waited);
+        let job = self.job.clone();
+        let job = match &self.key {
+            Some(key) => job.key(key.as_str()),
+            None => job,
+        };
+        let mut checkout = pin!(self.pool.checkout_as(job.within(left)));
+        let mut look = FIRST_LOOK;
         loop {
-            match timeout(LOOK, &mut checkout).await {
+            match timeout(look, &mut checkout).await {
                 Ok(Ok(lease)) => return Ok(lease),
                 Ok(Err(error)) => return Err(refused(id, self.pool, &error, self.wait)),
                 // Whoever would wait in vain is told soon.
                 Err(_) => {
-                    if let Some(refusal) = in_vain(id, &self.pool.status()) {
+                    if let Some(refusal) = in_vain(id, &self.pool.status(), agents).await {
                         return Err(refusal);
                     }
+                    look = LOOK;
                 }
             }
         }
     }
 }
 
-/// An answer's body, whose worker is its own until the client has all of it, or has gone.
-struct Lent {
-    body: Body,
-    held: Arc<Held>,
-    _in_flight: InFlight,
-}
-
-impl hyper::body::Body for Lent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(context);
-        if let Poll::Ready(Some(Err(_))) = &frame {
-            this.held.fail();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// A worker is an answer's own until the client has all of it, or has gone.
+impl Kept for (Arc<Held>, InFlight) {
+    fn broken_off(&self) {
+        self.0.fail();
     }
 }
 
@@ -308,9 +329,6 @@ fn job(headers: &HeaderMap, longest: Duration) -> Result<(Job, Duration), Box<Pr
     let mut job = Job::new();
     if let Some(tenant) = name(headers, TENANT)? {
         job = job.tenant(tenant);
-    }
-    if let Some(key) = name(headers, KEY)? {
-        job = job.key(key);
     }
     if let Some(word) = name(headers, PRIORITY)? {
         let mut known = Priority::ALL.iter();
@@ -351,19 +369,6 @@ fn bad_header(header: &str, expected: &str) -> Box<Problem> {
     .hint("correct it, or leave it out")
 }
 
-fn unknown(id: &str, pools: &[String]) -> Refusal {
-    let near = regrow_core::nearest(id, pools.iter().map(String::as_str));
-    let problem = Problem::new(
-        StatusCode::NOT_FOUND,
-        "pool_not_found",
-        format!("there is no pool {id:?}"),
-    );
-    Refusal::new(match near {
-        Some(near) => problem.hint(format!("did you mean {near:?}?")),
-        None => problem.hint("see which there are: regrow pool ls"),
-    })
-}
-
 fn unavailable(code: &str, detail: String) -> Box<Problem> {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
 }
@@ -389,7 +394,7 @@ fn unreachable(id: &str, worker: Option<&str>) -> Refusal {
 }
 
 /// Why a request that waits would wait in vain, if it would.
-fn in_vain(id: &str, status: &PoolStatus) -> Option<Refusal> {
+async fn in_vain(id: &str, status: &PoolStatus, agents: &impl Agents) -> Option<Refusal> {
     let of = |state| status.desk.counts.of(state);
     if of(WorkerState::Idle) + of(WorkerState::Busy) > 0 {
         return None;
@@ -400,6 +405,12 @@ fn in_vain(id: &str, status: &PoolStatus) -> Option<Refusal> {
         return Some(Refusal::new(problem.hint(format!(
             "let its size follow the work: regrow scale {id} auto"
         ))));
+    }
+    if let Some(why) = agents.given_up(id).await {
+        let detail = format!("all workers of pool {id:?} were given up on; the first: {why}");
+        let problem = unavailable("pool_has_no_worker", detail);
+        let hint = format!("when that is mended: regrow restart pool/{id}");
+        return Some(Refusal::new(problem.hint(hint)));
     }
     if status.starts == CircuitState::Open {
         let detail = format!("pool {id:?} has no worker that is ready: its workers do not start");

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::*;
 
 mod breakers;
+pub(crate) mod pools;
 
 /// One agent, `a`, that stands as the test says, behind a breaker if it says so.
 struct One(watch::Sender<Standing>, Option<Before>);
@@ -31,6 +32,10 @@ impl Agents for One {
 
     fn pool_ids(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    async fn given_up(&self, _pool: &str) -> Option<String> {
+        None
     }
 
     fn worker(&self, _lease: &Lease<Given>) -> Option<Leased> {

@@ -1,6 +1,7 @@
 //! The whole way in: a raw client, the accept loop, the guard, the gateway, a raw agent.
 
 use axum::routing::get;
+use regrow::pool::WorkerState;
 use regrow::telemetry::{Edge, EventStream, Span, Telemetry};
 use regrow_core::{Desired, Phase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,10 +10,11 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::gateway::Standing;
+use crate::gateway::tests::pools::{Workers, until};
 use crate::http::{Listeners, serve};
 
-/// Every agent runs at this port, and what was answered is told here.
-struct AllAt(u16, Telemetry);
+/// Every agent runs at this port, and what was answered is told here; there may be a pool.
+struct AllAt(u16, Telemetry, Option<Arc<Workers>>);
 
 impl Agents for AllAt {
     async fn standing(&self, _id: &str) -> Option<Standing> {
@@ -33,18 +35,22 @@ impl Agents for AllAt {
     }
 
     fn pool(&self, _id: &str) -> Option<crate::gateway::Crew> {
-        None
+        Some(self.2.as_ref()?.crew())
     }
 
     fn pool_ids(&self) -> Vec<String> {
         Vec::new()
     }
 
+    async fn given_up(&self, _pool: &str) -> Option<String> {
+        None
+    }
+
     fn worker(
         &self,
-        _lease: &regrow::pool::Lease<regrow::pool::Given>,
+        lease: &regrow::pool::Lease<regrow::pool::Given>,
     ) -> Option<crate::gateway::Leased> {
-        None
+        Some(self.2.as_ref()?.leased(lease))
     }
 
     fn begin(&self, _id: &str) -> Option<regrow_process::InFlight> {
@@ -72,9 +78,23 @@ struct Fixture {
 /// A client that is connected to a server, and an agent that has not been asked yet.
 async fn fixture() -> Fixture {
     let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    fixture_with(agent, None).await
+}
+
+/// The same; the agent is the only worker of a pool, too.
+async fn fixture_of_pool() -> (Fixture, Arc<Workers>) {
+    let agent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ports = [agent.local_addr().unwrap().port()];
+    let workers = Workers::at(&ports, std::time::Duration::from_secs(20)).await;
+    let workers = Arc::new(workers);
+    let fixture = fixture_with(agent, Some(Arc::clone(&workers))).await;
+    (fixture, workers)
+}
+
+async fn fixture_with(agent: TcpListener, workers: Option<Arc<Workers>>) -> Fixture {
     let telemetry = Telemetry::default();
     let told = telemetry.subscribe(16).unwrap();
-    let agents = AllAt(agent.local_addr().unwrap().port(), telemetry);
+    let agents = AllAt(agent.local_addr().unwrap().port(), telemetry, workers);
     let folder = tempfile::tempdir().unwrap();
     let listeners = Listeners {
         tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -191,12 +211,13 @@ async fn a_client_that_leaves_before_the_answer_ends_the_request_to_the_agent() 
     );
 }
 
-#[tokio::test]
-async fn a_websocket_becomes_a_tunnel_of_bytes_both_ways() {
-    let mut fixture = fixture().await;
-    let request = b"GET /agents/a/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\n\
-        upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    fixture.client.write_all(request).await.unwrap();
+/// A tunnel to whoever is at this path, and its end at the agent.
+async fn tunnel(fixture: &mut Fixture, path: &str) -> TcpStream {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    fixture.client.write_all(request.as_bytes()).await.unwrap();
     let (mut agent, _) = fixture.agent.accept().await.unwrap();
     let asked = read_until(&mut agent, "\r\n\r\n")
         .await
@@ -210,10 +231,31 @@ async fn a_websocket_becomes_a_tunnel_of_bytes_both_ways() {
     assert!(answered.starts_with("HTTP/1.1 101 "), "{answered}");
     fixture.client.write_all(b"from the client").await.unwrap();
     read_until(&mut agent, "from the client").await;
+    agent
+}
+
+#[tokio::test]
+async fn a_websocket_becomes_a_tunnel_of_bytes_both_ways() {
+    let mut fixture = fixture().await;
+    let agent = tunnel(&mut fixture, "/agents/a/ws").await;
     drop(agent);
     let mut rest = Vec::new();
     fixture.client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_of_a_pool_is_a_websockets_until_that_is_closed() {
+    let (mut fixture, workers) = fixture_of_pool().await;
+    let agent = tunnel(&mut fixture, "/pools/w/ws").await;
+    assert_eq!(workers.count(WorkerState::Busy), 1);
+    drop(agent);
+    let mut rest = Vec::new();
+    fixture.client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    drop(fixture.client);
+    until(|| workers.count(WorkerState::Idle) == 1).await;
+    assert_eq!(workers.pool.status().desk.totals.submitted, 1);
 }
 
 /// The trace headers that an agent gets of a request with these, and the span that was told of the request.

@@ -22,6 +22,17 @@ impl Problem {
         })
     }
 
+    /// There is no such pool among these.
+    pub(crate) fn no_such_pool(id: &str, pools: &[String]) -> Box<Self> {
+        let near = regrow_core::nearest(id, pools.iter().map(String::as_str));
+        let detail = format!("there is no pool {id:?}");
+        let problem = Self::new(StatusCode::NOT_FOUND, "pool_not_found", detail);
+        match near {
+            Some(near) => problem.hint(format!("did you mean {near:?}?")),
+            None => problem.hint("see which there are: regrow pool ls"),
+        }
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {

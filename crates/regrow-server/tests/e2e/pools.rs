@@ -316,3 +316,119 @@ fn a_request_whose_time_is_over_before_a_worker_is_free_is_told_so() {
     );
     assert_eq!(load.end(), [200]);
 }
+
+#[test]
+fn the_port_of_a_worker_is_told_to_no_agent_in_no_life_and_is_no_agents_name() {
+    let daemon = Daemon::up(&pool("1ms", "min: 1\n    max: 1"));
+    until_ready(&daemon, 1);
+    signal(daemon.pid_of("w-1"), Signal::KILL);
+    until("it is in its next life", || {
+        (daemon.agent("w-1")["generation"] == 2).then_some(())
+    });
+    // To others it would have the name that the port of w-1 had.
+    let body = r#"{"agent_id":"w.1","command":"sh","args":["-c","env; exec sleep 1000"]}"#;
+    let spawned = daemon.post("/v1/agents", body);
+    assert_eq!(spawned.status, 201, "{spawned:?}");
+    let said = until("it has said what it was told", || {
+        let logs = daemon.regrow(&["logs", "w.1"]).stdout;
+        logs.contains("AGENT_ID=w.1").then_some(logs)
+    });
+    assert!(!said.contains("REGROW_PORT_"), "{said}");
+}
+
+#[test]
+fn a_request_waits_for_no_worker_where_all_of_them_are_given_up_on() {
+    let team = Team::new(
+        "\
+defaults: { start_window: 200ms }
+agents: {}
+pools:
+  w: { command: [/no/such/program], min: 1, max: 2 }
+",
+    );
+    let (daemon, said) = Daemon::in_background(team);
+    assert_eq!(said.code, 8, "{said:?}");
+    until("its worker is parked", || {
+        (daemon.agent("w-1")["phase"] == "failed").then_some(())
+    });
+    let asked = Instant::now();
+    let answer = daemon.ask(&invoke());
+    let took = asked.elapsed();
+    assert_eq!(answer.problem(), "503 pool_has_no_worker");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let problem = answer.json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("given up on") && detail.contains("no/such/program"),
+        "{problem}"
+    );
+    assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(daemon.regrow(&["down"]).code, 0);
+}
+
+#[test]
+fn a_pool_can_be_named_as_it_is_shown_and_is_not_stopped() {
+    let daemon = Daemon::up(&pool("1ms", "min: 2\n    max: 3"));
+    until_ready(&daemon, 2);
+    let scaled = daemon.regrow(&["scale", "pool/w", "3"]);
+    assert_eq!(scaled.code, 0, "{scaled:?}");
+    until_ready(&daemon, 3);
+    for command in [
+        &["pool", "explain", "pool/w"][..],
+        &["pool", "ls", "pool/w"],
+    ] {
+        let said = daemon.regrow(command);
+        assert!(said.code == 0 && said.stdout.contains("w "), "{said:?}");
+    }
+    let logs = daemon.regrow(&["logs", "pool/w"]);
+    for worker in ["w-1 | ", "w-2 | ", "w-3 | "] {
+        assert!(logs.stdout.contains(worker), "{logs:?}");
+    }
+    let negative = daemon.regrow(&["scale", "w", "-1"]);
+    assert!(
+        negative.code == 2
+            && negative
+                .stderr
+                .contains("expected a number of workers, auto, pause or observe"),
+        "{negative:?}"
+    );
+
+    let all = daemon.regrow(&["stop", "pool/w"]);
+    assert_eq!(
+        (all.code, all.stderr.as_str()),
+        (
+            5,
+            "regrow: pool \"w\" is not stopped as agents are; for no workers: regrow scale w 0\n"
+        )
+    );
+    let one = daemon.regrow(&["stop", "w-2"]);
+    let hint = "for fewer workers: regrow scale w N; for a fresh one: regrow restart w-2";
+    assert!(one.code == 5 && one.stderr.contains(hint), "{one:?}");
+}
+
+#[test]
+fn a_question_whose_worker_dies_is_asked_once_more_and_an_order_is_not() {
+    let daemon = Daemon::up(&pool("20s", "min: 1\n    max: 1"));
+    until_ready(&daemon, 1);
+    let killed_under = |ask: Ask, life: u64| {
+        let address = daemon.address;
+        let asking = thread::spawn(move || ask.over_tcp(address));
+        until("the worker has it", || {
+            (shown(&daemon)["busy"] == 1).then_some(())
+        });
+        assert_eq!(daemon.agent("w-1")["generation"], life);
+        signal(daemon.pid_of("w-1"), Signal::KILL);
+        asking.join().expect("a client does not panic")
+    };
+    let hangs = daemon.regrow(&["send", "w-1", "hang"]);
+    assert_eq!(hangs.code, 0, "{hangs:?}");
+    until("it hangs", || {
+        let logs = daemon.regrow(&["logs", "w-1"]).stdout;
+        logs.contains("from now on").then_some(())
+    });
+    let question = killed_under(Ask::new("GET", "/pools/w/healthz"), 1);
+    assert_eq!(question.status, 200, "{question:?}");
+    until_ready(&daemon, 1);
+    let order = killed_under(invoke(), 2);
+    assert_eq!(order.problem(), "502 agent_connection_broken");
+}

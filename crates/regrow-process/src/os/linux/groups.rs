@@ -52,11 +52,20 @@ fn runs(own: &Path) -> Vec<(PathBuf, Identity, String)> {
     run.collect()
 }
 
-/// The groups of a run, if it has left some.
-pub(crate) fn groups_of(instance: &str) -> Option<PathBuf> {
-    let mut runs = runs(&own()?).into_iter();
-    runs.find(|(_, _, of)| of == instance)
-        .map(|(folder, _, _)| folder)
+/// The groups of a run, if it has left some: below our own group, or where it has written down that they are.
+pub(crate) fn groups_of(instance: &str, recorded: Option<&Path>) -> Option<PathBuf> {
+    let beside = own().map(|own| runs(&own)).unwrap_or_default();
+    let mut beside = beside.into_iter();
+    let found = beside.find(|(_, _, of)| of == instance);
+    let found = found.map(|(folder, _, _)| folder);
+    found.or_else(|| elsewhere(instance, recorded?))
+}
+
+/// A folder that was written down, if it is there and its name says that it is that run's.
+fn elsewhere(instance: &str, folder: &Path) -> Option<PathBuf> {
+    let (_, of) = parse(folder.file_name()?.to_str()?)?;
+    let is_group = of == instance && folder.join("cgroup.procs").is_file();
+    is_group.then(|| folder.to_owned())
 }
 
 /// Removes what runs that are dead have left in this folder, as far as nobody is in it: who is killed cleans up nothing.
@@ -278,5 +287,23 @@ mod tests {
         }
         tidy(own.path());
         assert!(!dead.exists() && ours.join("a.1").exists() && strangers.exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_written_down_is_a_group_and_of_that_run() {
+        let own = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = own.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("cgroup.procs"), "").unwrap();
+            folder
+        };
+        let [ours, others, strange] = ["regrow-7-99-a", "regrow-7-99-b", "a"].map(folder);
+        assert_eq!(elsewhere("a", &ours), Some(ours.clone()));
+        assert_eq!(elsewhere("a", &others), None);
+        assert_eq!(elsewhere("a", &strange), None);
+        assert_eq!(elsewhere("a", &own.path().join("regrow-8-99-a")), None);
+        fs::remove_file(ours.join("cgroup.procs")).unwrap();
+        assert_eq!(elsewhere("a", &ours), None);
     }
 }

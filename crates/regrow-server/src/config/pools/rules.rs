@@ -82,12 +82,11 @@ pub(super) fn rules(
     let jobs = |least: u32| units::whole(least..=MOST_JOBS);
     let number = |reader: &mut Reader<'_>, key: &str, least: u32| {
         let whole = jobs(least);
-        let found = reader.value_at(fields, key, &Shape::new("a whole number", &whole));
-        found.map(|found| found.value)
+        reader.value_at(fields, key, &Shape::new("a whole number", &whole))
     };
     let queue = number(reader, "queue", 0);
-    let concurrency = number(reader, "concurrency", 1).unwrap_or(1);
-    let max_jobs = number(reader, "max_jobs", 1).map(u64::from);
+    let concurrency = number(reader, "concurrency", 1).map_or(1, |found| found.value);
+    let max_jobs = number(reader, "max_jobs", 1).map(|found| u64::from(found.value));
     let wait = time(reader, fields, "wait");
     let max_age = time(reader, fields, "max_age");
     let drain_timeout = time(reader, fields, "drain_timeout");
@@ -96,6 +95,10 @@ pub(super) fn rules(
     let overload = reader.value_at(fields, "overload", &Shape::new(AN_OVERLOAD, &overload));
     let weights = weights(reader, fields);
     let (scaler, warm) = size?;
+    let overflow = overflow.unwrap_or(Overflow::Reject);
+    if let Some(queue) = &queue {
+        somebody_waits(reader, queue, scaler.min(), overflow);
+    }
     let (scaler, observe_only) = match fields.get("scale") {
         Some(field) => scale(reader, &field, scaler.window(WINDOW))?,
         None => (scaler.window(WINDOW), false),
@@ -104,8 +107,8 @@ pub(super) fn rules(
         scaler,
         observe_only,
         warm,
-        queue: queue.and_then(|queue| usize::try_from(queue).ok()),
-        overflow: overflow.unwrap_or(Overflow::Reject),
+        queue: queue.and_then(|queue| usize::try_from(queue.value).ok()),
+        overflow,
         overload: overload.and_then(|found| found.value),
         wait: wait.unwrap_or(WAIT),
         concurrency,
@@ -115,6 +118,28 @@ pub(super) fn rules(
         max_age,
         drain_timeout: drain_timeout.unwrap_or(DRAIN),
     })
+}
+
+/// Notes a queue without a place where nobody is served who has not waited in it.
+fn somebody_waits(reader: &mut Reader<'_>, queue: &Found<u32>, min: u32, overflow: Overflow) {
+    if queue.value > 0 {
+        return;
+    }
+    let (why, hint) = if overflow == Overflow::Wait {
+        let why = "with overflow: wait each request waits for a place in the queue";
+        (why, "let one wait, or choose another overflow")
+    } else if min == 0 {
+        let why = "with min: 0 a worker comes for a request that waits";
+        (why, "let one wait, or have one worker at least: min: 1")
+    } else {
+        return;
+    };
+    let problem = Problem::Unexpected {
+        expected: format!("at least 1, since {why}"),
+        got: queue.value.to_string(),
+        hint: Some(hint.to_owned()),
+    };
+    reader.note(queue.place, &queue.way, problem);
 }
 
 /// Reads `min`, `max`, `target` and `warm`: the bounds, with how many it begins, and how many have to be ready first.

@@ -89,7 +89,7 @@ fn a_pool_says_how_it_is_sized_and_how_work_gets_to_it() {
 #[test]
 fn an_agent_can_be_the_template_and_goes_on_as_what_it_is() {
     let config = good(
-        "breakers: { model: {} }\n\
+        "breakers: { model: { check: { tcp: { port: 9000 } } } }\n\
          agents:\n  db: { command: x }\n  coder: { command: x, type: coder, port: socket, breaker: model, depends_on: [db], \
          enabled: false, probes: { readiness: { http: /readyz } } }\n\
          pools: { coders: { template: coder, min: 1, max: 2 } }\n",
@@ -294,6 +294,18 @@ fn ids_that_others_have_or_workers_could_have_are_refused() {
 }
 
 #[test]
+fn an_id_of_a_pool_leaves_room_for_the_number_of_a_worker() {
+    let of = |bytes: usize| {
+        let id = "p".repeat(bytes);
+        "agents: {}\npools:\n  ID: { command: x, min: 1, max: 1 }\n".replace("ID", &id)
+    };
+    assert_eq!(good(&of(53)).pools.len(), 1);
+    let lines = errors(&of(54));
+    let said = "expected an id of at most 53 bytes, since its workers have it with a number behind, got \"ppp";
+    assert!(lines.len() == 1 && lines[0].contains(said), "{lines:?}");
+}
+
+#[test]
 fn workers_count_among_agents_and_need_ports() {
     let file = |limits: &str, max: u32| {
         format!(
@@ -313,4 +325,95 @@ fn workers_count_among_agents_and_need_ports() {
     let said = "expected at most 8 agents and workers of pools with port: auto, as many as ports 8001-8008 leaves, got 9; widen ports";
     assert!(no_ports[0].contains(said), "{no_ports:?}");
     assert_eq!(good(&file("ports: 8001-8009\n", 8)).pools.len(), 1);
+}
+
+#[test]
+fn a_pool_stands_behind_a_breaker_that_tries_again_by_itself() {
+    let of = |agents: &str, pool: &str| {
+        format!(
+            "breakers: {{ model: {{}}, db: {{ check: {{ tcp: {{ port: 9000 }} }} }} }}\n\
+             agents: {{ {agents} }}\npools: {{ coders: {{ min: 1, max: 2, {pool} }} }}\n"
+        )
+    };
+    let said = "expected a breaker with a check, since a pool sends no request to try while it is not closed, got \"model\", \
+                which has none; give breaker model a check, or remove breaker";
+    assert_eq!(
+        errors(&of("", "command: x, breaker: model")),
+        [format!("agents.yaml:3:48: pools.coders.breaker: {said}")]
+    );
+    let template = "a: { command: x, port: auto, breaker: model }";
+    assert_eq!(
+        errors(&of(template, "template: a")),
+        [format!(
+            "agents.yaml:3:46: pools.coders.template: {said} of agent a"
+        )]
+    );
+    let config = good(&of("", "command: x, breaker: db"));
+    assert_eq!(config.pools[0].breaker.as_deref(), Some("db"));
+}
+
+#[test]
+fn a_pool_that_could_serve_nobody_is_refused() {
+    for (text, said) in [
+        (
+            "min: 0, max: 2, queue: 0",
+            "agents.yaml:3:48: pools.coders.queue: expected at least 1, since with min: 0 a worker comes for a request that waits, got 0; \
+             let one wait, or have one worker at least: min: 1",
+        ),
+        (
+            "min: 0, max: 2, target: 1, queue: 0",
+            "expected at least 1, since with min: 0",
+        ),
+        (
+            "min: 1, max: 2, queue: 0, overflow: wait",
+            "pools.coders.queue: expected at least 1, since with overflow: wait each request waits for a place in the queue, got 0; \
+             let one wait, or choose another overflow",
+        ),
+    ] {
+        let lines = wrong(text);
+        assert!(
+            lines.len() == 1 && lines[0].contains(said),
+            "{text}: {lines:?}"
+        );
+    }
+    let none_waits = pool("{ command: [coder], min: 1, max: 2, queue: 0 }");
+    assert_eq!(none_waits.rules.queue, Some(0));
+}
+
+#[test]
+fn a_pool_waits_for_agents_alone_and_as_one_that_is_in_no_group() {
+    let of = |depends: &str| {
+        format!(
+            "groups: {{ g: {{}} }}\n\
+             agents: {{ b: {{ command: x, group: g }}, a: {{ command: x, port: auto, group: g, depends_on: {depends} }} }}\n\
+             pools: {{ p: {{ template: a, min: 1, max: 1 }} }}\n"
+        )
+    };
+    assert_eq!(
+        errors(&of("{ b: ready }")),
+        [
+            "agents.yaml:3:25: pools.p.template: expected an agent that waits for no more than started of b, \
+             because workers are outside of the group g, got one that waits for ready; \
+             say depends_on: [b] of agent a, or write the worker out here and remove template"
+        ]
+    );
+    let config = good(&of("[b]"));
+    assert_eq!(config.pools[0].worker.depends_on[0].id, "b");
+
+    let beside = |first: &str, second: &str| {
+        errors(&format!(
+            "agents: {{ a: {{ command: x, port: auto }} }}\npools: {{ p: {{ {first}, min: 1, max: 1 }}, q: {{ {second}, min: 1, max: 1 }} }}\n"
+        ))
+    };
+    for (first, second) in [
+        ("command: x, depends_on: [q]", "command: x"),
+        ("command: x, depends_on: [q]", "template: a"),
+    ] {
+        let lines = beside(first, second);
+        let said = "pools.p.depends_on[0]: expected the id of an agent, got \"q\"";
+        assert!(
+            lines.len() == 1 && lines[0].contains(said),
+            "{second}: {lines:?}"
+        );
+    }
 }

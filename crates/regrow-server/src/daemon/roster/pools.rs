@@ -9,13 +9,17 @@ use regrow::pool::{
     WorkerStatus,
 };
 
+use regrow::ChildInfo;
+use regrow_core::Phase;
+
 use super::Roster;
 use crate::config::PoolConfig;
 use crate::daemon::child;
 use crate::daemon::pools::Site;
 use crate::gateway::{At, Crew, Leased};
 use crate::wire::{
-    Pool, PoolDecision, PoolHealth, PoolQueue, PoolTotals, PoolWorker, ScaleRequest, rfc3339,
+    DaemonPhase, Pool, PoolDecision, PoolHealth, PoolQueue, PoolTotals, PoolWorker, ScaleRequest,
+    rfc3339,
 };
 
 /// How long is waited for a decision that follows from an order.
@@ -40,6 +44,9 @@ pub(crate) enum ScaleError {
         /// What was wanted.
         wanted: u32,
     },
+    /// The daemon is being stopped.
+    #[error("regrow is being stopped")]
+    Draining,
     /// Nothing is asked for, or two things at once.
     #[error("expected workers or mode, and not both")]
     NotOne,
@@ -59,6 +66,20 @@ impl Roster {
     pub(crate) fn pool_ids(&self) -> Vec<String> {
         let ids = self.pools.all().map(|site| site.config.id.clone());
         ids.collect()
+    }
+
+    /// Why all workers of a pool were given up on, if they were.
+    pub(super) async fn workers_given_up(&self, id: &str) -> Option<String> {
+        let children = self.system.which_children(&child::group_path(id)).await;
+        // Beside the workers a pool has a manager and a gate.
+        let is_worker = |child: &ChildInfo| child.id.parse::<u32>().is_ok();
+        let mut workers = children.ok()?.into_iter().filter(is_worker);
+        let first = workers.next()?;
+        let is_parked = first.phase == Phase::Failed;
+        if !is_parked || workers.any(|other| other.phase != Phase::Failed) {
+            return None;
+        }
+        Some(first.parked_because.unwrap_or_default())
     }
 
     /// The worker that was taken out of a pool.
@@ -101,6 +122,9 @@ impl Roster {
     ///
     /// When there is no such pool, or it cannot have such a size.
     pub(crate) async fn scale(&self, id: &str, wanted: &ScaleRequest) -> Result<Pool, ScaleError> {
+        if self.phase() == DaemonPhase::Draining {
+            return Err(ScaleError::Draining);
+        }
         let site = self.pools.get(id);
         let site = site.ok_or_else(|| ScaleError::NotFound(id.to_owned()))?;
         let mut changes = self.changes();

@@ -78,6 +78,10 @@ impl Agents for Roster {
         Self::pool_ids(self)
     }
 
+    async fn given_up(&self, pool: &str) -> Option<String> {
+        self.workers_given_up(pool).await
+    }
+
     fn worker(&self, lease: &Lease<Given>) -> Option<Leased> {
         self.leased(lease)
     }

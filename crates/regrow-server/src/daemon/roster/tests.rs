@@ -44,3 +44,14 @@ async fn a_look_before_an_id_was_given_anew_does_not_forget_who_has_it_now() {
     assert_eq!((shown.port, anew.port.is_some()), (anew.port, true));
     assert!(roster.system.shut_down().await.killed.is_empty());
 }
+
+#[tokio::test]
+async fn no_pool_is_sized_while_regrow_is_being_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let roster = roster(folder.path()).await;
+    roster.drain();
+    let asked = serde_json::from_value(serde_json::json!({ "workers": 1 })).unwrap();
+    let refused = roster.scale("w", &asked).await.unwrap_err();
+    assert_eq!(refused.to_string(), "regrow is being stopped");
+    assert!(roster.system.shut_down().await.killed.is_empty());
+}
