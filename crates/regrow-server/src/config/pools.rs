@@ -62,6 +62,7 @@ const OWN_KEYS: &[&str] = &[
     "scale",
     "max_jobs",
     "max_age",
+    "max_memory",
     "drain_timeout",
     "required",
 ];

@@ -215,6 +215,9 @@ impl Site {
         if let Some(age) = rules.max_age {
             pool = pool.max_age(age);
         }
+        if let Some(bytes) = rules.max_memory {
+            pool = pool.max_memory(bytes);
+        }
         let breaker = self.config.breaker.as_deref();
         match breaker.and_then(|id| breakers.get(id)) {
             Some(breaker) => pool.behind(breaker),

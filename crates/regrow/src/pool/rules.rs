@@ -145,6 +145,10 @@ impl Rules {
                 "warm: expected at most the size that it begins with, {target}, not {warm}"
             ));
         }
+        if self.queue() == 0 && self.scaler.min() == 0 {
+            let why = "with no worker at least, one comes for a job that waits";
+            return Some(format!("queue: expected room for 1 job at least: {why}"));
+        }
         let tiers = u32::try_from(self.tiers.len()).unwrap_or(u32::MAX);
         if tiers > self.scaler.min() {
             let min = self.scaler.min();

@@ -68,6 +68,8 @@ pub(crate) struct PoolRules {
     pub(crate) max_jobs: Option<u64>,
     /// After so much time a worker is replaced.
     pub(crate) max_age: Option<Duration>,
+    /// With more memory than that, all of its processes together, a worker is replaced.
+    pub(crate) max_memory: Option<u64>,
     /// How long a worker that goes may take to finish what it has.
     pub(crate) drain_timeout: Duration,
 }
@@ -89,6 +91,9 @@ pub(super) fn rules(
     let max_jobs = number(reader, "max_jobs", 1).map(|found| u64::from(found.value));
     let wait = time(reader, fields, "wait");
     let max_age = time(reader, fields, "max_age");
+    let bytes = units::size(1..=u64::MAX);
+    let bytes = Shape::new("a size such as 512MiB", &bytes);
+    let max_memory = reader.value_at(fields, "max_memory", &bytes);
     let drain_timeout = time(reader, fields, "drain_timeout");
     let overflow = word(reader, fields, "overflow", Overflow::ALL, Overflow::as_str);
     let dispatch = word(reader, fields, "dispatch", Dispatch::ALL, Dispatch::as_str);
@@ -97,7 +102,7 @@ pub(super) fn rules(
     let (scaler, warm) = size?;
     let overflow = overflow.unwrap_or(Overflow::Reject);
     if let Some(queue) = &queue {
-        somebody_waits(reader, queue, scaler.min(), overflow);
+        somebody_waits(reader, queue, scaler.min());
     }
     let (scaler, observe_only) = match fields.get("scale") {
         Some(field) => scale(reader, &field, scaler.window(WINDOW))?,
@@ -116,28 +121,21 @@ pub(super) fn rules(
         weights,
         max_jobs,
         max_age,
+        max_memory: max_memory.map(|found| found.value),
         drain_timeout: drain_timeout.unwrap_or(DRAIN),
     })
 }
 
 /// Notes a queue without a place where nobody is served who has not waited in it.
-fn somebody_waits(reader: &mut Reader<'_>, queue: &Found<u32>, min: u32, overflow: Overflow) {
-    if queue.value > 0 {
+fn somebody_waits(reader: &mut Reader<'_>, queue: &Found<u32>, min: u32) {
+    if queue.value > 0 || min > 0 {
         return;
     }
-    let (why, hint) = if overflow == Overflow::Wait {
-        let why = "with overflow: wait each request waits for a place in the queue";
-        (why, "let one wait, or choose another overflow")
-    } else if min == 0 {
-        let why = "with min: 0 a worker comes for a request that waits";
-        (why, "let one wait, or have one worker at least: min: 1")
-    } else {
-        return;
-    };
     let problem = Problem::Unexpected {
-        expected: format!("at least 1, since {why}"),
+        expected: "at least 1, since with min: 0 a worker comes for a request that waits"
+            .to_owned(),
         got: queue.value.to_string(),
-        hint: Some(hint.to_owned()),
+        hint: Some("let one wait, or have one worker at least: min: 1".to_owned()),
     };
     reader.note(queue.place, &queue.way, problem);
 }
