@@ -2,7 +2,7 @@
 
 use regrow::pool::{Given, Job, Pool, PoolRef, WorkerState};
 
-use regrow_process::Process;
+use regrow_process::{Host, Process};
 
 use super::*;
 
@@ -93,5 +93,34 @@ fn workers_of_each_kind_become_more_and_fewer() {
         assert_eq!(pool.status().desk.workers.len(), 1, "{kind:?}");
         let children = system.which_children("root/pool").await.unwrap();
         assert_eq!(children.len(), 3, "{kind:?}: one, its manager and its gate");
+    });
+}
+
+#[test]
+fn a_process_with_more_memory_than_a_worker_may_have_makes_way_for_a_fresh_one() {
+    let cell = |kind| {
+        if kind == Kind::Process {
+            Holds
+        } else {
+            CannotBe("what processes use is read, and nothing of what is within one")
+        }
+    };
+    row(cell, async |_| {
+        let host = Host::new().sample_every(Duration::from_millis(20));
+        let pool = Pool::of_children("pool", move |worker| {
+            let id = format!("large-{}", worker.number);
+            Process::new(id, "cat").host(host.clone()).into()
+        });
+        let tree = Supervisor::new("root").child(pool.size(1..=1).max_memory(1));
+        let mut system = TestSystem::start(tree).await;
+        let draining = "regrow.pool.worker.draining";
+        let told = system.expect(draining, "root/pool").await;
+        assert!(
+            format!("{:?}", told.payload).contains("max_memory"),
+            "{told:?}"
+        );
+        system.expect("regrow.child.started", "root/pool/1").await;
+        let child = system.which_child("root/pool/1").await.unwrap();
+        assert!(child.generation > 1 && child.restarts == 0, "{child:?}");
     });
 }
