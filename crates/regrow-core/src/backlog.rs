@@ -33,6 +33,7 @@
 
 use std::time::{Duration, Instant};
 
+mod cost;
 mod due;
 mod job;
 mod list;
@@ -45,8 +46,9 @@ mod tests;
 mod turns;
 
 pub use crate::circuit::InvalidRules;
+use cost::MeanCost;
 use due::Due;
-pub use job::{Offered, Place, Priority, Refusal, Refused, Taken, Terms, Ticket, Waiting};
+pub use job::{Next, Offered, Place, Priority, Refusal, Refused, Taken, Terms, Ticket, Waiting};
 use list::{List, NIL};
 use overload::Overload;
 pub use overload::OverloadChange;
@@ -210,6 +212,31 @@ impl<T> Backlog<T> {
     ///
     /// Costs O(tenants) more where a job costs many times as much as the mean.
     pub fn pop(&mut self, now: Instant) -> Option<Taken<T>> {
+        let (at, now) = self.choose(now)?;
+        let departed = self.remove(at);
+        Some(Taken {
+            payload: departed.payload,
+            ticket: departed.ticket,
+            terms: departed.terms,
+            waited: now.saturating_duration_since(departed.since),
+        })
+    }
+
+    /// [`Backlog::pop`] for who asks no more of it, and pays less: much of a short job's time goes into carrying it around.
+    pub(crate) fn pop_next(&mut self, now: Instant) -> Option<Next<T>> {
+        let (at, now) = self.choose(now)?;
+        let slot = &self.slots.all[at as usize];
+        let (priority, since) = (slot.priority, slot.since);
+        Some(Next {
+            payload: self.leave(at),
+            priority,
+            waited: now.saturating_duration_since(since),
+        })
+    }
+
+    /// Whose turn it is, and is charged for it; and the time.
+    #[inline]
+    fn choose(&mut self, now: Instant) -> Option<(u32, Instant)> {
         let now = self.settle(now);
         let mut lane = self.next_lane();
         if let Some(overload) = &mut self.overload {
@@ -217,27 +244,21 @@ impl<T> Backlog<T> {
             let oldest = lane.map(|lane| self.turns.lane(lane).jobs.first);
             let since = oldest.map(|at| self.slots.all[at as usize].since);
             let waited = since.map(|since| now.saturating_duration_since(since));
-            if overload.on_pop(waited.unwrap_or_default(), now) {
+            let was_on = overload.is_on;
+            let sheds = overload.on_pop(waited.unwrap_or_default(), now);
+            let turned = overload.is_on != was_on;
+            if sheds {
                 self.shed(now);
             }
-            lane = self.next_lane();
+            if sheds || turned {
+                lane = self.next_lane();
+            }
         }
         let lane = lane?;
         let at = next_of(self.turns.lane(lane).jobs, self.is_overloaded());
         let cost = self.slots.all[at as usize].cost;
         self.turns.charge(lane, cost.into());
-        let Departed {
-            payload,
-            ticket,
-            terms,
-            since,
-        } = self.remove(at);
-        Some(Taken {
-            payload,
-            ticket,
-            terms,
-            waited: now.saturating_duration_since(since),
-        })
+        Some((at, now))
     }
 
     /// Time has passed: who may not be started any more is refused.
@@ -254,6 +275,12 @@ impl<T> Backlog<T> {
     /// Those that were refused since this was asked last, in the order in which they were. Allocates nothing when there are none.
     pub fn take_refused(&mut self) -> Vec<Refused<T>> {
         std::mem::take(&mut self.refused)
+    }
+
+    /// Whether there are such.
+    #[must_use]
+    pub const fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 
     /// A job has taken so long, from its start to its end: what [`Target::Auto`] goes by.
@@ -404,24 +431,46 @@ impl<T> Backlog<T> {
         jobs.push(at, &mut self.slots.all, Slot::in_lane);
     }
 
-    #[inline]
     fn remove(&mut self, at: u32) -> Departed<T> {
+        let ticket = self.slots.ticket(at);
+        let slot = &self.slots.all[at as usize];
+        let (since, terms) = (slot.since, self.terms_of(slot));
+        Departed {
+            payload: self.leave(at),
+            ticket,
+            terms,
+            since,
+        }
+    }
+
+    fn terms_of(&self, slot: &Slot<T>) -> Terms {
+        Terms {
+            priority: slot.priority,
+            tenant: self.turns.lane(slot.lane).tenant.clone(),
+            cost: slot.cost,
+            deadline: slot.deadline,
+        }
+    }
+
+    /// A job that is there leaves: it stands in no list any more, and its place is free.
+    #[inline]
+    fn leave(&mut self, at: u32) -> T {
         let slot = &self.slots.all[at as usize];
         let (cohort, lane, cost) = (slot.cohort(), slot.lane, slot.cost);
+        let has_deadline = slot.deadline.is_some();
         self.cohorts[cohort].remove(at, &mut self.slots.all, Slot::by_age);
-        let tenant = self.turns.lane(lane).tenant.clone();
         let jobs = self.turns.jobs(lane);
         jobs.remove(at, &mut self.slots.all, Slot::in_lane);
         self.turns.leave(lane);
         self.len -= 1;
         self.total_cost -= u64::from(cost);
-        let departed = self.slots.remove(at, tenant);
-        if departed.terms.deadline.is_some() {
+        let ticket = self.slots.ticket(at);
+        let payload = self.slots.remove(at);
+        if has_deadline {
             let slots = &self.slots;
-            self.due
-                .remove(departed.ticket, |ticket| slots.holds(ticket));
+            self.due.remove(ticket, |ticket| slots.holds(ticket));
         }
-        departed
+        payload
     }
 
     /// Whose turn it is in the highest class.
@@ -534,30 +583,5 @@ impl<T> Departed<T> {
             waited: now.saturating_duration_since(self.since),
             why,
         }
-    }
-}
-
-/// What a job costs on average, by those that came last: each newer one counts for a sixteenth.
-#[derive(Clone, Copy, Debug, Default)]
-struct MeanCost {
-    /// In parts of 256; 0 before the first.
-    parts: u64,
-}
-
-impl MeanCost {
-    #[inline]
-    fn add(&mut self, cost: u32) {
-        let cost = u64::from(cost);
-        self.parts = if self.parts == 0 {
-            cost << 8
-        } else {
-            self.parts - (self.parts >> 4) + (cost << 4)
-        };
-    }
-
-    /// As a whole number, of at least 1.
-    #[inline]
-    fn unit(self) -> u64 {
-        (self.parts >> 8).max(1)
     }
 }

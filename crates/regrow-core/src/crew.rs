@@ -51,6 +51,14 @@ pub struct Claim {
     number: u64,
 }
 
+impl Claim {
+    /// Counts the jobs that were begun, from 1.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// Who may have a job.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Wanted {

@@ -16,7 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backlog::{BacklogRules, OverloadChange, Refusal, Refused, Taken, Terms};
+use crate::backlog::{BacklogRules, Next, OverloadChange, Refusal, Refused, Terms};
 use crate::crew::{Claim, Crew, CrewRules, Wanted};
 use crate::outliers::{OutlierRules, Outliers};
 
@@ -99,7 +99,7 @@ pub enum Step<T> {
     /// Tell this worker that there is work.
     Ring(u32),
     /// This caller has a worker.
-    Give(Claim, Taken<T>),
+    Give(Claim, Next<T>),
 }
 
 /// A place that is kept for a job to come. It cannot be copied, so none is used twice.
@@ -209,9 +209,9 @@ impl<T: Job> Desk<T> {
             };
             self.note_refused(dropped);
         }
-        let (id, refused) = self.lanes.push(lane, request, now);
-        for refused in refused {
-            self.note_refused(refused);
+        let id = self.lanes.push(lane, request, now);
+        if self.lanes.has_news() {
+            self.note_news();
         }
         Submitted::Queued(id)
     }
@@ -393,6 +393,17 @@ impl<T: Job> Desk<T> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = (self.queued() as f64 / 2.0 + 1.0) * self.service / able as f64;
         Some(Duration::from_secs_f64(seconds.clamp(0.001, 300.0)))
+    }
+
+    /// What else a push or a pop has come to.
+    #[cold]
+    fn note_news(&mut self) {
+        let change = self.lanes.take_overload_change();
+        let other = |change: &OverloadChange| change.overloaded != self.overloaded;
+        self.overload = change.filter(other).or(self.overload.take());
+        for refused in self.lanes.take_refused() {
+            self.note_refused(refused);
+        }
     }
 
     fn note_refused(&mut self, refused: Refused<T>) {

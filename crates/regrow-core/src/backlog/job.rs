@@ -101,6 +101,18 @@ pub struct Taken<T> {
     pub waited: Duration,
 }
 
+/// A job that is to be done now, for who needs to know no more of it.
+#[derive(Debug)]
+#[must_use = "it is in no list any more"]
+pub struct Next<T> {
+    /// The job.
+    pub payload: T,
+    /// The class in which it began to wait.
+    pub priority: Priority,
+    /// How long it has waited.
+    pub waited: Duration,
+}
+
 words! {
     /// Why a job leaves without having been done.
     pub enum Refusal {

@@ -1,6 +1,5 @@
 //! The places in which jobs wait.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Priority, Terms, Ticket};
@@ -16,7 +15,7 @@ pub(super) struct Slot<T> {
     pub(super) cost: u32,
     /// Its tenant, in its class.
     pub(super) lane: u32,
-    priority: Priority,
+    pub(super) priority: Priority,
     /// By how many classes it has moved up.
     pub(super) steps: u8,
     pub(super) by_age: Links,
@@ -163,23 +162,11 @@ impl<T> Slots<T> {
 
     /// Takes one out that is there, and in no list any more.
     #[inline]
-    pub(super) fn remove(&mut self, at: u32, tenant: Option<Arc<str>>) -> Departed<T> {
-        let ticket = self.ticket(at);
+    pub(super) fn remove(&mut self, at: u32) -> T {
         let slot = &mut self.all[at as usize];
         slot.number = 0;
         let payload = slot.payload.take();
-        let departed = Departed {
-            payload: payload.expect("a place that is taken holds a job"),
-            ticket,
-            terms: Terms {
-                priority: slot.priority,
-                tenant,
-                cost: slot.cost,
-                deadline: slot.deadline,
-            },
-            since: slot.since,
-        };
         self.free.push(at);
-        departed
+        payload.expect("a place that is taken holds a job")
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{InvalidRules, Request};
 use crate::backlog::{
-    Backlog, BacklogRules, OverloadChange, Priority, Refused, Taken, Terms, Ticket, Waiting,
+    Backlog, BacklogRules, Next, OverloadChange, Priority, Refused, Terms, Ticket, Waiting,
 };
 use crate::crew::Wanted;
 
@@ -34,11 +34,19 @@ pub struct JobId {
     moves: u64,
 }
 
-/// A job in its backlog, and for whom it is.
+/// A job in its backlog, and for whom it is: by itself, for what is for anybody is to be small.
 #[derive(Debug)]
 struct Entry<T> {
     job: T,
-    wanted: Wanted,
+    wanted: Option<Box<Wanted>>,
+}
+
+impl<T> Entry<T> {
+    fn new(job: T, wanted: Wanted) -> Self {
+        let is_plain = wanted.key.is_none() && wanted.tag.is_none();
+        let wanted = (!is_plain).then(|| Box::new(wanted));
+        Self { job, wanted }
+    }
 }
 
 /// What waits in one lane, from when something does until nothing does any more.
@@ -49,13 +57,6 @@ struct Line<T> {
     /// When a job was taken last, or it began: of lanes that are as good the one comes first that has waited for longest.
     served: u64,
     backlog: Backlog<Entry<T>>,
-}
-
-/// What a look for the next job has brought.
-pub(super) struct Popped<T> {
-    pub(super) taken: Option<Taken<T>>,
-    pub(super) refused: Vec<Refused<T>>,
-    pub(super) overload: Option<OverloadChange>,
 }
 
 /// All that waits.
@@ -70,6 +71,10 @@ pub(super) struct Lanes<T> {
     taken: u64,
     /// Counts how often jobs were moved.
     moves: u64,
+    /// Those that were refused in a push or a pop, until they are asked for.
+    refused: Vec<Refused<T>>,
+    /// What a pop has changed, until that is asked for.
+    overload: Option<OverloadChange>,
 }
 
 /// What left the lanes while jobs were moved.
@@ -92,6 +97,8 @@ impl<T> Lanes<T> {
             lines: 0,
             taken: 0,
             moves: 0,
+            refused: Vec::new(),
+            overload: None,
         })
     }
 
@@ -145,25 +152,46 @@ impl<T> Lanes<T> {
         line.is_some_and(|line| line.backlog.makes_room(terms.priority))
     }
 
-    /// Puts a job in. Those whose deadline is over are returned as well.
-    pub(super) fn push(
-        &mut self,
-        lane: Lane,
-        request: Request<T>,
-        now: Instant,
-    ) -> (JobId, Vec<Refused<T>>) {
+    /// Puts a job in. Those whose deadline is over are in [`Lanes::take_refused`].
+    pub(super) fn push(&mut self, lane: Lane, request: Request<T>, now: Instant) -> JobId {
         let Request { job, terms, wanted } = request;
-        let entry = Entry { job, wanted };
+        let entry = Entry::new(job, wanted);
         let line = self.or_new(&lane);
         let ticket = line.backlog.push(entry, terms, now);
-        let refused = all_unwrapped(line.backlog.take_refused());
-        let id = JobId {
-            line: line.number,
+        let (line, has_refused) = (line.number, line.backlog.has_refused());
+        if has_refused {
+            self.collect(&lane);
+        }
+        JobId {
+            line,
             moves: self.moves,
             lane,
             ticket,
+        }
+    }
+
+    /// Those that were refused in a push or a pop, since this was asked last. Allocates nothing when there are none.
+    pub(super) fn take_refused(&mut self) -> Vec<Refused<T>> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether there is anything to be asked for: by [`Lanes::take_refused`] or [`Lanes::take_overload_change`].
+    pub(super) fn has_news(&self) -> bool {
+        !self.refused.is_empty() || self.overload.is_some()
+    }
+
+    /// What a pop has changed, since this was asked last.
+    pub(super) const fn take_overload_change(&mut self) -> Option<OverloadChange> {
+        self.overload.take()
+    }
+
+    #[cold]
+    fn collect(&mut self, lane: &Lane) {
+        let Some(line) = self.get_mut(lane) else {
+            return;
         };
-        (id, refused)
+        let refused = line.backlog.take_refused();
+        self.refused.extend(refused.into_iter().map(unwrapped));
     }
 
     pub(super) fn cancel(&mut self, id: &JobId) -> Option<T> {
@@ -181,37 +209,32 @@ impl<T> Lanes<T> {
         is_keyed(&id.lane) && id.moves != self.moves
     }
 
-    pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Popped<T> {
+    /// The next job of a lane. Those that are refused instead are in [`Lanes::take_refused`].
+    pub(super) fn pop(&mut self, lane: &Lane, now: Instant) -> Option<Next<T>> {
         let turn = self.taken + 1;
-        let Some(Line {
-            served, backlog, ..
-        }) = self.get_mut(lane)
-        else {
-            return Popped {
-                taken: None,
-                refused: Vec::new(),
-                overload: None,
-            };
-        };
-        let taken = backlog.pop(now);
+        let line = self.get_mut(lane)?;
+        let taken = line.backlog.pop_next(now);
         if taken.is_some() {
-            *served = turn;
+            line.served = turn;
         }
-        let refused = backlog.take_refused();
-        let overload = backlog.take_overload_change();
-        self.taken += u64::from(taken.is_some());
+        let (change, has_refused) = (
+            line.backlog.take_overload_change(),
+            line.backlog.has_refused(),
+        );
+        if change.is_some() {
+            self.overload = change;
+        }
+        if has_refused {
+            self.collect(lane);
+        }
         self.sweep(lane);
-        let taken = taken.map(|taken| Taken {
+        let taken = taken?;
+        self.taken = turn;
+        Some(Next {
             payload: taken.payload.job,
-            ticket: taken.ticket,
-            terms: taken.terms,
+            priority: taken.priority,
             waited: taken.waited,
-        });
-        Popped {
-            taken,
-            refused: all_unwrapped(refused),
-            overload,
-        }
+        })
     }
 
     /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn. Call
@@ -301,7 +324,10 @@ impl<T> Lanes<T> {
                     abandoned.push(waiting.payload.job);
                     continue;
                 }
-                let to = leads_to(&waiting.payload.wanted);
+                let to = match &waiting.payload.wanted {
+                    Some(wanted) => leads_to(wanted),
+                    None => Lane::Any,
+                };
                 moved.entry(to).or_default().push(waiting);
             }
             refused.extend(backlog.take_refused().into_iter().map(unwrapped));
@@ -350,6 +376,9 @@ impl<T> Lanes<T> {
 
     /// A lane without work is none.
     fn sweep(&mut self, lane: &Lane) {
+        if *lane == Lane::Any {
+            return;
+        }
         let line = self.others.get(lane);
         if line.is_some_and(|line| line.backlog.is_empty()) {
             self.others.remove(lane);
@@ -360,14 +389,6 @@ impl<T> Lanes<T> {
 /// Whether its jobs go where a key leads.
 const fn is_keyed(lane: &Lane) -> bool {
     matches!(lane, Lane::Worker(_) | Lane::Nobody)
-}
-
-/// Nearly always there are none.
-fn all_unwrapped<T>(refused: Vec<Refused<Entry<T>>>) -> Vec<Refused<T>> {
-    if refused.is_empty() {
-        return Vec::new();
-    }
-    refused.into_iter().map(unwrapped).collect()
 }
 
 fn unwrapped<T>(refused: Refused<Entry<T>>) -> Refused<T> {

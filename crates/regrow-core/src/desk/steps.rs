@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Desk, Job, Lane, Mode, Outcome, Step};
-use crate::backlog::{OverloadChange, Taken};
+use crate::backlog::Next;
 use crate::crew::{Claim, Wanted};
 
 /// How many workers are told at once that there is work.
@@ -13,7 +13,7 @@ const ON_THE_WAY: usize = 2;
 const HELD_UP: Duration = Duration::from_millis(1);
 
 /// A job that a worker begins.
-pub type Begun<T> = (Claim, Taken<T>);
+pub type Begun<T> = (Claim, Next<T>);
 
 impl<T: Job> Desk<T> {
     /// What is to be done next, if anything is.
@@ -104,7 +104,7 @@ impl<T: Job> Desk<T> {
     }
 
     /// The best job that a worker may have.
-    fn take_for(&mut self, number: u32, now: Instant) -> Option<Taken<T>> {
+    fn take_for(&mut self, number: u32, now: Instant) -> Option<Next<T>> {
         if self.lanes.is_plain() {
             return self.take(&Lane::Any, now);
         }
@@ -120,22 +120,20 @@ impl<T: Job> Desk<T> {
         lanes.iter().find_map(|lane| self.take(lane, now))
     }
 
-    fn begin(&mut self, number: u32, taken: Taken<T>, now: Instant) -> Option<Begun<T>> {
+    fn begin(&mut self, number: u32, taken: Next<T>, now: Instant) -> Option<Begun<T>> {
         let slip = taken.payload.slip();
         let claim = self.crew.begin(number, slip, now)?;
         Some((claim, taken))
     }
 
     /// The next job of a lane that somebody still waits for.
-    fn take(&mut self, lane: &Lane, now: Instant) -> Option<Taken<T>> {
+    fn take(&mut self, lane: &Lane, now: Instant) -> Option<Next<T>> {
         loop {
-            let popped = self.lanes.pop(lane, now);
-            let other = |change: &OverloadChange| change.overloaded != self.overloaded;
-            self.overload = popped.overload.filter(other).or(self.overload.take());
-            for refused in popped.refused {
-                self.note_refused(refused);
+            let taken = self.lanes.pop(lane, now);
+            if self.lanes.has_news() {
+                self.note_news();
             }
-            let taken = popped.taken?;
+            let taken = taken?;
             if !taken.payload.is_abandoned() {
                 return Some(taken);
             }

@@ -427,11 +427,7 @@ fn refused(id: &str, pool: &PoolHandle, error: &PoolError, waited: Duration) -> 
         PoolError::Rejected { reason, .. } => *reason,
         PoolError::TimedOut { .. } => Reject::Expired,
         // More may come with time.
-        PoolError::Lost { .. }
-        | PoolError::NoAnswer { .. }
-        | PoolError::Quarantined { .. }
-        | PoolError::Gone { .. }
-        | _ => {
+        PoolError::Lost { .. } | PoolError::NoAnswer { .. } | PoolError::Quarantined { .. } | _ => {
             let problem = unavailable("pool_gone", error.to_string()).hint(explain(id));
             return Refusal::new(problem).retry_after(again);
         }

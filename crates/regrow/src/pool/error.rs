@@ -55,12 +55,6 @@ pub enum PoolError {
         /// The last of them.
         worker: ChildPath,
     },
-    /// The pool is no more.
-    #[error("there is no pool \"{pool}\" any more")]
-    Gone {
-        /// The pool.
-        pool: ChildPath,
-    },
 }
 
 impl PoolError {
@@ -72,8 +66,7 @@ impl PoolError {
             Self::Lost { .. }
             | Self::TimedOut { .. }
             | Self::NoAnswer { .. }
-            | Self::Quarantined { .. }
-            | Self::Gone { .. } => None,
+            | Self::Quarantined { .. } => None,
         }
     }
 }

@@ -50,6 +50,15 @@ impl Run {
         self.outcome = outcome;
     }
 
+    /// The worker begins another: what is said of this one was said.
+    pub(super) fn begins(&mut self, claim: Claim, slip: Option<Arc<Slip>>, taken: Sampled) {
+        self.claim = claim;
+        self.slip = slip;
+        self.taken = taken;
+        self.outcome = Outcome::Lost;
+        self.is_over = false;
+    }
+
     pub(super) fn took(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.taken.began)
     }

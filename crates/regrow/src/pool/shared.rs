@@ -3,12 +3,12 @@
 //! The lock is held for O(log workers), and nobody is woken, answered or told of while it is.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ractor::{ActorCell, SupervisionEvent};
-use regrow_core::backlog::{OverloadChange, Taken};
+use regrow_core::backlog::{Next, OverloadChange};
 use regrow_core::crew::Claim;
 use regrow_core::desk::{Desk, Ejection, Outcome, Reject, Step};
 use regrow_core::{ChildKind, Phase};
@@ -28,9 +28,13 @@ use crate::supervisor::Tree;
 use crate::telemetry::{Payload, Span, Subject};
 use crate::time;
 
-/// The longest pause between two looks whether the lock is free, before this thread sleeps for it. It is held for less than sleeping and
-/// waking takes: with the few looks of std's lock, a third of the time of a flood of short jobs went into those.
-const LONGEST_PAUSE: u32 = 128;
+/// The shortest pause between two looks whether the lock is free: about as long as it is held. Who looks sooner takes the line that it is
+/// in from whoever holds it, for nothing.
+const SHORTEST_PAUSE: u32 = 16;
+
+/// The longest, before this thread sleeps for it. It is held for less than sleeping and waking takes: with the few looks of std's lock, a
+/// third of the time of a flood of short jobs went into those.
+const LONGEST_PAUSE: u32 = 256;
 
 /// One job in so many is told as an example.
 const SAMPLE: u64 = 64;
@@ -47,7 +51,7 @@ pub(super) struct Inner<M> {
 /// What is to be done when the lock is not held any more.
 pub(super) struct After<M> {
     ring: Vec<ActorCell>,
-    give: Vec<(Claim, Taken<Work<M>>)>,
+    give: Vec<(Claim, Next<Work<M>>)>,
     refused: Vec<(Work<M>, Reject)>,
     /// Of these nobody waits any more. They are dropped here, for whatever that does must not be done under the lock.
     abandoned: Vec<Work<M>>,
@@ -95,7 +99,6 @@ pub(super) struct Shared<M> {
     closed: Closed,
     /// The number of the last worker.
     pub(super) last: AtomicU32,
-    ends: AtomicU64,
     overload: Mutex<Vec<OverloadChange>>,
 }
 
@@ -135,14 +138,12 @@ impl<M: Send + 'static> Shared<M> {
             room: Room::default(),
             closed: Closed::default(),
             last: AtomicU32::new(0),
-            ends: AtomicU64::new(0),
             overload: Mutex::default(),
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner<M>> {
-        // Each look takes the line that the lock is in from whoever holds it, so the pauses between them grow.
-        let mut pause = 1;
+        let mut pause = SHORTEST_PAUSE;
         while pause <= LONGEST_PAUSE {
             if let Ok(inner) = self.inner.try_lock() {
                 return inner;
@@ -362,7 +363,7 @@ impl<M: Send + 'static> Shared<M> {
     }
 
     /// A caller is given a worker.
-    pub(super) fn give(self: &Arc<Self>, claim: Claim, taken: Taken<Work<M>>) {
+    pub(super) fn give(self: &Arc<Self>, claim: Claim, taken: Next<Work<M>>) {
         let (run, work) = self.run(claim, taken, time::now());
         match work {
             Work::Lease(sender, _) => lend(sender, run),
@@ -413,8 +414,9 @@ impl<M: Send + 'static> Shared<M> {
         if finished.is_some() {
             self.tell_end(&run, took);
         }
-        let (claim, taken) = pulled?;
-        Some(self.run(claim, taken, now))
+        let (claim, next) = pulled?;
+        run.begins(claim, next.payload.slip_ref().cloned(), sampled(&next, now));
+        Some((run, next.payload))
     }
 
     /// A worker that has several jobs at once is not free before the caller has its answer; of one that has one at a time, or without a
@@ -443,8 +445,7 @@ impl<M: Send + 'static> Shared<M> {
         if run.outcome == Outcome::Lost {
             self.tell_lost(run.claim.worker, 1);
         }
-        let ends = self.ends.fetch_add(1, Ordering::Relaxed);
-        if ends.is_multiple_of(SAMPLE) {
+        if run.claim.number() % SAMPLE == 1 {
             self.emit(|| Payload::PoolJob {
                 wait: run.taken.waited,
                 duration: took,
@@ -456,25 +457,16 @@ impl<M: Send + 'static> Shared<M> {
         self.alert();
     }
 
-    fn run(
-        self: &Arc<Self>,
-        claim: Claim,
-        taken: Taken<Work<M>>,
-        began: Instant,
-    ) -> (Run, Work<M>) {
+    fn run(self: &Arc<Self>, claim: Claim, next: Next<Work<M>>, began: Instant) -> (Run, Work<M>) {
         let run = Run {
             end: Arc::clone(self) as Arc<dyn End>,
             claim,
-            slip: taken.payload.slip_ref().cloned(),
-            taken: Sampled {
-                began,
-                waited: taken.waited,
-                priority: taken.terms.priority,
-            },
+            slip: next.payload.slip_ref().cloned(),
+            taken: sampled(&next, began),
             outcome: Outcome::Lost,
             is_over: false,
         };
-        (run, taken.payload)
+        (run, next.payload)
     }
 
     pub(super) fn alert(&self) {
@@ -563,6 +555,14 @@ impl<M: Send + 'static> End for Shared<M> {
         let path = self.path.join(&number.to_string());
         let place = self.tree()?.place(path.as_str())?;
         Some(Registered::new(&place))
+    }
+}
+
+fn sampled<M>(next: &Next<Work<M>>, began: Instant) -> Sampled {
+    Sampled {
+        began,
+        waited: next.waited,
+        priority: next.priority,
     }
 }
 

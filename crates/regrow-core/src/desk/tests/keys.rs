@@ -152,7 +152,7 @@ fn one_that_is_moved_keeps_its_age_and_its_class() {
     let taken = world.desk.pull(2, 1, world.now).unwrap();
     let (claim, taken) = taken;
     assert_eq!((taken.payload.id, taken.waited), (2, SECOND));
-    assert_eq!(taken.terms.priority, Priority::High);
+    assert_eq!(taken.priority, Priority::High);
     world.finish(claim, Outcome::Ok);
     assert_eq!(world.works_off(2), [1, 3], "the older one first");
 }

@@ -310,7 +310,7 @@ impl Shell {
         }
     }
 
-    fn begun(&mut self, claim: Claim, taken: &Taken<Task>) {
+    fn begun(&mut self, claim: Claim, taken: &Next<Task>) {
         let id = taken.payload.id;
         let worker = &self.workers[&claim.worker];
         let known = &self.jobs[&id];
