@@ -26,6 +26,8 @@ const NO_CODE: &str =
     "it runs no code of a user's, and its children's panics are failures of theirs";
 const NO_PANIC: &str = "its code is another program, and what that calls a panic is an exit code";
 const NO_CHILDREN: &str = "it has no children at its start that could fail it";
+const TRIES_AGAIN: &str =
+    "a worker that does not start is tried again until it does, behind a gate of the pool's own";
 
 fn everywhere(_: Kind) -> Cell {
     Holds
@@ -33,11 +35,12 @@ fn everywhere(_: Kind) -> Cell {
 
 /// The names of what is told of the child itself.
 ///
-/// What a process does beside that is told in the tests of processes.
+/// What a process or a pool does beside that is told in the tests of those.
 async fn told(system: &mut TestSystem) -> Vec<String> {
     let of_a = |line: String| {
         let name = line.strip_suffix(" root/a")?.replace("regrow.", "");
-        (!name.starts_with("process.")).then_some(name)
+        let is_of_a_kind = name.starts_with("process.") || name.starts_with("pool.");
+        (!is_of_a_kind).then_some(name)
     };
     system
         .happened()
@@ -86,6 +89,7 @@ async fn start_of(kind: Kind, first: First) -> ExitKind {
 fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
     let cell = |kind| match kind {
         Kind::Dynamic => CannotBe(NO_CHILDREN),
+        Kind::Pool => CannotBe(TRIES_AGAIN),
         Kind::Actor
         | Kind::Bare
         | Kind::Task
@@ -100,7 +104,7 @@ fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
             Kind::Actor | Kind::Bare => assert_eq!(reason, ExitKind::StartFailed),
             // It has ended before it announced itself.
             Kind::Task | Kind::Thread | Kind::Process => assert_eq!(reason, kind.failed()),
-            Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
+            Kind::Supervisor | Kind::Dynamic | Kind::Partition | Kind::Pool => {
                 assert!(reason.is_abnormal(), "{kind:?}: {reason:?}");
             }
         }
@@ -111,6 +115,7 @@ fn a_start_that_fails_is_told_and_an_operator_may_start_it_again() {
 fn a_panic_in_the_start_is_a_failed_start() {
     let cell = |kind| match kind {
         Kind::Dynamic => CannotBe(NO_CHILDREN),
+        Kind::Pool => CannotBe(TRIES_AGAIN),
         Kind::Process => CannotBe(NO_PANIC),
         Kind::Actor
         | Kind::Bare
@@ -132,6 +137,9 @@ fn a_panic_in_the_start_is_a_failed_start() {
 #[test]
 fn a_start_that_asks_to_be_ignored_is_completed() {
     let cell = |kind| match kind {
+        Kind::Pool => {
+            CannotBe("a worker that asks for it is no worker, and the pool looks for another")
+        }
         Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
             CannotBe("a supervisor whose child asks for it comes up without that child")
         }
@@ -186,7 +194,7 @@ fn an_error_is_told_and_the_child_grows_back() {
 #[test]
 fn a_panic_is_told_and_the_child_grows_back() {
     let cell = |kind| match kind {
-        Kind::Supervisor | Kind::Dynamic | Kind::Partition => CannotBe(NO_CODE),
+        Kind::Supervisor | Kind::Dynamic | Kind::Partition | Kind::Pool => CannotBe(NO_CODE),
         Kind::Process => CannotBe(NO_PANIC),
         Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread => Holds,
     };
@@ -221,7 +229,7 @@ fn a_kill_from_outside_is_told_and_the_child_grows_back() {
 #[test]
 fn a_normal_end_goes_by_the_restart_type() {
     let cell = |kind| match kind {
-        Kind::Dynamic | Kind::Partition => {
+        Kind::Dynamic | Kind::Partition | Kind::Pool => {
             CannotBe("it cannot end with one of its children, so only an operator ends it in order")
         }
         Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Process | Kind::Supervisor => {
@@ -232,7 +240,7 @@ fn a_normal_end_goes_by_the_restart_type() {
         let normal = match kind {
             Kind::Process => ExitKind::Exit(0),
             Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread => ExitKind::Normal,
-            Kind::Supervisor | Kind::Dynamic | Kind::Partition => ExitKind::Shutdown,
+            Kind::Supervisor | Kind::Dynamic | Kind::Partition | Kind::Pool => ExitKind::Shutdown,
         };
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             let mut stage =
@@ -261,7 +269,7 @@ fn a_normal_end_goes_by_the_restart_type() {
 #[test]
 fn one_that_runs_once_is_done_by_a_normal_end_and_tries_again_after_a_failure() {
     let cell = |kind| match kind {
-        Kind::Dynamic | Kind::Partition => {
+        Kind::Dynamic | Kind::Partition | Kind::Pool => {
             CannotBe("it cannot end with one of its children, so it comes to no end of its own")
         }
         Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Process | Kind::Supervisor => {
@@ -303,7 +311,7 @@ fn one_that_runs_once_is_done_by_a_normal_end_and_tries_again_after_a_failure() 
 #[test]
 fn it_is_waited_for_until_it_is_ready_or_has_ended() {
     row(everywhere, async |kind| {
-        let ends = !matches!(kind, Kind::Dynamic | Kind::Partition);
+        let ends = !matches!(kind, Kind::Dynamic | Kind::Partition | Kind::Pool);
         let spec = |spec: ChildSpec| spec.once().restart(Restart::Transient);
         let mut tree = Supervisor::new("root").order(regrow::Order::Dependencies);
         tree = tree.child(Puppet::spec("ready").waits_for("a", Condition::Ready));
@@ -378,7 +386,9 @@ fn a_stop_that_needs_force_is_told_as_what_force_has_reached() {
             // A thread cannot be killed.
             Kind::Thread => (ExitKind::Unresponsive, "unresponsive"),
             // It is told to hurry, and ends in order after it has killed its own.
-            Kind::Supervisor | Kind::Dynamic | Kind::Partition => (ExitKind::Shutdown, "graceful"),
+            Kind::Supervisor | Kind::Dynamic | Kind::Partition | Kind::Pool => {
+                (ExitKind::Shutdown, "graceful")
+            }
         };
         assert_eq!((ended.reason, ended.outcome), expected, "{kind:?}");
     });
@@ -497,7 +507,7 @@ fn it_is_counted_and_its_spec_can_be_read() {
     row(everywhere, async |kind| {
         let stage = Stage::start(kind, |spec| spec.restart(Restart::Transient)).await;
         let counts = stage.system.count_children("root").await.unwrap();
-        let supervisors = u32::from(kind.word() == ChildKind::Supervisor);
+        let supervisors = u32::from(kind.is_supervisor());
         assert_eq!((counts.specs, counts.active), (2, 2), "{kind:?}");
         assert_eq!(
             (counts.supervisors, counts.workers),

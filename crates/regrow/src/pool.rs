@@ -65,9 +65,9 @@ pub use regrow_core::scaler::{
     Decision, Direction, Fallback, Inputs, Limit, Load, ScaleMode, ScalerRules, Signal, Trigger,
 };
 
+use regrow_core::Backoff;
 use regrow_core::desk::{Desk, Mode};
 use regrow_core::scaler::Scaler;
-use regrow_core::{Backoff, ChildKind};
 
 use crate::breaker::{Breaker, CircuitRules};
 use crate::child::ChildSpec;
@@ -418,7 +418,7 @@ impl<M: ractor::Message> From<Pool<M>> for Supervisor {
 
 impl<M: ractor::Message> From<Pool<M>> for ChildSpec {
     fn from(pool: Pool<M>) -> Self {
-        Self::from(Supervisor::from(pool)).kind(ChildKind::Pool)
+        Supervisor::from(pool).into()
     }
 }
 

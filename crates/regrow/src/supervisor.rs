@@ -37,8 +37,8 @@ use ractor::{Actor, ActorRef};
 use regrow_core::health::HealthPolicy;
 use regrow_core::supervision::{ChildPlan, Condition, Order, Policy};
 use regrow_core::{
-    AutoShutdown, GiveUp, InvalidId, Restart, RestartIntensity, StopCause, Strategy, check_id,
-    dependencies,
+    AutoShutdown, ChildKind, GiveUp, InvalidId, Restart, RestartIntensity, StopCause, Strategy,
+    check_id, dependencies,
 };
 use thiserror::Error;
 
@@ -540,7 +540,13 @@ fn check_significant(
 
 impl From<Supervisor> for ChildSpec {
     fn from(supervisor: Supervisor) -> Self {
-        Self::nested(supervisor).give_up(GiveUp::Escalate)
+        let kind = if supervisor.pool.is_some() {
+            ChildKind::Pool
+        } else {
+            ChildKind::Supervisor
+        };
+        let nested = Self::nested(supervisor).give_up(GiveUp::Escalate);
+        nested.kind(kind)
     }
 }
 

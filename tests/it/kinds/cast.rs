@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
+use regrow::pool::Pool;
 use regrow::testing::{Bare, Puppet, PuppetStart, Strings, TestSystem};
 use regrow::{
     AutoShutdown, BoxError, ChildInfo, ChildKind, ChildSpec, DynamicSupervisor, ExitKind, Ignore,
@@ -31,9 +32,10 @@ pub(super) enum Kind {
     Supervisor,
     Dynamic,
     Partition,
+    Pool,
 }
 
-pub(super) const KINDS: [Kind; 8] = [
+pub(super) const KINDS: [Kind; 9] = [
     Kind::Actor,
     Kind::Bare,
     Kind::Task,
@@ -42,6 +44,7 @@ pub(super) const KINDS: [Kind; 8] = [
     Kind::Supervisor,
     Kind::Dynamic,
     Kind::Partition,
+    Kind::Pool,
 ];
 
 impl Kind {
@@ -53,20 +56,23 @@ impl Kind {
             Self::Thread => ChildKind::Thread,
             Self::Process => ChildKind::Process,
             Self::Supervisor | Self::Dynamic | Self::Partition => ChildKind::Supervisor,
+            Self::Pool => ChildKind::Pool,
         }
     }
 
     pub(super) fn is_supervisor(self) -> bool {
-        self.word() == ChildKind::Supervisor
+        matches!(self.word(), ChildKind::Supervisor | ChildKind::Pool)
     }
 
     /// The worker of a supervisor, by which it comes to harm.
-    fn worker(self) -> &'static str {
-        match self {
+    async fn worker(self, system: &TestSystem) -> String {
+        let path = match self {
             Self::Partition => "root/a/0",
             Self::Supervisor | Self::Dynamic => "root/a/w",
             Self::Actor | Self::Bare | Self::Task | Self::Thread | Self::Process => "root/a",
-        }
+            Self::Pool => return worker_of_pool(system).await,
+        };
+        path.to_owned()
     }
 
     /// How an error of its own is told. A supervisor's is that its children fail too often.
@@ -74,7 +80,7 @@ impl Kind {
         match self {
             Self::Process => ExitKind::Exit(7),
             Self::Actor | Self::Bare | Self::Task | Self::Thread => ExitKind::Error,
-            Self::Supervisor | Self::Dynamic | Self::Partition => ExitKind::Intensity,
+            Self::Supervisor | Self::Dynamic | Self::Partition | Self::Pool => ExitKind::Intensity,
         }
     }
 
@@ -221,6 +227,12 @@ impl Cast {
                     .max_restarts(0, SHORT)
                     .into()
             }
+            Kind::Pool => {
+                let pool = Pool::of_children("a", move |_| first.puppet("1").shutdown(SHORT));
+                // Left alone it never gives up.
+                let pool = Supervisor::from(pool.size(1..=1));
+                pool.max_restarts(0, SHORT).into()
+            }
         };
         let cast = Self {
             kind,
@@ -245,8 +257,14 @@ impl Cast {
                 let order = format!("{order:?}");
                 self.process.stdin().write_line(order).await.unwrap();
             }
-            Kind::Actor | Kind::Bare | Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
-                pull(&system.puppet(self.kind.worker()), order);
+            Kind::Actor
+            | Kind::Bare
+            | Kind::Supervisor
+            | Kind::Dynamic
+            | Kind::Partition
+            | Kind::Pool => {
+                let worker = self.kind.worker(system).await;
+                pull(&system.puppet(&worker), order);
             }
         }
     }
@@ -263,9 +281,18 @@ impl Cast {
             | Kind::Task
             | Kind::Supervisor
             | Kind::Dynamic
-            | Kind::Partition => false,
+            | Kind::Partition
+            | Kind::Pool => false,
         }
     }
+}
+
+/// The one worker of a pool; each life of that gives it another number.
+async fn worker_of_pool(system: &TestSystem) -> String {
+    let children = system.which_children("root/a").await.unwrap();
+    let is_worker = |info: &&ChildInfo| info.id.parse::<u32>().is_ok();
+    let worker = children.iter().find(is_worker).unwrap();
+    format!("root/a/{}", worker.id)
 }
 
 fn pull(puppet: &Strings, order: Order) {

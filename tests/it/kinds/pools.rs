@@ -48,7 +48,7 @@ fn a_worker_of_each_kind_is_given_to_one_at_a_time() {
 #[test]
 fn a_worker_of_each_kind_that_ends_is_lost_to_who_has_it_and_comes_back() {
     let cell = |kind: Kind| match kind {
-        Kind::Supervisor | Kind::Dynamic | Kind::Partition => CannotBe(NEVER_FAILS),
+        Kind::Supervisor | Kind::Dynamic | Kind::Partition | Kind::Pool => CannotBe(NEVER_FAILS),
         Kind::Actor | Kind::Bare | Kind::Task | Kind::Thread | Kind::Process => Holds,
     };
     row(cell, async |kind| {
