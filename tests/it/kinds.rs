@@ -138,7 +138,7 @@ fn a_panic_in_the_start_is_a_failed_start() {
 fn a_start_that_asks_to_be_ignored_is_completed() {
     let cell = |kind| match kind {
         Kind::Pool => {
-            CannotBe("a worker that asks for it is no worker, and the pool looks for another")
+            CannotBe("a worker that asks for it is none of its workers: another comes in its place")
         }
         Kind::Supervisor | Kind::Dynamic | Kind::Partition => {
             CannotBe("a supervisor whose child asks for it comes up without that child")

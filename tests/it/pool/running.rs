@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use regrow::pool::{OutlierRules, OverloadRules, Quota, ScaleMode, Target};
 use regrow::telemetry::Figures;
+use regrow::testing::{Puppet, PuppetStart};
 use regrow::watchdog::Watchdog;
 use regrow::{ChildSpec, TaskContext};
 
@@ -286,4 +287,17 @@ async fn rules_that_cannot_work_are_refused_by_name() {
     for (said, name) in said.iter().zip(names) {
         assert!(said.contains(name), "{said}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_place_of_a_worker_that_is_not_needed_comes_another() {
+    let pool = Pool::of_children("hands", |worker| match worker.number {
+        1 => Puppet::scripted("hand", [PuppetStart::Ignore]),
+        _ => stands_by(),
+    });
+    let tree = Supervisor::new("root").child(pool.size(1..=1).warm(0));
+    let system = TestSystem::start(tree).await;
+    let pool = system.pool::<Given>("root/hands").unwrap();
+    let given = pool.checkout().await.unwrap();
+    assert_eq!(given.worker().path().as_str(), "root/hands/2");
 }
