@@ -15,6 +15,7 @@ mod callers;
 mod failing;
 mod running;
 mod settled;
+mod several;
 mod sizes;
 mod starts;
 mod waiting;

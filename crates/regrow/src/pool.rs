@@ -77,6 +77,7 @@ use crate::supervisor::Supervisor;
 use crate::task::TaskContext;
 
 mod book;
+mod early;
 mod entry;
 mod error;
 mod handle;

@@ -217,9 +217,11 @@ impl System {
         let (actor, join) = launched.map_err(did_not_start)?;
         let (ended_sender, ended) = watch::channel(None);
         let root_path = path.clone();
+        let census = Arc::clone(&tree.census);
         tokio::spawn(async move {
             // However the root ends, whoever waits is told.
             drop(join.await);
+            census.pools.end_below(&root_path);
             let reason = reason.get().cloned().unwrap_or(ExitReason::Killed);
             tell_the_end(root_path, &reason, &booted_sender);
             ended_sender.send_replace(Some(reason));

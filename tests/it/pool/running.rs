@@ -301,3 +301,54 @@ async fn in_the_place_of_a_worker_that_is_not_needed_comes_another() {
     let given = pool.checkout().await.unwrap();
     assert_eq!(given.worker().path().as_str(), "root/hands/2");
 }
+
+/// It takes a while to start.
+#[derive(Clone)]
+struct Slow;
+
+#[ractor::actor(message = (), state = (), arguments = ())]
+impl Slow {
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        tokio::time::sleep(3 * SECOND).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_are_too_old_make_way_one_after_the_other_and_nobody_spins_meanwhile() {
+    let pool = Pool::of("slow", Slow, ())
+        .size(12..=12)
+        .max_age(600 * SECOND);
+    let tree = Supervisor::new("root").child(pool.drain_timeout(3_600 * SECOND));
+    let system = TestSystem::start(tree).await;
+    // Who spins holds the paused time up: this would last for ever.
+    tokio::time::sleep(900 * SECOND).await;
+    for worker in 1..=12 {
+        let path = format!("root/slow/{worker}");
+        let info = system.which_child(&path).await.unwrap();
+        assert_eq!((info.generation, info.restarts), (2, 0), "{worker}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_a_system_that_is_dropped_is_told() {
+    let (system, pool) = start(hands().size(1..=1).observe_only().batch()).await;
+    let submit = || pool.try_submit(Job::new(), |reply| Task::Echo(1, 60 * SECOND, reply));
+    let (begun, waits) = (submit().unwrap(), submit().unwrap());
+    until(&pool, |status| status.desk.in_flight == 1).await;
+    drop(system);
+    let refused = waits.await.unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            PoolError::Rejected {
+                reason: Reject::Draining,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    assert!(matches!(begun.await, Err(PoolError::Lost { .. })));
+    let refused = submit().unwrap_err();
+    assert!(matches!(refused, PoolError::Rejected { .. }), "{refused}");
+}

@@ -1,5 +1,7 @@
 //! Callers who wait outside, what wakes them, and what else waits for its turn.
 
+use futures_util::{FutureExt as _, StreamExt as _};
+use regrow::breaker::{Breaker, CircuitRules, OpenWait};
 use regrow::pool::Overflow;
 
 use super::*;
@@ -129,36 +131,39 @@ async fn what_is_sent_to_a_worker_itself_is_heard_in_a_flood_of_jobs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_of_several_jobs_that_ends_loses_those_it_has_not_answered() {
-    let pool = hands().size(1..=1).concurrency(3).observe_only();
-    let (system, pool) = start(pool).await;
-    let later = |attempts: u32| {
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            let later = |reply| Task::Keep(reply);
-            pool.submit_at_most(attempts, Job::new(), later).await
-        })
-    };
-    let lost = [later(1), later(1)];
-    until(&pool, |status| status.desk.in_flight == 2).await;
-    tokio::time::sleep(SECOND).await;
-    system.kill("root/hands/1");
-    for lost in lost {
-        let lost = lost.await.unwrap().unwrap_err();
-        assert!(matches!(lost, PoolError::Quarantined { .. }), "{lost}");
+async fn who_waits_outside_of_a_breaker_that_opens_is_refused_with_the_others() {
+    let model = Breaker::new("model", CircuitRules::default()).unwrap();
+    let (_system, pool, mut calls) = busy(outside().behind(&model), 1).await;
+    for _ in 0..20 {
+        calls.push(call(&pool, Job::new().within(60 * SECOND), SECOND));
+        tokio::task::yield_now().await;
     }
-    let totals = pool.status().desk.totals;
-    assert_eq!(totals.ended(Outcome::Lost), 2);
+    let since = tokio::time::Instant::now();
+    model.trip(OpenWait::For(300 * SECOND)).unwrap();
+    let mut refused = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => {}
+            Err(PoolError::Rejected { reason, .. }) => {
+                assert_eq!(reason, Reject::BreakerOpen);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(refused, 19, "one was at work, and one waited inside");
+    assert!(since.elapsed() < 5 * SECOND, "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_of_several_jobs_that_forgets_one_says_so_and_has_room_again() {
-    let pool = hands().size(1..=1).concurrency(2).observe_only();
-    let (_system, pool) = start(pool).await;
-    let forgot = pool.call(Task::Forget).await.unwrap_err();
-    assert!(matches!(forgot, PoolError::NoAnswer { .. }), "{forgot}");
-    let later = |reply| Task::LaterForget(SECOND, reply);
-    let forgot = pool.call(later).await.unwrap_err();
-    assert!(matches!(forgot, PoolError::NoAnswer { .. }), "{forgot}");
-    assert_eq!(pool.status().desk.in_flight, 0);
+async fn a_stream_that_nobody_looks_at_does_not_keep_others_outside() {
+    let (_system, pool) = start(outside().queue(0).size(1..=1).observe_only()).await;
+    let items = futures_util::stream::iter(0..5);
+    let echo = |value, reply| Task::Echo(value, SECOND, reply);
+    let mut results = pool.stream(5, items, echo);
+    // It has begun one, and the others of it wait outside.
+    assert!(results.next().now_or_never().is_none());
+    let answer = call(&pool, Job::new().within(30 * SECOND), SECOND);
+    assert_eq!(answer.await.unwrap(), Ok(1));
+    assert_eq!(results.count().await, 5);
 }

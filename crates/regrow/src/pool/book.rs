@@ -44,11 +44,14 @@ impl Pools {
         Ok(made)
     }
 
-    /// The pool at this path has stopped, or has been given up: who waits is told.
-    pub(crate) fn end(&self, path: &ChildPath) {
-        if let Some(pool) = self.at(path.as_str()) {
-            pool.0.end();
-        }
+    /// What is at this path and below has stopped, or has been given up, and its pools with it: who waits is told.
+    pub(crate) fn end_below(&self, path: &ChildPath) {
+        let ended: Vec<PoolHandle> = {
+            let pools = self.lock();
+            let below = pools.range(below(path)).map(|(_, pool)| pool);
+            pools.get(path).into_iter().chain(below).cloned().collect()
+        };
+        ended.into_iter().for_each(|pool| pool.0.end());
     }
 
     /// How much memory a life of a child has, if that is a worker of a pool.
@@ -67,9 +70,12 @@ impl Pools {
     }
 
     /// Places are taken out of the tree, and pools with them: who waits is told.
-    pub(crate) fn leave(&self, path: &ChildPath, below: Range<ChildPath>) {
+    pub(crate) fn leave(&self, path: &ChildPath) {
         let mut pools = self.lock();
-        let paths: Vec<ChildPath> = pools.range(below).map(|(path, _)| path.clone()).collect();
+        let paths: Vec<ChildPath> = pools
+            .range(below(path))
+            .map(|(path, _)| path.clone())
+            .collect();
         let gone: Vec<PoolHandle> = paths
             .iter()
             .chain([path])
@@ -86,6 +92,11 @@ impl Pools {
     fn at(&self, path: &str) -> Option<PoolHandle> {
         self.lock().get(path).cloned()
     }
+}
+
+/// What begins with a path and a slash; `0` is the sign after the slash.
+fn below(path: &ChildPath) -> Range<ChildPath> {
+    ChildPath::from(format!("{path}/").as_str())..ChildPath::from(format!("{path}0").as_str())
 }
 
 impl System {

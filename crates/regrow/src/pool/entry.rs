@@ -49,10 +49,12 @@ impl<M: Send + 'static> Shared<M> {
 
     /// The same, if there is room for it: else it is returned.
     pub(super) fn try_submit(self: &Arc<Self>, request: Request<Work<M>>) -> Tried<M> {
+        let now = time::now();
         if let Some(refused) = self.breaker_refuses() {
+            // Who was told that there is room does not come in: another has to hear of it.
+            self.settle(self.lock(), now, Vec::new());
             return Tried::Refused(refused);
         }
-        let now = time::now();
         let mut inner = self.lock();
         if inner.desk.has_no_room_for(&request, now) {
             self.settle(inner, now, Vec::new());

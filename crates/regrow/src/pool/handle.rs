@@ -9,6 +9,7 @@ use ractor::{Message, RpcReplyPort};
 use regrow_core::backlog::Overflow;
 use regrow_core::desk::{Outcome, Place, Request};
 use regrow_core::scaler::ScaleMode;
+use tokio::sync::futures::Notified;
 use tokio::sync::oneshot;
 
 use super::entry::{Kept, Tried};
@@ -24,6 +25,9 @@ use crate::time;
 
 /// How long a caller waits who has not said how long, where callers wait outside of a full queue.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often who waits outside looks whether there is room, told or not.
+const LOOKS_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often a job that is to be done at least once is begun, if nothing else is said.
 const ATTEMPTS: u32 = 3;
@@ -238,7 +242,7 @@ impl<M: Message> PoolRef<M> {
                 match shared.keep_place() {
                     Kept::Place(place) => return Ok(place),
                     Kept::Refused(error) => return Err(error),
-                    Kept::Full => told.await,
+                    Kept::Full => told_or_looks(told).await,
                 }
             }
         };
@@ -250,7 +254,7 @@ impl<M: Message> PoolRef<M> {
         })
     }
 
-    fn put<T>(
+    fn put<T: Send + 'static>(
         &self,
         job: Job,
         place: Option<Place>,
@@ -264,7 +268,7 @@ impl<M: Message> PoolRef<M> {
     }
 
     /// The same, but it is waited until there is room, if it is to be.
-    async fn put_when_room<T>(
+    async fn put_when_room<T: Send + 'static>(
         &self,
         job: Job,
         outside: Option<Duration>,
@@ -286,13 +290,18 @@ impl<M: Message> PoolRef<M> {
                     Tried::Refused(error) => return Err(error),
                     Tried::Full(again) => request = again,
                 }
-                told.await;
+                told_or_looks(told).await;
             }
         };
         let came_in = tokio::time::timeout(outside, came_in).await;
         let id = came_in.map_err(|_| shared.still_full())??;
         Ok(Pending::new(Arc::clone(shared), id, caller))
     }
+}
+
+/// Waits for the word that there is room. One that was told may be held up, by its own caller say: then the others look by themselves.
+async fn told_or_looks(told: Notified<'_>) {
+    drop(tokio::time::timeout(LOOKS_AGAIN, told).await);
 }
 
 /// A job as it goes to the desk, and what its caller waits with. From now on its time runs.

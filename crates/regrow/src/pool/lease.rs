@@ -13,6 +13,7 @@ use regrow_core::desk::{JobId, Outcome};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use super::early::Early;
 use super::error::PoolError;
 use super::job::Slip;
 use super::run::Run;
@@ -122,12 +123,48 @@ pub struct Pending<M: Send + 'static, T> {
     pool: Arc<Shared<M>>,
     id: JobId,
     slip: Arc<Slip>,
-    answer: Option<oneshot::Receiver<T>>,
+    answer: Option<Answer<T>>,
     fate: Option<oneshot::Receiver<PoolError>>,
     patience: Patience,
     /// The answer will not come: until then it is waited whether the worker has ended, for then that is why.
     grace: Option<Pin<Box<Sleep>>>,
     is_settled: bool,
+}
+
+/// Where the answer comes.
+enum Answer<T> {
+    Plain(oneshot::Receiver<T>),
+    /// Of a worker that has several jobs at once.
+    Early(Arc<Early<T>>),
+    /// It has come before anybody looked.
+    There(Option<T>),
+}
+
+impl<T: Send + 'static> Answer<T> {
+    fn new(answer: oneshot::Receiver<T>, slip: &Arc<Slip>, is_early: bool) -> Self {
+        if !is_early {
+            return Self::Plain(answer);
+        }
+        let early = Early::new(answer, Arc::clone(slip));
+        match early.listen() {
+            Some(Ok(answer)) => {
+                slip.answered();
+                Self::There(Some(answer))
+            }
+            // That there is none is found out when its caller looks.
+            Some(Err(_)) => Self::There(None),
+            None => Self::Early(early),
+        }
+    }
+
+    /// `None` when there will be none.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        match self {
+            Self::Plain(answer) => Pin::new(answer).poll(context).map(Result::ok),
+            Self::Early(early) => early.poll(context).map(Result::ok),
+            Self::There(answer) => Poll::Ready(answer.take()),
+        }
+    }
 }
 
 impl<M: Send + 'static, T> fmt::Debug for Pending<M, T> {
@@ -136,13 +173,18 @@ impl<M: Send + 'static, T> fmt::Debug for Pending<M, T> {
     }
 }
 
-impl<M: Send + 'static, T> Pending<M, T> {
+// Nothing in it is pinned to its place.
+impl<M: Send + 'static, T> Unpin for Pending<M, T> {}
+
+impl<M: Send + 'static, T: Send + 'static> Pending<M, T> {
     pub(super) fn new(pool: Arc<Shared<M>>, id: JobId, caller: Caller<T>) -> Self {
+        let is_early = pool.rules.crew.jobs_at_once() > 1;
+        let answer = Answer::new(caller.answer, &caller.slip, is_early);
         Self {
             pool,
             id,
             slip: caller.slip,
-            answer: Some(caller.answer),
+            answer: Some(answer),
             fate: Some(caller.fate),
             patience: caller.patience,
             grace: None,
@@ -159,6 +201,7 @@ impl<M: Send + 'static, T> Pending<M, T> {
         if let Some(fate) = &mut self.fate
             && let Poll::Ready(Ok(error)) = Pin::new(fate).poll(context)
         {
+            self.slip.answered();
             return error;
         }
         self.slip.leave(true);
@@ -169,20 +212,20 @@ impl<M: Send + 'static, T> Pending<M, T> {
     }
 }
 
-impl<M: Send + 'static, T> Future for Pending<M, T> {
+impl<M: Send + 'static, T: Send + 'static> Future for Pending<M, T> {
     type Output = Result<T, PoolError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(answer) = &mut this.answer {
-            match Pin::new(answer).poll(context) {
-                Poll::Ready(Ok(answer)) => {
+            match answer.poll(context) {
+                Poll::Ready(Some(answer)) => {
                     this.is_settled = true;
                     this.slip.answered();
                     return Poll::Ready(Ok(answer));
                 }
                 // Why, its worker says.
-                Poll::Ready(Err(_)) => {
+                Poll::Ready(None) => {
                     this.answer = None;
                     if this.slip.unanswered() {
                         this.grace = Some(Box::pin(tokio::time::sleep(GRACE)));
@@ -195,6 +238,8 @@ impl<M: Send + 'static, T> Future for Pending<M, T> {
             match Pin::new(fate).poll(context) {
                 Poll::Ready(Ok(error)) => {
                     this.is_settled = true;
+                    // What its worker held of it goes, whatever became of that.
+                    this.slip.answered();
                     return Poll::Ready(Err(error));
                 }
                 Poll::Ready(Err(_)) => this.fate = None,

@@ -171,7 +171,12 @@ impl<M: ActorMessage> Manager<M> {
         let (desk, served) = {
             let inner = self.pool.lock();
             let desk = &inner.desk;
-            (desk.next_wakeup(), desk.crew().next_served())
+            // Written under the lock under which it is decided: who finds it unset after this has the manager woken.
+            let is_watched = desk.counts_until().is_some();
+            self.pool.is_watched.store(is_watched, Ordering::Relaxed);
+            let may_go = self.may_recycle(desk.crew().size()) > 0;
+            let served = desk.crew().next_served().filter(|_| may_go);
+            (desk.next_wakeup(), served)
         };
         // Who is too old is looked for with each look at the size.
         let served = served.filter(|_| tick.is_none());
@@ -200,6 +205,7 @@ impl<M: ActorMessage> Manager<M> {
         self.mode = mode;
         if due || wanted {
             self.recycle(now);
+            self.see_off(now);
             self.reconcile();
             self.look();
             self.tell_refused(now);
@@ -207,6 +213,20 @@ impl<M: ActorMessage> Manager<M> {
         let rests = self.pool.scaling().scaler.next_wakeup().is_none();
         let is_alert = rests || size == 0 || !self.leaving.is_empty();
         self.pool.is_alert.store(is_alert, Ordering::Relaxed);
+        if rests {
+            self.look_back(now);
+        }
+    }
+
+    /// What came between the last look and the word that the manager rests has woken nobody.
+    fn look_back(&self, now: Instant) {
+        let has_work = {
+            let inner = self.pool.lock();
+            inner.desk.queued() > 0 || inner.desk.crew().in_flight() > 0
+        };
+        if has_work {
+            self.pool.scaling().scaler.wake(now);
+        }
     }
 
     /// What the pool knows of its workers and what their supervisor has can differ: others end children too, and an order can be overtaken

@@ -92,7 +92,7 @@ pub(super) struct Shared<M> {
     /// The size is 0, or somebody is on his way out: the manager is to hear of the next job, or of the next end.
     pub(super) is_alert: AtomicBool,
     /// The manager looks whether workers come that were told of work.
-    is_watched: AtomicBool,
+    pub(super) is_watched: AtomicBool,
     /// Those who wait for room.
     pub(super) room: Room,
     /// Why no work is taken in, if none is.

@@ -172,7 +172,7 @@ impl Tree {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|place, _| place != path && !place.is_below(path));
         self.rings.leave(path, from.clone()..to.clone());
-        self.census.pools.leave(path, from.clone()..to.clone());
+        self.census.pools.leave(path);
         if !self.vital().is_empty() {
             self.vital_mut().leave(from.clone()..to.clone());
         }

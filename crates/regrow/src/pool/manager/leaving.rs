@@ -68,15 +68,16 @@ impl<M: ActorMessage> Manager<M> {
             let inner = self.pool.lock();
             (inner.desk.crew().served(now), inner.desk.crew().size())
         };
-        let most = (size as usize / 10).max(1);
-        let under_way = self
-            .leaving
-            .values()
-            .filter(|leaving| leaving.comes_back)
-            .count();
-        for (number, why) in served.into_iter().take(most.saturating_sub(under_way)) {
+        for (number, why) in served.into_iter().take(self.may_recycle(size)) {
             self.let_go(number, why.as_str(), true);
         }
+    }
+
+    /// How many more of so many may make way now.
+    pub(super) fn may_recycle(&self, size: u32) -> usize {
+        let most = (size as usize / 10).max(1);
+        let all = self.leaving.values();
+        most.saturating_sub(all.filter(|leaving| leaving.comes_back).count())
     }
 
     pub(super) fn let_go(&mut self, number: u32, cause: &'static str, comes_back: bool) {

@@ -156,9 +156,9 @@ impl State {
         }
         self.pin(index);
         if let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref)
-            && slot.is_pool_that_has_ended()
+            && slot.is_supervisor_that_has_ended()
         {
-            self.tree.census.pools.end(slot.path());
+            self.tree.census.pools.end_below(slot.path());
         }
         if let Some(slot) = self.slot(index) {
             slot.answer_waiters();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regrow_core::probe::ProbeKind;
-use regrow_core::{ChildKind, Desired, Health, Phase};
+use regrow_core::{Desired, Health, Phase};
 
 use super::Slot;
 use crate::registry::Fitness;
@@ -16,8 +16,8 @@ impl Slot {
         }
     }
 
-    /// Whether it is a pool that will not come back by itself.
-    pub(crate) fn is_pool_that_has_ended(&self) -> bool {
+    /// Whether it is a supervisor, a pool perhaps, that will not come back by itself.
+    pub(crate) fn is_supervisor_that_has_ended(&self) -> bool {
         let has_ended = match self.phase {
             Phase::Stopped | Phase::Completed | Phase::Failed => true,
             Phase::Pending
@@ -28,7 +28,7 @@ impl Slot {
             | Phase::Stopping
             | Phase::Backoff => false,
         };
-        has_ended && self.spec.traits.kind == ChildKind::Pool
+        has_ended && self.spec.nested.is_some()
     }
 
     /// Its place is gone.
