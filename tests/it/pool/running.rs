@@ -2,11 +2,12 @@
 
 use std::sync::atomic::AtomicU32;
 
+use ractor::Actor as _;
 use regrow::pool::{OutlierRules, OverloadRules, Quota, ScaleMode, Target};
 use regrow::telemetry::Figures;
-use regrow::testing::{Puppet, PuppetStart};
+use regrow::testing::{Bare, Puppet, PuppetStart};
 use regrow::watchdog::Watchdog;
-use regrow::{ChildSpec, TaskContext};
+use regrow::{ChildSpec, GiveUp, RestartIntensity, StartContext, StartFailure, TaskContext};
 
 use super::*;
 
@@ -351,4 +352,42 @@ async fn who_waits_in_a_system_that_is_dropped_is_told() {
     assert!(matches!(begun.await, Err(PoolError::Lost { .. })));
     let refused = submit().unwrap_err();
     assert!(matches!(refused, PoolError::Rejected { .. }), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_a_pool_whose_supervisors_are_killed_and_given_up_is_told() {
+    let (sender, mut told) = tokio::sync::mpsc::channel(1);
+    let witness = ChildSpec::start_with("witness", move |context: StartContext| {
+        let sender = sender.clone();
+        async move {
+            let (actor, _) = Bare::spawn_linked(None, Bare, (), context.supervisor()).await?;
+            drop(sender.send(context.supervisor()).await);
+            Ok::<_, StartFailure>(actor)
+        }
+    });
+    let pool = hands().size(1..=1).observe_only().batch();
+    let group = Supervisor::new("group").child(witness).child(pool);
+    let once = RestartIntensity::new(0, 3_600 * SECOND);
+    let group = ChildSpec::from(group).limit(once).give_up(GiveUp::Park);
+    let mut system = TestSystem::start(Supervisor::new("root").child(group)).await;
+    let pool = system.pool::<Task>("root/group/hands").unwrap();
+    let submit = || pool.try_submit(Job::new(), |reply| Task::Echo(1, 60 * SECOND, reply));
+    let (_begun, waits) = (submit().unwrap(), submit().unwrap());
+    until(&pool, |status| status.desk.in_flight == 1).await;
+    told.recv().await.unwrap().kill();
+    system.expect("regrow.child.terminated", "root/group").await;
+    let refused = waits.await.unwrap_err();
+    let is_draining = |error: &PoolError| {
+        matches!(
+            error,
+            PoolError::Rejected {
+                reason: Reject::Draining,
+                ..
+            }
+        )
+    };
+    assert!(is_draining(&refused), "{refused}");
+    assert!(is_draining(&submit().unwrap_err()));
+    drop(system.restart_child("root/group").await.unwrap());
+    assert_eq!(echo(&pool, 3, SECOND).await, Ok(3));
 }
