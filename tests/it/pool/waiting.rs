@@ -167,3 +167,16 @@ async fn a_stream_that_nobody_looks_at_does_not_keep_others_outside() {
     assert_eq!(answer.await.unwrap(), Ok(1));
     assert_eq!(results.count().await, 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_outside_counts_as_work_to_be_done() {
+    let (_system, pool) = start(outside().queue(0).size(1..=8)).await;
+    let waits = || call(&pool, Job::new().within(60 * SECOND), SECOND);
+    let calls: Vec<Call> = (0..20).map(|_| waits()).collect();
+    until(&pool, |status| status.desk.workers.len() == 8).await;
+    let said = pool.explain();
+    assert!(said[1].contains("1 running and 19 waiting"), "{said:#?}");
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(1));
+    }
+}

@@ -56,6 +56,13 @@ impl Room {
         lines.into_iter().all(Line::is_empty)
     }
 
+    /// How many wait, each for one job.
+    pub(super) fn len(&self) -> usize {
+        let lines = [&self.anybody, &self.particular, &self.reserving];
+        let waiting = |line: &Line| line.waiting.load(Ordering::Acquire);
+        lines.into_iter().map(waiting).sum()
+    }
+
     /// There is room for one, and for another when that one has come in: a place to wait in, or only somebody free.
     pub(super) fn tell(&self, has_place: bool) {
         if has_place && !self.reserving.is_empty() {

@@ -88,7 +88,8 @@ impl<M: ActorMessage> Manager<M> {
             let inner = self.pool.lock();
             let load = Load {
                 in_flight: inner.desk.crew().in_flight(),
-                queued: inner.desk.queued() as u64,
+                // Who waits outside of a full queue has work to be done as well.
+                queued: (inner.desk.queued() + self.pool.room.len()) as u64,
                 oldest: inner.desk.oldest(now),
             };
             let crew = inner.desk.crew();
