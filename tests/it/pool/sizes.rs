@@ -91,6 +91,17 @@ async fn a_pool_grows_with_its_work_and_shrinks_after_it_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_goes_is_said_to_go_because_fewer_are_needed() {
+    let (mut system, pool) = start(hands().size(0..=1).target(1)).await;
+    pool.scale(0);
+    let told = system.expect("regrow.child.stopping", "root/hands/1").await;
+    let Payload::ChildStopping { cause, .. } = &told.payload else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*cause, StopCause::Scale);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_goes_finishes_what_it_has() {
     let rules = hands().size(1..=4).target(4);
     let (mut system, pool) = start(rules.drain_timeout(60 * SECOND)).await;

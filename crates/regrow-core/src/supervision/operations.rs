@@ -14,6 +14,23 @@ impl Supervision {
     /// # Errors
     /// [`Refused::NotFound`] and [`Refused::Closing`].
     pub fn terminate_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        self.end_child(index, StopCause::Operator, now)
+    }
+
+    /// The same with [`StopCause::Scale`]: not an operator wants it, but who decides how many there are to be.
+    ///
+    /// # Errors
+    /// As [`Self::terminate_child`].
+    pub fn retire_child(&mut self, index: u32, now: Instant) -> Result<Vec<Directive>, Refused> {
+        self.end_child(index, StopCause::Scale, now)
+    }
+
+    fn end_child(
+        &mut self,
+        index: u32,
+        cause: StopCause,
+        now: Instant,
+    ) -> Result<Vec<Directive>, Refused> {
         let mut out = std::mem::take(&mut self.spare);
         let slot = self.operable(index)?;
         slot.desired = Desired::Down;
@@ -34,7 +51,7 @@ impl Supervision {
             State::Starting | State::Running if slot.after.is_some() => slot.after = Some(after),
             State::Starting | State::Running => {
                 self.doom(index, after);
-                self.ask(index, StopCause::Operator, now, &mut out);
+                self.ask(index, cause, now, &mut out);
             }
             State::Leaving { .. } => slot.after = Some(after),
             State::Pending | State::Backoff | State::Completed | State::Failed => {

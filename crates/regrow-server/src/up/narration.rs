@@ -72,6 +72,10 @@ impl Narrator {
                 cause: StopCause::Operator,
                 ..
             } => ("stopping", "as asked".to_owned()),
+            What::Stopping {
+                cause: StopCause::Scale,
+                ..
+            } => ("stopping", "fewer are needed".to_owned()),
             What::Withdrawn => ("stopping", "by its supervisor".to_owned()),
             What::Stopping { why: Some(why), .. } => ("stopping", why.clone()),
             What::Stopping { cause, why: None } => {

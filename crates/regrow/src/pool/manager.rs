@@ -254,7 +254,7 @@ impl<M: ActorMessage> Manager<M> {
         for number in there.difference(&known).filter(|number| **number <= last) {
             let id: Arc<str> = number.to_string().into();
             self.ask(
-                |answer| Message::Operate(Verb::Terminate, id, answer),
+                |answer| Message::Operate(Verb::Retire, id, answer),
                 |_| None,
             );
         }

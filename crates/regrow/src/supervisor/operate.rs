@@ -187,6 +187,8 @@ pub struct Reconfigured {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Terminate,
+    /// To terminate one of several that are alike: fewer are needed.
+    Retire,
     Restart,
     Bounce,
     Delete,

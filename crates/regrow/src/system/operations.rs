@@ -189,7 +189,7 @@ impl System {
     async fn operate(&self, verb: Verb, path: &str) -> Result<ChildInfo, OperateError> {
         let (supervisor, id) = split(path)?;
         match verb {
-            Verb::Terminate | Verb::Bounce => self.may_end(path)?,
+            Verb::Terminate | Verb::Retire | Verb::Bounce => self.may_end(path)?,
             // They are refused while it runs.
             Verb::Restart | Verb::Delete | Verb::Pause | Verb::Resume => {}
         }

@@ -133,7 +133,7 @@ impl<M: ActorMessage> Manager<M> {
                 );
             } else {
                 self.ask(
-                    |answer| Message::Operate(Verb::Terminate, id, answer),
+                    |answer| Message::Operate(Verb::Retire, id, answer),
                     move |result| Some(Done::Gone(number, cause, result)),
                 );
             }

@@ -123,6 +123,7 @@ impl State {
         }
         let result = match verb {
             Verb::Terminate => self.core.terminate_child(index, now),
+            Verb::Retire => self.core.retire_child(index, now),
             Verb::Restart => self.core.restart_child(index, now),
             Verb::Bounce => self.core.bounce_child(index, now),
             Verb::Delete => self.core.delete_child(index),
@@ -140,7 +141,7 @@ impl State {
         if let Some(slot) = self.slot(index) {
             slot.desired = desired.unwrap_or(slot.desired);
             let until = match verb {
-                Verb::Terminate | Verb::Delete => Until::Down,
+                Verb::Terminate | Verb::Retire | Verb::Delete => Until::Down,
                 Verb::Restart | Verb::Bounce => Until::UpAfter(before),
                 Verb::Pause | Verb::Resume => Until::Held,
             };
