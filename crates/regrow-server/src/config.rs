@@ -502,7 +502,7 @@ fn read_max_agents(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<usize> 
     usize::try_from(found.value).ok()
 }
 
-/// The entries of `agents`, which must be there.
+/// The entries of `agents`, which must be there in a file without pools.
 fn agents<'n>(
     reader: &mut Reader<'_>,
     top: &Field<'n>,
@@ -510,6 +510,9 @@ fn agents<'n>(
     most: usize,
 ) -> Vec<(&'n str, Field<'n>)> {
     let Some(field) = fields.get("agents") else {
+        if fields.get("pools").is_some() {
+            return Vec::new();
+        }
         let problem = Problem::Unexpected {
             expected: "the key agents".to_owned(),
             got: "none".to_owned(),

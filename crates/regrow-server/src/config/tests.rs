@@ -192,9 +192,11 @@ fn an_agent_may_say_everything() {
 }
 
 #[test]
-fn a_file_without_agents_must_say_so() {
+fn a_file_without_agents_and_pools_must_say_so() {
     assert_eq!(good("agents: {}").agents, []);
     assert_eq!(good("\u{feff}agents: {} # none\r\n").agents, []);
+    let pools = good("pools: { hands: { command: [sleep, inf], min: 1, max: 2 } }");
+    assert_eq!((pools.agents.len(), pools.pools.len()), (0, 1));
     assert_eq!(
         errors("version: 1\n"),
         [
