@@ -386,3 +386,20 @@ fn a_job_that_nobody_waited_for_is_handed_out_to_be_dropped_elsewhere() {
     assert_eq!(abandoned.iter().map(|job| job.id).collect::<Vec<_>>(), [1]);
     assert!(!world.desk.has_news());
 }
+
+#[test]
+fn one_that_is_refused_for_another_reason_does_not_wait_for_room() {
+    let backlog = BacklogRules::new(1).overflow(Overflow::Wait);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
+    world.put(1);
+    let late = Terms::default().deadline(world.now);
+    for (wanted, terms, why) in [
+        (tag("huge"), Terms::default(), Reject::NoWorker),
+        (Wanted::anybody(), late, Reject::Expired),
+    ] {
+        let request = world.request(2, wanted.clone(), terms.clone());
+        assert!(!world.desk.has_no_room_for(&request, world.now), "{why:?}");
+        assert_eq!(world.submit(2, wanted, terms), Err(why));
+    }
+    world.balances();
+}
