@@ -237,22 +237,32 @@ impl<T> Lanes<T> {
         })
     }
 
-    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn. Call
-    /// [`Lanes::on_wakeup`] before: those whose deadline is over are told by nobody else.
+    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn.
+    /// Those that the look at them refused are in [`Lanes::take_refused`].
     pub(super) fn best_first(
         &mut self,
         is_asked_for: impl Fn(&Lane) -> bool,
         now: Instant,
     ) -> Vec<Lane> {
         let any = (&Lane::Any, &mut self.any);
+        let refused = &mut self.refused;
         let all = self.others.iter_mut().chain([any]);
         let asked = all.filter(|(lane, _)| is_asked_for(lane));
         let mut lanes: Vec<(Reverse<Priority>, u64, Lane)> = asked
             .filter_map(|(lane, line)| {
-                let class = line.backlog.highest(now)?;
+                let class = line.backlog.highest(now);
+                if line.backlog.has_refused() {
+                    let seen = line.backlog.take_refused();
+                    refused.extend(seen.into_iter().map(unwrapped));
+                }
+                let class = class?;
                 Some((Reverse(class), line.served, lane.clone()))
             })
             .collect();
+        if !self.refused.is_empty() {
+            // A lane without work is none.
+            self.others.retain(|_, line| !line.backlog.is_empty());
+        }
         lanes.sort_by_key(|(class, served, _)| (*class, *served));
         lanes.into_iter().map(|(_, _, lane)| lane).collect()
     }

@@ -61,11 +61,20 @@ impl<T: Job> Desk<T> {
             let somebody = self.crew.choose(&Wanted::anybody())?;
             return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
         }
-        let lanes = self.lanes.best_first(|_| true, now);
+        let lanes = self.best_first(|_| true, now);
         lanes.into_iter().find_map(|lane| {
             let number = self.free_for(&lane)?;
             Some((lane, number))
         })
+    }
+
+    /// The lanes with work, of those that are asked for, as they come.
+    fn best_first(&mut self, is_asked_for: impl Fn(&Lane) -> bool, now: Instant) -> Vec<Lane> {
+        let lanes = self.lanes.best_first(is_asked_for, now);
+        if self.lanes.has_news() {
+            self.note_news();
+        }
+        lanes
     }
 
     /// Somebody with room who may have the jobs of a lane.
@@ -116,7 +125,7 @@ impl<T: Job> Desk<T> {
             Lane::Nobody => false,
         };
         self.expire(now);
-        let lanes = self.lanes.best_first(is_for, now);
+        let lanes = self.best_first(is_for, now);
         lanes.iter().find_map(|lane| self.take(lane, now))
     }
 

@@ -403,3 +403,28 @@ fn one_that_is_refused_for_another_reason_does_not_wait_for_room() {
     }
     world.balances();
 }
+
+#[test]
+fn one_whose_deadline_is_seen_to_be_over_by_a_look_at_who_is_next_is_told() {
+    type Call = fn(&mut World);
+    let calls: [Call; 2] = [
+        |world| assert!(world.rings().is_empty()),
+        |world| assert!(world.gets(1).is_some()),
+    ];
+    for call in calls {
+        let mut world = World::new(rules(Mode::Pull), 2);
+        let begin = world.now;
+        let key = world.key_of(1);
+        world.passes(20 * MILLI);
+        world.put_for(1, key.clone());
+        assert_eq!(world.rings(), [1]);
+        // Who comes late with an earlier time: in that lane it is later.
+        world.now = begin + 10 * MILLI;
+        let soon = Terms::default().deadline(begin + 18 * MILLI);
+        assert!(world.submit(2, key, soon).is_ok());
+        call(&mut world);
+        assert_eq!(world.refused(), [(2, Reject::Expired)]);
+        assert!(!world.desk.has_news());
+        world.balances();
+    }
+}
