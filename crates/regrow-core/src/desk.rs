@@ -192,7 +192,7 @@ impl<T: Job> Desk<T> {
         if self.is_full() {
             self.expire(now);
         }
-        if !has_place && self.is_full() && self.free_for(&lane).is_none() {
+        if !has_place && self.is_full() && !self.somebody_comes_for_one_more(&lane) {
             let Some(dropped) = self.lanes.make_room(&lane, &request.terms, now) else {
                 return self.refuse(request.job, Reject::QueueFull);
             };
@@ -232,7 +232,7 @@ impl<T: Job> Desk<T> {
         self.expire(now);
         let lane = lane_of(&self.crew, &request.wanted);
         self.is_full()
-            && self.free_for(&lane).is_none()
+            && !self.somebody_comes_for_one_more(&lane)
             && !self.lanes.makes_room(&lane, &request.terms)
     }
 

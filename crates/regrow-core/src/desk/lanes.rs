@@ -112,6 +112,11 @@ impl<T> Lanes<T> {
         self.any.backlog.len() + others.sum::<usize>()
     }
 
+    /// How many wait in one lane.
+    pub(super) fn len_of(&self, lane: &Lane) -> usize {
+        self.get(lane).map_or(0, |line| line.backlog.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.any.backlog.is_empty() && self.others.is_empty()
     }
@@ -145,10 +150,7 @@ impl<T> Lanes<T> {
 
     /// Whether one would go there to make room for another.
     pub(super) fn makes_room(&self, lane: &Lane, terms: &Terms) -> bool {
-        let line = match lane {
-            Lane::Any => Some(&self.any),
-            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
-        };
+        let line = self.get(lane);
         line.is_some_and(|line| line.backlog.makes_room(terms.priority))
     }
 
@@ -359,6 +361,13 @@ impl<T> Lanes<T> {
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Backlog<Entry<T>>> {
         let lines = self.others.values_mut().chain([&mut self.any]);
         lines.map(|line| &mut line.backlog)
+    }
+
+    fn get(&self, lane: &Lane) -> Option<&Line<T>> {
+        match lane {
+            Lane::Any => Some(&self.any),
+            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
+        }
     }
 
     fn get_mut(&mut self, lane: &Lane) -> Option<&mut Line<T>> {

@@ -26,8 +26,10 @@ impl<T: Job> Desk<T> {
             Mode::Pull => {
                 // Who was told comes for one job at least, and has somebody else told if there is more. So a flood of short jobs
                 // wakes few, and one of long jobs soon all.
+                // Where no more may wait, what waits is not for later.
                 let on_the_way = self.crew.rung();
-                if on_the_way >= self.lanes.len() || self.is_enough(on_the_way, now) {
+                let is_enough = || !self.is_full() && self.is_enough(on_the_way, now);
+                if on_the_way >= self.queued() || is_enough() {
                     return None;
                 }
                 let Some((_, number)) = self.next_match(now) else {
@@ -85,6 +87,23 @@ impl<T: Job> Desk<T> {
             Lane::Tag(tag) => self.crew.choose(&Wanted::tagged(tag)),
             Lane::Nobody => None,
         }
+    }
+
+    /// Whether somebody is free for a job more in this lane, and not only because nobody was told yet of those that wait already: each
+    /// of those who are free, or come, is counted on for one.
+    pub(super) fn somebody_comes_for_one_more(&mut self, lane: &Lane) -> bool {
+        if self.free_for(lane).is_none() {
+            return false;
+        }
+        let room = match lane {
+            Lane::Any => self.crew.room(),
+            Lane::Worker(_) => 1,
+            Lane::Tag(tag) => self.crew.room_with(tag),
+            Lane::Nobody => 0,
+        };
+        // That other lanes are full is nothing to a lane that has somebody.
+        self.queued() + self.reserved < self.max.saturating_add(room)
+            || self.lanes.len_of(lane) < room
     }
 
     /// A worker comes for work: one job, if there is one for it and it has room. It is not thought of as told any more.

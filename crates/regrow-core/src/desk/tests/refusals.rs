@@ -428,3 +428,40 @@ fn one_whose_deadline_is_seen_to_be_over_by_a_look_at_who_is_next_is_told() {
         world.balances();
     }
 }
+
+#[test]
+fn no_more_are_taken_in_than_may_wait_or_somebody_comes_for() {
+    let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(0)), 3);
+    for id in 1..=3 {
+        world.put(id);
+        assert_eq!(world.rings().len(), 1, "none is to wait");
+    }
+    let refused = world.submit(4, Wanted::anybody(), Terms::default());
+    assert_eq!(refused, Err(Reject::QueueFull));
+    for max in [0, 1, 5] {
+        let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(max)), 3);
+        let taken_in = |id: &u32| {
+            let submitted = world.submit(*id, Wanted::anybody(), Terms::default());
+            submitted.is_ok()
+        };
+        let count = (1..=20).filter(taken_in).count();
+        assert_eq!(count, max + 3, "also if nobody was told yet");
+        world.balances();
+    }
+}
+
+#[test]
+fn one_that_somebody_is_free_for_is_taken_in_whatever_waits_for_others_and_only_one() {
+    let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(0)), 2);
+    world.up(3, &["big"]);
+    let key = world.key_of(1);
+    for id in 1..=3 {
+        world.put(id);
+    }
+    for (id, wanted) in [(4, key), (5, tag("big"))] {
+        world.put_for(id, wanted.clone());
+        let refused = world.submit(10 + id, wanted, Terms::default());
+        assert_eq!(refused, Err(Reject::QueueFull));
+    }
+    world.balances();
+}
