@@ -352,6 +352,21 @@ impl<S> Crew<S> {
         self.rung
     }
 
+    /// How many workers have room for a job, or were told that there is work and come for it.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.free.len() + self.partly.len() + self.rung
+    }
+
+    /// How many of those have this tag.
+    #[must_use]
+    pub fn room_with(&self, tag: &Arc<str>) -> usize {
+        let most = self.rules.concurrency;
+        let comes = |worker: &&Worker<S>| worker.rung || worker.has_room(most);
+        let of_it = self.workers.values().filter(comes);
+        of_it.filter(|worker| worker.tags.contains(tag)).count()
+    }
+
     /// A worker has a job from now on; `None` if it has no room for one.
     pub fn begin(&mut self, number: u32, slip: S, now: Instant) -> Option<Claim> {
         let worker = self.workers.get_mut(number)?;

@@ -185,25 +185,14 @@ impl<T: Job> Desk<T> {
 
     fn take_in(&mut self, request: Request<T>, has_place: bool, now: Instant) -> Submitted<T> {
         self.totals.submitted += 1;
-        let refusal = if self.closed {
-            Some(Reject::Draining)
-        } else if request.terms.is_over(now) {
-            Some(Reject::Expired)
-        } else if let Some(tag) = &request.wanted.tag
-            && !self.crew.has_tag(tag)
-        {
-            Some(Reject::NoWorker)
-        } else {
-            None
-        };
-        if let Some(reject) = refusal {
+        if let Some(reject) = self.refusal_of(&request, now) {
             return self.refuse(request.job, reject);
         }
         let lane = lane_of(&self.crew, &request.wanted);
         if self.is_full() {
             self.expire(now);
         }
-        if !has_place && self.is_full() && self.free_for(&lane).is_none() {
+        if !has_place && self.is_full() && !self.somebody_comes_for_one_more(&lane) {
             let Some(dropped) = self.lanes.make_room(&lane, &request.terms, now) else {
                 return self.refuse(request.job, Reject::QueueFull);
             };
@@ -216,20 +205,34 @@ impl<T: Job> Desk<T> {
         Submitted::Queued(id)
     }
 
+    /// Why a job is not taken in, whatever room there is.
+    fn refusal_of(&self, request: &Request<T>, now: Instant) -> Option<Reject> {
+        if self.closed {
+            return Some(Reject::Draining);
+        }
+        if request.terms.is_over(now) {
+            return Some(Reject::Expired);
+        }
+        let tag = request.wanted.tag.as_ref();
+        let is_unknown = tag.is_some_and(|tag| !self.crew.has_tag(tag));
+        is_unknown.then_some(Reject::NoWorker)
+    }
+
     fn refuse(&mut self, job: T, reject: Reject) -> Submitted<T> {
         self.totals.reject(reject);
         Submitted::Refused(job, reject)
     }
 
-    /// Whether a job would find no room now, and none would be made for it.
+    /// Whether a job would find no room now, and none would be made for it. Not if it would be refused for another reason, which no
+    /// room changes.
     pub fn has_no_room_for(&mut self, request: &Request<T>, now: Instant) -> bool {
-        if self.closed || !self.is_full() {
+        if !self.is_full() || self.refusal_of(request, now).is_some() {
             return false;
         }
         self.expire(now);
         let lane = lane_of(&self.crew, &request.wanted);
         self.is_full()
-            && self.free_for(&lane).is_none()
+            && !self.somebody_comes_for_one_more(&lane)
             && !self.lanes.makes_room(&lane, &request.terms)
     }
 

@@ -112,6 +112,11 @@ impl<T> Lanes<T> {
         self.any.backlog.len() + others.sum::<usize>()
     }
 
+    /// How many wait in one lane.
+    pub(super) fn len_of(&self, lane: &Lane) -> usize {
+        self.get(lane).map_or(0, |line| line.backlog.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.any.backlog.is_empty() && self.others.is_empty()
     }
@@ -145,10 +150,7 @@ impl<T> Lanes<T> {
 
     /// Whether one would go there to make room for another.
     pub(super) fn makes_room(&self, lane: &Lane, terms: &Terms) -> bool {
-        let line = match lane {
-            Lane::Any => Some(&self.any),
-            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
-        };
+        let line = self.get(lane);
         line.is_some_and(|line| line.backlog.makes_room(terms.priority))
     }
 
@@ -237,22 +239,32 @@ impl<T> Lanes<T> {
         })
     }
 
-    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn. Call
-    /// [`Lanes::on_wakeup`] before: those whose deadline is over are told by nobody else.
+    /// The lanes in which something waits, of those that are asked for: the highest class first, and of equals each in turn.
+    /// Those that the look at them refused are in [`Lanes::take_refused`].
     pub(super) fn best_first(
         &mut self,
         is_asked_for: impl Fn(&Lane) -> bool,
         now: Instant,
     ) -> Vec<Lane> {
         let any = (&Lane::Any, &mut self.any);
+        let refused = &mut self.refused;
         let all = self.others.iter_mut().chain([any]);
         let asked = all.filter(|(lane, _)| is_asked_for(lane));
         let mut lanes: Vec<(Reverse<Priority>, u64, Lane)> = asked
             .filter_map(|(lane, line)| {
-                let class = line.backlog.highest(now)?;
+                let class = line.backlog.highest(now);
+                if line.backlog.has_refused() {
+                    let seen = line.backlog.take_refused();
+                    refused.extend(seen.into_iter().map(unwrapped));
+                }
+                let class = class?;
                 Some((Reverse(class), line.served, lane.clone()))
             })
             .collect();
+        if !self.refused.is_empty() {
+            // A lane without work is none.
+            self.others.retain(|_, line| !line.backlog.is_empty());
+        }
         lanes.sort_by_key(|(class, served, _)| (*class, *served));
         lanes.into_iter().map(|(_, _, lane)| lane).collect()
     }
@@ -349,6 +361,13 @@ impl<T> Lanes<T> {
     fn all_mut(&mut self) -> impl Iterator<Item = &mut Backlog<Entry<T>>> {
         let lines = self.others.values_mut().chain([&mut self.any]);
         lines.map(|line| &mut line.backlog)
+    }
+
+    fn get(&self, lane: &Lane) -> Option<&Line<T>> {
+        match lane {
+            Lane::Any => Some(&self.any),
+            Lane::Worker(_) | Lane::Tag(_) | Lane::Nobody => self.others.get(lane),
+        }
     }
 
     fn get_mut(&mut self, lane: &Lane) -> Option<&mut Line<T>> {

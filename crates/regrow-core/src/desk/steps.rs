@@ -26,8 +26,10 @@ impl<T: Job> Desk<T> {
             Mode::Pull => {
                 // Who was told comes for one job at least, and has somebody else told if there is more. So a flood of short jobs
                 // wakes few, and one of long jobs soon all.
+                // Where no more may wait, what waits is not for later.
                 let on_the_way = self.crew.rung();
-                if on_the_way >= self.lanes.len() || self.is_enough(on_the_way, now) {
+                let is_enough = || !self.is_full() && self.is_enough(on_the_way, now);
+                if on_the_way >= self.queued() || is_enough() {
                     return None;
                 }
                 let Some((_, number)) = self.next_match(now) else {
@@ -61,11 +63,20 @@ impl<T: Job> Desk<T> {
             let somebody = self.crew.choose(&Wanted::anybody())?;
             return (!self.lanes.is_empty()).then_some((Lane::Any, somebody));
         }
-        let lanes = self.lanes.best_first(|_| true, now);
+        let lanes = self.best_first(|_| true, now);
         lanes.into_iter().find_map(|lane| {
             let number = self.free_for(&lane)?;
             Some((lane, number))
         })
+    }
+
+    /// The lanes with work, of those that are asked for, as they come.
+    fn best_first(&mut self, is_asked_for: impl Fn(&Lane) -> bool, now: Instant) -> Vec<Lane> {
+        let lanes = self.lanes.best_first(is_asked_for, now);
+        if self.lanes.has_news() {
+            self.note_news();
+        }
+        lanes
     }
 
     /// Somebody with room who may have the jobs of a lane.
@@ -76,6 +87,23 @@ impl<T: Job> Desk<T> {
             Lane::Tag(tag) => self.crew.choose(&Wanted::tagged(tag)),
             Lane::Nobody => None,
         }
+    }
+
+    /// Whether somebody is free for a job more in this lane, and not only because nobody was told yet of those that wait already: each
+    /// of those who are free, or come, is counted on for one.
+    pub(super) fn somebody_comes_for_one_more(&mut self, lane: &Lane) -> bool {
+        if self.free_for(lane).is_none() {
+            return false;
+        }
+        let room = match lane {
+            Lane::Any => self.crew.room(),
+            Lane::Worker(_) => 1,
+            Lane::Tag(tag) => self.crew.room_with(tag),
+            Lane::Nobody => 0,
+        };
+        // That other lanes are full is nothing to a lane that has somebody.
+        self.queued() + self.reserved < self.max.saturating_add(room)
+            || self.lanes.len_of(lane) < room
     }
 
     /// A worker comes for work: one job, if there is one for it and it has room. It is not thought of as told any more.
@@ -116,7 +144,7 @@ impl<T: Job> Desk<T> {
             Lane::Nobody => false,
         };
         self.expire(now);
-        let lanes = self.lanes.best_first(is_for, now);
+        let lanes = self.best_first(is_for, now);
         lanes.iter().find_map(|lane| self.take(lane, now))
     }
 

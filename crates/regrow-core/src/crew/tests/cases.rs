@@ -194,3 +194,30 @@ fn rules_out_of_their_range_are_refused_by_name() {
     assert!(wrong(CrewRules::default().max_memory(0)).starts_with("max_memory"));
     assert!(CrewRules::default().max_age(SECOND).check().is_ok());
 }
+
+#[test]
+fn those_that_have_gone_are_not_looked_at_any_more() {
+    let now = t0();
+    let mut crew: Crew<u32> = Crew::new(CrewRules::default());
+    for number in 1..=1_000 {
+        crew.add(number, [], now);
+    }
+    for number in (1..=1_000).filter(|number| ![7, 500, 1_000].contains(number)) {
+        crew.remove(number);
+    }
+    let numbers = |crew: &Crew<u32>| -> Vec<u32> { crew.each().map(|it| it.number).collect() };
+    assert_eq!(numbers(&crew), [7, 500, 1_000]);
+    assert_eq!(crew.each().size_hint().1, Some(3));
+    crew.add(1_001, [], now);
+    crew.add(3, [], now);
+    assert!(crew.remove(500).is_empty() && crew.remove(500).is_empty());
+    assert_eq!(numbers(&crew), [3, 7, 1_000, 1_001]);
+    crew.on_standing(1_001, 4, true, now);
+    assert_eq!(crew.generation(1_001), Some(4));
+    assert_eq!(
+        [1, 2, 500, 1_002].map(|number| crew.generation(number)),
+        [None; 4]
+    );
+    crew.add(7, [], now);
+    assert_eq!((crew.size(), crew.generation(7)), (4, Some(0)));
+}

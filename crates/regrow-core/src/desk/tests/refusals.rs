@@ -386,3 +386,82 @@ fn a_job_that_nobody_waited_for_is_handed_out_to_be_dropped_elsewhere() {
     assert_eq!(abandoned.iter().map(|job| job.id).collect::<Vec<_>>(), [1]);
     assert!(!world.desk.has_news());
 }
+
+#[test]
+fn one_that_is_refused_for_another_reason_does_not_wait_for_room() {
+    let backlog = BacklogRules::new(1).overflow(Overflow::Wait);
+    let mut world = World::new(of_backlog(Mode::Pull, backlog), 0);
+    world.put(1);
+    let late = Terms::default().deadline(world.now);
+    for (wanted, terms, why) in [
+        (tag("huge"), Terms::default(), Reject::NoWorker),
+        (Wanted::anybody(), late, Reject::Expired),
+    ] {
+        let request = world.request(2, wanted.clone(), terms.clone());
+        assert!(!world.desk.has_no_room_for(&request, world.now), "{why:?}");
+        assert_eq!(world.submit(2, wanted, terms), Err(why));
+    }
+    world.balances();
+}
+
+#[test]
+fn one_whose_deadline_is_seen_to_be_over_by_a_look_at_who_is_next_is_told() {
+    type Call = fn(&mut World);
+    let calls: [Call; 2] = [
+        |world| assert!(world.rings().is_empty()),
+        |world| assert!(world.gets(1).is_some()),
+    ];
+    for call in calls {
+        let mut world = World::new(rules(Mode::Pull), 2);
+        let begin = world.now;
+        let key = world.key_of(1);
+        world.passes(20 * MILLI);
+        world.put_for(1, key.clone());
+        assert_eq!(world.rings(), [1]);
+        // Who comes late with an earlier time: in that lane it is later.
+        world.now = begin + 10 * MILLI;
+        let soon = Terms::default().deadline(begin + 18 * MILLI);
+        assert!(world.submit(2, key, soon).is_ok());
+        call(&mut world);
+        assert_eq!(world.refused(), [(2, Reject::Expired)]);
+        assert!(!world.desk.has_news());
+        world.balances();
+    }
+}
+
+#[test]
+fn no_more_are_taken_in_than_may_wait_or_somebody_comes_for() {
+    let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(0)), 3);
+    for id in 1..=3 {
+        world.put(id);
+        assert_eq!(world.rings().len(), 1, "none is to wait");
+    }
+    let refused = world.submit(4, Wanted::anybody(), Terms::default());
+    assert_eq!(refused, Err(Reject::QueueFull));
+    for max in [0, 1, 5] {
+        let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(max)), 3);
+        let taken_in = |id: &u32| {
+            let submitted = world.submit(*id, Wanted::anybody(), Terms::default());
+            submitted.is_ok()
+        };
+        let count = (1..=20).filter(taken_in).count();
+        assert_eq!(count, max + 3, "also if nobody was told yet");
+        world.balances();
+    }
+}
+
+#[test]
+fn one_that_somebody_is_free_for_is_taken_in_whatever_waits_for_others_and_only_one() {
+    let mut world = World::new(of_backlog(Mode::Pull, BacklogRules::new(0)), 2);
+    world.up(3, &["big"]);
+    let key = world.key_of(1);
+    for id in 1..=3 {
+        world.put(id);
+    }
+    for (id, wanted) in [(4, key), (5, tag("big"))] {
+        world.put_for(id, wanted.clone());
+        let refused = world.submit(10 + id, wanted, Terms::default());
+        assert_eq!(refused, Err(Reject::QueueFull));
+    }
+    world.balances();
+}
