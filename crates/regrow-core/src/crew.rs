@@ -30,6 +30,7 @@ mod roster;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod told;
 mod worker;
 
 pub use leaving::Recycle;
@@ -110,7 +111,9 @@ pub struct Crew<S> {
     stamp: u64,
     claims: u64,
     in_flight: u64,
+    /// How many are counted on to come for work, and no later than when the first of them was told.
     rung: usize,
+    rung_since: Option<Instant>,
     chance: SplitMix64,
 }
 
@@ -128,6 +131,7 @@ impl<S> Crew<S> {
             claims: 0,
             in_flight: 0,
             rung: 0,
+            rung_since: None,
         }
     }
 
@@ -320,53 +324,6 @@ impl<S> Crew<S> {
         !self.free.is_empty() || !self.partly.is_empty()
     }
 
-    /// A worker is told that there is work, and will come for it: until [`Crew::comes`] it counts as one without room.
-    pub fn ring(&mut self, number: u32) {
-        self.set_rung(number, true);
-    }
-
-    /// A worker comes for work, or will not come any more.
-    pub fn comes(&mut self, number: u32) {
-        self.set_rung(number, false);
-    }
-
-    fn set_rung(&mut self, number: u32, rung: bool) {
-        let Some(worker) = self.workers.get_mut(number) else {
-            return;
-        };
-        if worker.rung == rung {
-            return;
-        }
-        worker.rung = rung;
-        self.rung = if rung {
-            self.rung + 1
-        } else {
-            self.rung.saturating_sub(1)
-        };
-        self.relist(number);
-    }
-
-    /// How many workers were told that there is work, and have not come for it yet.
-    #[must_use]
-    pub fn rung(&self) -> usize {
-        self.rung
-    }
-
-    /// How many workers have room for a job, or were told that there is work and come for it.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.free.len() + self.partly.len() + self.rung
-    }
-
-    /// How many of those have this tag.
-    #[must_use]
-    pub fn room_with(&self, tag: &Arc<str>) -> usize {
-        let most = self.rules.concurrency;
-        let comes = |worker: &&Worker<S>| worker.rung || worker.has_room(most);
-        let of_it = self.workers.values().filter(comes);
-        of_it.filter(|worker| worker.tags.contains(tag)).count()
-    }
-
     /// A worker has a job from now on; `None` if it has no room for one.
     pub fn begin(&mut self, number: u32, slip: S, now: Instant) -> Option<Claim> {
         let worker = self.workers.get_mut(number)?;
@@ -415,15 +372,6 @@ impl<S> Crew<S> {
             worker.since = None;
         }
         Some(slip)
-    }
-
-    /// A worker comes for work, and stands in no list until it [has begun](Crew::begin) some, or [finds none](Crew::finds_none).
-    pub fn comes_in_hand(&mut self, number: u32) {
-        if let Some(worker) = self.workers.get_mut(number)
-            && std::mem::take(&mut worker.rung)
-        {
-            self.rung = self.rung.saturating_sub(1);
-        }
     }
 
     /// A worker that came for work, or was to take the next job at once, has found none.
@@ -554,7 +502,9 @@ impl<S> Crew<S> {
         };
         if worker.rung && !worker.can_work() {
             worker.rung = false;
-            self.rung -= 1;
+            if worker.awaited.take().is_some() {
+                self.rung -= 1;
+            }
         }
         if !worker.has_room(self.rules.concurrency) {
             return;

@@ -128,6 +128,8 @@ pub struct Desk<T: Job> {
     ejections: Vec<Ejection>,
     /// When somebody was told last that there is work.
     rung_at: Option<Instant>,
+    /// When it is looked next whether those come who were told, while somebody else is free.
+    look_at: Option<Instant>,
 }
 
 impl<T: Job> Desk<T> {
@@ -153,6 +155,7 @@ impl<T: Job> Desk<T> {
             overload: None,
             ejections: Vec::new(),
             rung_at: None,
+            look_at: None,
         })
     }
 
@@ -288,6 +291,7 @@ impl<T: Job> Desk<T> {
 
     /// Time has passed: what may not be begun any more is refused, and who was ejected for so long is taken back.
     pub fn on_wakeup(&mut self, now: Instant) {
+        self.look_at = self.look_at.filter(|at| *at > now);
         self.expire(now);
         self.look_at_outliers(now);
     }

@@ -78,6 +78,10 @@ impl<S> Roster<S> {
         self.workers.iter().map(|(_, worker)| &**worker)
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Worker<S>> {
+        self.workers.iter_mut().map(|(_, worker)| &mut **worker)
+    }
+
     #[inline]
     fn place(&self, number: u32) -> Option<usize> {
         let at = number.checked_sub(self.first)?;

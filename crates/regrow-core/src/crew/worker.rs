@@ -97,6 +97,8 @@ pub(super) struct Worker<S> {
     pub(super) jobs: Vec<(u64, S)>,
     /// It was told that there is work, and has not come for it yet.
     pub(super) rung: bool,
+    /// When it was, as long as it is counted on to come.
+    pub(super) awaited: Option<Instant>,
     /// Since when it has something to do.
     pub(super) since: Option<Instant>,
     pub(super) idle_since: Instant,
@@ -127,6 +129,7 @@ impl<S> Worker<S> {
             ejected: false,
             jobs: Vec::new(),
             rung: false,
+            awaited: None,
             since: None,
             idle_since: now,
             born: now,

@@ -12,6 +12,11 @@ const ON_THE_WAY: usize = 2;
 /// After how much time one who was told and has not come is not counted on.
 const HELD_UP: Duration = Duration::from_millis(1);
 
+/// After how much time one who was told and has not come is not counted on even for the one job that it was told of: it is busy with
+/// something else. Few are, and each look for them wakes somebody, once in so long at most; so this is more than it takes to come on a
+/// machine that has a lot to do, and still less than anybody sees.
+const OVERDUE: Duration = Duration::from_millis(20);
+
 /// A job that a worker begins.
 pub type Begun<T> = (Claim, Next<T>);
 
@@ -23,24 +28,7 @@ impl<T: Job> Desk<T> {
         }
         self.expire(now);
         match self.mode {
-            Mode::Pull => {
-                // Who was told comes for one job at least, and has somebody else told if there is more. So a flood of short jobs
-                // wakes few, and one of long jobs soon all.
-                // Where no more may wait, what waits is not for later.
-                let on_the_way = self.crew.rung();
-                let is_enough = || !self.is_full() && self.is_enough(on_the_way, now);
-                if on_the_way >= self.queued() || is_enough() {
-                    return None;
-                }
-                let Some((_, number)) = self.next_match(now) else {
-                    // Nobody else can have any of it: nothing is to be waited for.
-                    self.rung_at = None;
-                    return None;
-                };
-                self.crew.ring(number);
-                self.rung_at = Some(now);
-                Some(Step::Ring(number))
-            }
+            Mode::Pull => self.next_ring(now).map(Step::Ring),
             Mode::Give => loop {
                 let (lane, number) = self.next_match(now)?;
                 if let Some(taken) = self.take(&lane, now) {
@@ -49,6 +37,57 @@ impl<T: Job> Desk<T> {
                 }
             },
         }
+    }
+
+    /// Who is told that there is work. Who was told comes for one job at least, and has somebody else told if there is more. So a flood
+    /// of short jobs wakes few, and one of long jobs soon all.
+    fn next_ring(&mut self, now: Instant) -> Option<u32> {
+        if self.lanes.is_empty() {
+            return None;
+        }
+        self.crew.give_up_on(OVERDUE, now);
+        let on_the_way = self.crew.rung();
+        let number = if on_the_way >= self.queued() {
+            let number = self.next_uncovered(now);
+            if number.is_none() && self.look_at.is_none() {
+                self.look_at = self.crew.rung_since().map(|at| at + OVERDUE);
+            }
+            number?
+        } else if !self.is_full() && self.is_enough(on_the_way, now) {
+            // Where no more may wait, what waits is not for later.
+            return None;
+        } else if let Some((_, number)) = self.next_match(now) {
+            number
+        } else {
+            // Nobody else can have any of it: nothing is to be waited for.
+            self.rung_at = None;
+            return None;
+        };
+        self.crew.ring(number, now);
+        self.rung_at = Some(now);
+        Some(number)
+    }
+
+    /// Somebody with room for a job that none of those may have who were told, as many as there are.
+    fn next_uncovered(&mut self, now: Instant) -> Option<u32> {
+        if self.lanes.is_plain() {
+            return None;
+        }
+        let lanes = self.best_first(|_| true, now);
+        lanes.into_iter().find_map(|lane| {
+            let come = match &lane {
+                Lane::Any => self.crew.rung(),
+                // Nobody else may, and it has no room if it was told.
+                Lane::Worker(_) | Lane::Nobody => 0,
+                Lane::Tag(tag) => self.crew.rung_with(tag),
+            };
+            let is_covered = self.lanes.len_of(&lane) <= come;
+            if is_covered {
+                None
+            } else {
+                self.free_for(&lane)
+            }
+        })
     }
 
     /// Whether so many who were told and have not come yet suffice for now. They do not if they take long: they may be held up.
@@ -214,19 +253,24 @@ impl<T: Job> Desk<T> {
             Some(slip)
         });
         if self.crew.generation(worker) == Some(generation) {
-            self.crew.ring(worker);
+            // Also if it was told before and held up since: it is at work again.
+            self.crew.comes_in_hand(worker);
+            self.crew.ring(worker, now);
             self.crew.finds_none(worker);
         }
         slip
     }
 
-    /// Until when it is counted on those who were told that they come and have the others told, while there is more work than they can
-    /// begin, and somebody free.
+    /// Until when it is counted on those who were told that they come and have the others told, while there is work that they have not
+    /// begun, and somebody free. Of one who was told of one job it is said until then even if it has come: so whoever arranges to look
+    /// does that once in a while, and not with each job.
     #[must_use]
     pub fn counts_until(&self) -> Option<Instant> {
         let on_the_way = self.crew.rung();
         let is_short = on_the_way >= ON_THE_WAY && self.lanes.len() > on_the_way;
-        let at = self.rung_at.filter(|_| is_short)?;
-        self.crew.is_anybody_free().then(|| at + HELD_UP)
+        let held_up = self.rung_at.filter(|_| is_short);
+        let held_up = held_up.filter(|_| self.crew.is_anybody_free());
+        let held_up = held_up.map(|at| at + HELD_UP);
+        held_up.into_iter().chain(self.look_at).min()
     }
 }

@@ -223,3 +223,123 @@ fn one_that_rests_comes_by_itself_and_the_others_are_told_meanwhile() {
         "that life is none of this desk's"
     );
 }
+
+#[test]
+fn one_that_was_told_and_is_held_up_is_not_waited_for() {
+    let mut world = World::new(rules(Mode::Pull), 4);
+    world.put(1);
+    let first = world.rings();
+    assert_eq!(first.len(), 1);
+    assert_eq!(world.desk.next_wakeup(), Some(world.now + 20 * MILLI));
+    world.passes(20 * MILLI - Duration::from_nanos(1));
+    assert!(world.rings().is_empty());
+    world.passes(Duration::from_nanos(1));
+    world.desk.on_wakeup(world.now);
+    let second = world.rings();
+    assert_eq!(second.len(), 1);
+    assert_ne!(first, second, "nobody is told twice");
+    assert_eq!(world.gets(second[0]), Some(1));
+    for id in 2..=3 {
+        world.put(id);
+        let told = world.rings();
+        assert_eq!(told.len(), 1, "the first is not counted on any more");
+        assert_eq!(world.gets(told[0]), Some(id));
+        world.passes(MILLI);
+    }
+    assert_eq!((world.gets(first[0]), world.desk.crew().rung()), (None, 0));
+    world.put(4);
+    assert_eq!(world.rings(), first, "it is again when it has come");
+}
+
+#[test]
+fn one_that_is_held_up_is_not_counted_on_because_others_come() {
+    let mut world = World::new(rules(Mode::Pull), 3);
+    world.put(1);
+    assert_eq!(world.rings().len(), 1);
+    world.passes(15 * MILLI);
+    world.put(2);
+    let second = world.rings();
+    assert_eq!(world.works_off(second[0]), [1, 2]);
+    world.passes(5 * MILLI);
+    world.put(3);
+    assert_eq!(world.rings().len(), 1);
+}
+
+#[test]
+fn it_is_looked_once_in_a_while_whether_those_who_were_told_come() {
+    let mut world = World::new(rules(Mode::Pull), 3);
+    world.put(1);
+    let told = world.rings();
+    let until = world.desk.counts_until();
+    assert_eq!(until, Some(world.now + 20 * MILLI));
+    assert_eq!(world.works_off(told[0]), [1]);
+    world.passes(MILLI);
+    world.put(2);
+    let told = world.rings();
+    assert_eq!(world.desk.counts_until(), until, "whoever looks has a time");
+    assert_eq!(world.works_off(told[0]), [2]);
+    world.passes(19 * MILLI);
+    world.desk.on_wakeup(world.now);
+    assert!(world.rings().is_empty());
+    assert_eq!(world.desk.counts_until(), None);
+    assert_eq!(world.desk.next_wakeup(), None, "nothing waits");
+}
+
+#[test]
+fn nobody_looks_whether_one_comes_where_there_is_no_other() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.put(1);
+    assert_eq!(world.rings(), [1]);
+    assert_eq!(world.desk.next_wakeup(), None);
+    world.up(2, &[]);
+    assert!(world.rings().is_empty(), "it will come");
+    assert_eq!(world.desk.next_wakeup(), Some(world.now + 20 * MILLI));
+}
+
+#[test]
+fn one_that_is_held_up_and_that_nobody_can_replace_is_waited_for_without_a_look() {
+    let mut world = World::new(rules(Mode::Pull), 1);
+    world.up(2, &["large"]);
+    world.put_for(1, tag("large"));
+    assert_eq!(world.rings(), [2]);
+    world.passes(20 * MILLI);
+    world.desk.on_wakeup(world.now);
+    assert!(world.rings().is_empty(), "the other may not have it");
+    assert_eq!(world.desk.next_wakeup(), None);
+    world.up(3, &["large"]);
+    assert_eq!(world.rings(), [3]);
+}
+
+#[test]
+fn one_that_none_of_those_who_come_may_have_is_told_of_at_once() {
+    let mut world = World::new(rules(Mode::Pull), 2);
+    world.up(3, &["large"]);
+    let (first, second) = (world.key_of(1), world.key_of(2));
+    let id = world.put_for(1, first);
+    assert_eq!(world.rings(), [1]);
+    assert!(world.desk.cancel(&id).is_some());
+    let id = world.put_for(2, second);
+    assert_eq!(world.rings(), [2]);
+    assert!(world.desk.cancel(&id).is_some());
+    world.put_for(3, tag("large"));
+    assert_eq!(world.rings(), [3]);
+    world.put(4);
+    assert!(world.rings().is_empty(), "of those one may have it");
+}
+
+#[test]
+fn one_that_was_held_up_and_rests_is_counted_on_again() {
+    let mut world = World::new(of_concurrency(Mode::Pull, 2), 1);
+    world.put(1);
+    assert_eq!(world.rings(), [1]);
+    let (_, claim) = world.comes(1).unwrap();
+    world.put(2);
+    assert_eq!(world.rings(), [1]);
+    world.up(2, &[]);
+    world.passes(20 * MILLI);
+    assert_eq!(world.rings(), [2]);
+    let done = Some((claim, Outcome::Ok, SECOND));
+    assert_eq!(world.desk.rest(1, 1, done, world.now), Some(1));
+    assert_eq!(world.desk.crew().rung(), 2);
+    assert_eq!((world.gets(2), world.desk.crew().rung()), (Some(2), 1));
+}

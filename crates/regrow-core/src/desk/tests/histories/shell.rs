@@ -30,6 +30,8 @@ struct Worker {
     ejected: bool,
     /// It was told, and is waited for.
     told: bool,
+    /// When.
+    at: Option<Instant>,
     /// How often it hears that it was.
     bells: u32,
     jobs: Vec<(Claim, u32)>,
@@ -370,6 +372,7 @@ impl Shell {
         let worker = self.workers.get_mut(&claim.worker).unwrap();
         worker.bells += 1;
         worker.changes(|worker| worker.told = true);
+        worker.at = Some(self.world.now);
         self.absorb();
     }
 
@@ -475,13 +478,30 @@ impl Shell {
 
     fn rung(&mut self, number: u32) {
         assert_eq!(self.plan.mode, Mode::Pull);
-        let worker = &self.workers[&number];
-        assert!(self.has_room(worker), "{number} was told: {worker:?}");
+        assert!(self.has_room(&self.workers[&number]), "{number} was told");
         let worker = self.workers.get_mut(&number).unwrap();
-        worker.told = true;
+        (worker.told, worker.at) = (true, Some(self.world.now));
         worker.bells += 1;
-        let told = self.workers.values().filter(|worker| worker.told).count();
-        assert!(told <= self.world.desk.queued(), "more than there are jobs");
+        let awaited = self.workers.values().filter(|it| self.awaits(it));
+        let is_one_of_few = awaited.count() <= self.world.desk.queued();
+        let mut waiting = self.jobs.values().filter(|job| job.fate == Fate::Waits);
+        let is_needed = is_one_of_few || waiting.any(|job| self.needs(number, &job.wanted));
+        assert!(is_needed, "more than there are jobs");
+    }
+
+    /// It was told, and is counted on.
+    fn awaits(&self, worker: &Worker) -> bool {
+        worker.told && worker.at.is_some_and(|at| at + 20 * MILLI > self.world.now)
+    }
+
+    /// There are as many jobs for which it was told as have come to be told of those that may have them.
+    fn needs(&self, number: u32, wanted: &Wanted) -> bool {
+        let alike = |job: &&Known| job.fate == Fate::Waits && job.wanted == *wanted;
+        let alike = self.jobs.values().filter(alike).count();
+        let may_have = |number, worker| self.may_have(number, worker, wanted);
+        let awaited = self.workers.iter();
+        let awaited = awaited.filter(|(at, worker)| self.awaits(worker) && may_have(**at, worker));
+        may_have(number, &self.workers[&number]) && awaited.count() <= alike
     }
 
     /// What the desk has to say.
@@ -540,7 +560,7 @@ impl Shell {
         for known in waiting {
             let is_looked_after = |at| wakeup.is_some_and(|wakeup| wakeup <= at);
             assert!(known.deadline.is_none_or(is_looked_after), "{known:?}");
-            let told = self.workers.values().any(|worker| worker.told);
+            let told = self.workers.values().any(|worker| self.awaits(worker));
             let is_over = known.deadline.is_some_and(|at| at <= self.world.now);
             let waits_for_nothing = !told && !is_over && self.is_somebody_free_for(&known.wanted);
             assert!(!waits_for_nothing, "{known:?}");
