@@ -291,6 +291,10 @@ impl<M: Message> PoolRef<M> {
                     Tried::Full(again) => request = again,
                 }
                 told_or_looks(told).await;
+                if request.terms.is_over(time::now()) {
+                    // So is the time that it may wait outside, and that is what is said.
+                    std::future::pending::<()>().await;
+                }
             }
         };
         let came_in = tokio::time::timeout(outside, came_in).await;
