@@ -180,3 +180,17 @@ async fn who_waits_outside_counts_as_work_to_be_done() {
         assert_eq!(call.await.unwrap(), Ok(1));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_outside_for_one_worker_waits_while_another_is_free() {
+    let (_system, pool) = start(outside().queue(0).size(2..=2).observe_only()).await;
+    let keyed = || Job::new().within(30 * SECOND).key("one");
+    let calls = [
+        call(&pool, keyed(), 2 * SECOND),
+        call(&pool, keyed(), SECOND),
+    ];
+    // Who looks again and again lets no time pass.
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(1));
+    }
+}

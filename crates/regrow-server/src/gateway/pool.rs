@@ -150,6 +150,8 @@ impl<A: Agents, F: Forwarder> Gateway<A, F> {
         let answer = match (answer, spare) {
             // The connection broke, and asking twice does no harm: another worker may answer.
             (Err(broken @ Failure::Forward(_, ForwardError::Broken { .. })), Some(spare)) => {
+                // It dies, perhaps, and still listens until nobody has its port any more.
+                tokio::time::sleep(RETRY_PAUSE).await;
                 match self.by_a_worker(route, &mut errand, spare).await {
                     // That there is no other says nothing of what has become of it.
                     Err(Failure::Refused(_)) => Err(broken),

@@ -57,7 +57,7 @@ impl<M: Send + 'static> Shared<M> {
         }
         let mut inner = self.lock();
         if inner.desk.has_no_room_for(&request, now) {
-            self.settle(inner, now, Vec::new());
+            self.settle_quietly(inner, now);
             return Tried::Full(request);
         }
         let submitted = inner.desk.submit(request, now);

@@ -268,16 +268,35 @@ impl<M: Send + 'static> Shared<M> {
     /// Brings work and workers together, and does what follows without the lock.
     pub(super) fn settle(
         self: &Arc<Self>,
+        inner: MutexGuard<'_, Inner<M>>,
+        now: Instant,
+        lost: Vec<(u32, Option<Arc<Slip>>)>,
+    ) {
+        self.settle_and(inner, now, lost, true);
+    }
+
+    /// The same for one who has found no room: nothing that others wait for has changed, and least of all for himself.
+    pub(super) fn settle_quietly(self: &Arc<Self>, inner: MutexGuard<'_, Inner<M>>, now: Instant) {
+        self.settle_and(inner, now, Vec::new(), false);
+    }
+
+    fn settle_and(
+        self: &Arc<Self>,
         mut inner: MutexGuard<'_, Inner<M>>,
         now: Instant,
         lost: Vec<(u32, Option<Arc<Slip>>)>,
+        tells_of_room: bool,
     ) {
         let first = inner.desk.next_step(now);
         let is_quiet = first.is_none() && lost.is_empty() && !inner.desk.has_news();
         let after = (!is_quiet).then(|| self.steps(&mut inner, first, now, lost));
         // Should those who were told not come, the manager has others told.
         let watch = inner.desk.counts_until().is_some();
-        let room = self.room_now(&inner);
+        let room = if tells_of_room {
+            self.room_now(&inner)
+        } else {
+            RoomNow::None
+        };
         drop(inner);
         match room {
             RoomNow::None => {}
